@@ -1,0 +1,50 @@
+# `make demo` shows Stepwell at work; `make test` runs every test. Both install what they need first (`make setup`).
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types imports format stubs lock bench clean
+
+python := .venv/bin/python
+packages := sdk/stepwell sdk/workers cluster rpc loader control_plane data_plane stepwell_server
+typed := $(wildcard $(packages) scripts tests bench)
+# Each is imported from its own folder, as in a sandbox.
+bundles := $(patsubst %/stepwell.toml,%,$(wildcard examples/*/stepwell.toml)) $(wildcard examples/*/repo)
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:.*  ## /\t/' | expand -t 10
+
+setup:  ## install what is missing: system packages, .venv, the sandbox's root file system
+	@scripts/setup
+
+demo: setup  ## two tenants' workflows through two SIGKILLs of the server
+	@$(python) scripts/demo.py
+
+test: setup  ## every test
+	@$(python) -m pytest
+
+lint: setup types imports  ## ruff, mypy, import contracts, generated stubs
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+	@$(python) scripts/generate_stubs.py --check
+
+types: setup
+	@$(python) -m mypy $(typed)
+	@for bundle in $(bundles); do (cd $$bundle && $(CURDIR)/$(python) -m mypy --config-file $(CURDIR)/pyproject.toml --exclude ^repo/ .) || exit 1; done
+
+imports: setup
+	@.venv/bin/lint-imports
+
+format: setup  ## rewrite the sources as ruff would have them
+	@$(python) -m ruff check --fix --quiet . || true
+	@$(python) -m ruff format .
+
+stubs: setup  ## generate Python from proto/
+	@$(python) scripts/generate_stubs.py
+
+lock: setup  ## resolve requirements.lock again from the two pyproject.toml
+	@$(python) scripts/update_lock.py
+
+bench: setup  ## speed, each figure beside its floor, one JSON line each
+	@$(python) -m bench
+
+clean:  ## forget all that was generated here
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,36 @@
+"""`python -m bench [NAME ...]`: one JSON line a figure, each beside the floor of the same run.
+
+A line has `figure`, `value`, `unit`, `floor` and `ratio` (value / floor); floor and ratio are null where a figure stands
+for itself. Floor and ours are interleaved and their medians compared, since machines drift by tens of percent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
+
+from bench import alone, first_step, growth, help_time, throughput
+from bench.figure import Figure
+
+BENCHMARKS: dict[str, Callable[[], AsyncIterator[Figure]]] = {
+    "throughput": throughput.figures,
+    "alone": alone.figures,
+    "growth": growth.figures,
+    "first-step": first_step.figures,
+    "help": help_time.figures,
+}
+
+
+async def main(names: list[str]) -> None:
+    for name in names or BENCHMARKS:
+        async for figure in BENCHMARKS[name]():
+            print(json.dumps(figure.line()), flush=True)
+
+
+if __name__ == "__main__":
+    unknown = [name for name in sys.argv[1:] if name not in BENCHMARKS]
+    if unknown:
+        sys.exit(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    asyncio.run(main(sys.argv[1:]))

@@ -1,0 +1,21 @@
+"""The measured workflow: as many small steps, one after the other, as its params say."""
+
+import time
+
+from stepwell import WorkflowEntrypoint
+
+
+class Steps(WorkflowEntrypoint):
+    async def run(self, event, step):
+        count, window = event["payload"]["steps"], event["payload"].get("window")
+        total, marks = 0, [time.monotonic()]
+        for number in range(count):
+
+            @step.do(f"step {number}")
+            async def one():
+                return number  # noqa: B023  # awaited within the turn
+
+            total += await one()
+            if window and (number + 1) % window == 0:
+                marks.append(time.monotonic())
+        return {"total": total, "marks": marks} if window else total

@@ -1,0 +1,84 @@
+"""A server for a benchmark: the shipped command, on data of its own, ended by pid."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import tomllib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from bench.deploy import deploy
+from stepwell.v1 import instances_pb2_grpc, tenants_pb2, tenants_pb2_grpc
+
+BUNDLE = Path(__file__).parent / "bundle"
+COMMAND = Path(sys.executable).parent / "stepwell"
+START_S = 120.0
+
+
+class Server:
+    """A running server and an operator's way to it."""
+
+    def __init__(self, pid: int, channel: grpc.aio.Channel, token: str, sandboxes: Path) -> None:
+        self.pid = pid
+        self.channel = channel
+        self.metadata = (("authorization", f"Bearer {token}"),)
+        self.instances: Any = instances_pb2_grpc.InstanceServiceStub(channel)
+        self.sandboxes = sandboxes
+
+    async def tenant(self, name: str, bundle: Path = BUNDLE) -> str:
+        """A new tenant with the benchmark's workflow; its workflow's name."""
+        tenants: Any = tenants_pb2_grpc.TenantServiceStub(self.channel)
+        await tenants.CreateTenant(tenants_pb2.CreateTenantRequest(tenant_id=name), metadata=self.metadata)
+        await deploy(self.channel, self.metadata, name, bundle)
+        return f"tenants/{name}/workflows/steps"
+
+
+@asynccontextmanager
+async def running(config: str = "", sandbox: str = "gvisor") -> AsyncIterator[Server]:
+    """Start it, wait until it serves, and end it."""
+    folder = Path(tempfile.mkdtemp(prefix="stepwell-bench-"))
+    data = folder / "data"
+    data.mkdir()
+    (data / "config.toml").write_text(config)
+    environ = os.environ | {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_DATA_HOME": str(folder / "share")}
+    log = (folder / "log").open("wb")
+    process = await asyncio.create_subprocess_exec(
+        str(COMMAND), "dev", "--data", str(data), "--port", "0", "--sandbox", sandbox,
+        env=environ, stderr=log, stdin=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        context = folder / "config" / "stepwell" / "contexts.toml"
+        async with asyncio.timeout(START_S):
+            while not context.exists():
+                if process.returncode is not None:
+                    raise SystemExit((folder / "log").read_text())
+                await asyncio.sleep(0.05)
+        known = tomllib.loads(context.read_text())
+        endpoint = known["current"]
+        token = next(entry["token"] for name, entry in _entries(known) if name == endpoint)
+        async with grpc.aio.insecure_channel(endpoint) as channel:
+            await asyncio.wait_for(channel.channel_ready(), START_S)
+            yield Server(process.pid, channel, token, data)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), 30)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        log.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _entries(known: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
+    return [(name, entry) for name, entry in known.get("contexts", {}).items()]

@@ -1,0 +1,81 @@
+"""Under which key each record lies.
+
+Short, because a large installation has millions of them. Ids within keys have no '/' (see `stepwell.names`), so no key
+can be mistaken for another's, and a prefix that ends in '/' is exactly one tenant's, or one kind's.
+"""
+
+from __future__ import annotations
+
+from stepwell.names import Digest, TenantId, TenantUid, WorkflowId
+
+TENANTS = "tenant/"
+GENERATIONS = "generation/"
+
+OPERATOR = "operator"
+"""Where a tenant's uid stands in a key, for what belongs to the operator; a uid is hexadecimal."""
+
+_NEWEST_MS = (1 << 48) - 1
+"""A time that no clock will tell: keys count down from it so that the newest come first."""
+
+
+def tenant(tenant_id: TenantId) -> str:
+    return f"{TENANTS}{tenant_id}"
+
+
+def token(token_id: str) -> str:
+    return f"token/{token_id}"
+
+
+def tokens_of(owner: TenantUid | None) -> str:
+    """The prefix of an owner's tokens, oldest first; None stands for the operator."""
+    return f"token-of/{owner or OPERATOR}/"
+
+
+def token_of(owner: TenantUid | None, created_at_ms: int, token_id: str) -> str:
+    return f"{tokens_of(owner)}{created_at_ms:012x}-{token_id}"
+
+
+def token_id_of(key: str) -> str:
+    """The token's id in a key that `token_of` made."""
+    return key.rpartition("-")[2]
+
+
+def version(uid: TenantUid, digest: Digest) -> str:
+    return f"version/{uid}/{digest}"
+
+
+def versions_by_age(uid: TenantUid) -> str:
+    """The prefix of a tenant's versions, newest first."""
+    return f"version-of/{uid}/"
+
+
+def version_by_age(uid: TenantUid, created_at_ms: int, digest: Digest) -> str:
+    return f"{versions_by_age(uid)}{_NEWEST_MS - created_at_ms:012x}/{digest}"
+
+
+def digest_by_age(key: str) -> Digest:
+    """The digest in a key that `version_by_age` made."""
+    return Digest(key.rpartition("/")[2])
+
+
+def routes(uid: TenantUid) -> str:
+    """The prefix of a tenant's routes, by workflow."""
+    return f"route/{uid}/"
+
+
+def route(uid: TenantUid, workflow: WorkflowId) -> str:
+    return f"{routes(uid)}{workflow}"
+
+
+def request(request_id: str) -> str:
+    """An operator's request_id; it may hold a '/', and is the last part of its key."""
+    return f"request/{request_id}"
+
+
+def generation(bucket: int) -> str:
+    return f"{GENERATIONS}{bucket:03x}"
+
+
+def bucket_of_generation(key: str) -> int:
+    """The bucket in a key that `generation` made."""
+    return int(key[len(GENERATIONS) :], 16)

@@ -1,0 +1,70 @@
+"""What an installation's processes agree on, as values: tenants, tokens, versions and routes.
+
+Records never change in place; a change is a new record under the same key. Their bytes are `cluster.codec`'s, their
+keys `cluster.keys`'s. Times are milliseconds since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stepwell.names import Digest, TenantId, TenantUid, WorkflowId
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A customer of the platform. `spread` (a power of two) is over how many shards its instances are spread."""
+
+    id: TenantId
+    uid: TenantUid
+    created_at_ms: int
+    spread: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token's public part and its secret's SHA-256, in hex. No tenant: it is an operator's.
+
+    The uid keeps a token from outliving its tenant when the tenant's id is used again.
+    """
+
+    id: str
+    secret_sha256: str
+    tenant: TenantId | None
+    tenant_uid: TenantUid | None
+    created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """An immutable bundle that passed its check. Its files are in the bundle store under (tenant_uid, digest)."""
+
+    tenant_uid: TenantUid
+    digest: Digest
+    entrypoints: tuple[tuple[WorkflowId, str], ...]
+    vars: Mapping[str, str]
+    created_at_ms: int
+    file_count: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which version new instances of a workflow get. `mod_revision` is its etag, told by the store, never stored."""
+
+    tenant_uid: TenantUid
+    workflow: WorkflowId
+    digest: Digest
+    entrypoint: str
+    created_at_ms: int
+    updated_at_ms: int
+    mod_revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """That a request_id was used, for what, and with which tenant as the answer: a repeated call gets the same."""
+
+    call: str
+    tenant: TenantId

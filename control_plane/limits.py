@@ -1,0 +1,31 @@
+"""How much a tenant may deploy and hold. One place, for the operator to set; a bundle's own limits are the loader's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ControlLimits:
+    """Of one installation, per tenant where nothing else is said."""
+
+    versions_max: int = 1_000
+    """Versions of a tenant; a deploy of one more is refused."""
+
+    workflows_max: int = 500
+    """Routed workflows of a tenant. The routes of one deploy fit one transaction of the store."""
+
+    tokens_max: int = 100
+    """Tokens of a tenant. Of the operator's, the oldest gives way instead."""
+
+    upload_seconds_max: float = 300.0
+    """From the header of a deploy to its last byte."""
+
+    check_seconds_max: float = 120.0
+    """For the check of a bundle in a sandbox, the wait for its turn included."""
+
+    checks_at_once_max: int = 2
+    """In this process, over all tenants: each takes a fresh sandbox."""
+
+    warnings_max: int = 20
+    """Warnings of one deploy; the last says how many more there are."""

@@ -1,0 +1,127 @@
+"""WorkflowService of `stepwell.v1`: decodes, calls, encodes. Deploys, versions and workflows of a tenant."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from cluster.directory import Directory
+from cluster.records import Route, Version
+from control_plane.deploys import Deploys, FileStart
+from control_plane.versions import Versions
+from control_plane.workflows import Workflows
+from loader.bundles.manifest import Manifest, WorkflowEntry
+from rpc.auth import principal
+from rpc.paging import page_size, page_token, position
+from rpc.resource_names import parse_tenant, parse_version, parse_workflow, version_name, workflow_name
+from rpc.times import timestamp
+from stepwell.errors import InvalidArgumentError, LimitExceededError
+from stepwell.names import TenantId, WorkflowId
+from stepwell.v1 import workflows_pb2 as pb
+from stepwell.v1.workflows_pb2_grpc import WorkflowServiceServicer
+
+CHUNK_BYTES_MAX = 1024 * 1024
+"""Of one chunk in a deploy, as the API documents it."""
+
+
+class WorkflowService(WorkflowServiceServicer):
+    def __init__(self, directory: Directory, deploys: Deploys, versions: Versions, workflows: Workflows) -> None:
+        self._directory = directory
+        self._deploys = deploys
+        self._versions = versions
+        self._workflows = workflows
+
+    async def DeployVersion(
+        self, request_iterator: AsyncIterator[pb.DeployVersionRequest], context: Any
+    ) -> pb.DeployVersionResponse:
+        header = await _header(request_iterator)
+        tenant = await self._directory.tenant(parse_tenant(header.parent, principal(context), "header.parent"))
+        deployed = await self._deploys.deploy(tenant, _manifest(header.manifest), _parts(request_iterator))
+        return pb.DeployVersionResponse(
+            version=_version(tenant.id, deployed.version),
+            workflows=[_workflow(tenant.id, route) for route in deployed.routes],
+            created=deployed.created,
+            warnings=deployed.warnings,
+        )
+
+    async def GetVersion(self, request: pb.GetVersionRequest, context: Any) -> pb.Version:
+        tenant_id, digest = parse_version(request.name, principal(context))
+        tenant = await self._directory.tenant(tenant_id)
+        return _version(tenant_id, await self._versions.get(tenant.uid, digest))
+
+    async def ListVersions(self, request: pb.ListVersionsRequest, context: Any) -> pb.ListVersionsResponse:
+        tenant = await self._directory.tenant(parse_tenant(request.parent, principal(context), "parent"))
+        scope = f"versions/{tenant.uid}"
+        page = await self._versions.list(tenant.uid, page_size(request.page_size), position(scope, request.page_token))
+        return pb.ListVersionsResponse(
+            versions=[_version(tenant.id, version) for version in page.items],
+            next_page_token=page_token(scope, page.position) if page.position else "",
+        )
+
+    async def GetWorkflow(self, request: pb.GetWorkflowRequest, context: Any) -> pb.Workflow:
+        tenant_id, workflow = parse_workflow(request.name, principal(context))
+        tenant = await self._directory.tenant(tenant_id)
+        return _workflow(tenant_id, await self._workflows.get(tenant.uid, workflow))
+
+    async def ListWorkflows(self, request: pb.ListWorkflowsRequest, context: Any) -> pb.ListWorkflowsResponse:
+        tenant = await self._directory.tenant(parse_tenant(request.parent, principal(context), "parent"))
+        scope = f"workflows/{tenant.uid}"
+        page = await self._workflows.list(tenant.uid, page_size(request.page_size), position(scope, request.page_token))
+        return pb.ListWorkflowsResponse(
+            workflows=[_workflow(tenant.id, route) for route in page.items],
+            next_page_token=page_token(scope, page.position) if page.position else "",
+        )
+
+
+async def _header(requests: AsyncIterator[pb.DeployVersionRequest]) -> pb.DeployVersionRequest.Header:
+    async for request in requests:
+        if request.WhichOneof("part") == "header":
+            return request.header
+        break
+    raise InvalidArgumentError("a deploy begins with its header: the tenant and the manifest", field="header")
+
+
+async def _parts(requests: AsyncIterator[pb.DeployVersionRequest]) -> AsyncIterator[FileStart | bytes]:
+    async for request in requests:
+        match request.WhichOneof("part"):
+            case "file":
+                yield FileStart(request.file.path, request.file.executable)
+            case "chunk":
+                if len(request.chunk) > CHUNK_BYTES_MAX:
+                    seen = len(request.chunk)
+                    raise LimitExceededError(
+                        f"a chunk has {seen:,} bytes; at most {CHUNK_BYTES_MAX:,} can be sent at once",
+                        field="chunk", limit="chunk_bytes_max", value=str(CHUNK_BYTES_MAX), seen=str(seen),
+                    )  # fmt: skip
+                yield request.chunk
+            case "header":
+                raise InvalidArgumentError("a deploy has one header, and it comes first", field="header")
+            case _:
+                raise InvalidArgumentError("each part of a deploy is a file or a chunk; one is empty", field="part")
+
+
+def _manifest(manifest: pb.Manifest) -> Manifest:
+    """Unjudged: the deploy does that."""
+    entries = (WorkflowEntry(WorkflowId(entry.workflow_id), entry.entrypoint) for entry in manifest.workflows)
+    return Manifest(tuple(entries), dict(manifest.vars))
+
+
+def _version(tenant: TenantId, version: Version) -> pb.Version:
+    entries = [pb.WorkflowEntry(workflow_id=name, entrypoint=entrypoint) for name, entrypoint in version.entrypoints]
+    return pb.Version(
+        name=version_name(tenant, version.digest),
+        manifest=pb.Manifest(workflows=entries, vars=version.vars),
+        create_time=timestamp(version.created_at_ms),
+        file_count=version.file_count,
+        size_bytes=version.size_bytes,
+    )
+
+
+def _workflow(tenant: TenantId, route: Route) -> pb.Workflow:
+    return pb.Workflow(
+        name=workflow_name(tenant, route.workflow),
+        version=version_name(tenant, route.digest),
+        entrypoint=route.entrypoint,
+        create_time=timestamp(route.created_at_ms),
+        update_time=timestamp(route.updated_at_ms),
+    )

@@ -1,0 +1,284 @@
+"""One activation's conversation: what a guest says becomes events for the engine, what the engine says becomes frames.
+
+Nothing is decided here. Frames of an activation that the engine has ended are dropped; payloads pass through unread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, Protocol, assert_never
+
+from data_plane import payloads
+from data_plane.engine import events
+from data_plane.engine.actions import (
+    Completion,
+    EndGuest,
+    TellCompletion,
+    TellGo,
+    TellHold,
+    TellRelease,
+    TellStart,
+    TellStop,
+)
+from data_plane.engine.events import RetryPolicy
+from data_plane.engine.instance import Live
+from data_plane.engine.records import BlobRef, Failure, Payload, StepKey
+from loader import messages
+from loader.messages import ActivationMessage, GuestError
+
+if TYPE_CHECKING:
+    from data_plane.resident import Resident
+
+STOP_GRACE_S: Final = 10.0
+"""How long a guest may take to stop an activation before its sandbox is killed."""
+
+Told = TellStart | TellCompletion | TellGo | TellHold | TellRelease | TellStop | EndGuest
+
+
+class GuestEnd(Protocol):
+    """What an activation needs of `loader.guest.Guest`."""
+
+    def send(self, frame: bytes) -> None: ...
+    def close(self, act: int) -> None: ...
+    def kill(self, reason: str) -> None: ...
+
+
+class Activation:
+    """`ended` is called once, when nothing of the activation runs in the guest any more, or the guest is dead."""
+
+    def __init__(
+        self,
+        resident: Resident,
+        guest: GuestEnd,
+        *,
+        later: Callable[[float, Callable[[], None]], object],
+        read: Callable[[Callable[[], Awaitable[None]]], None],
+        ended: Callable[[], None],
+    ) -> None:
+        self.key = resident.key
+        self._resident = resident
+        self._guest = guest
+        self._later = later
+        self._read = read
+        self._ended: Callable[[], None] | None = ended
+        self._waiting: deque[Told] | None = None
+        self.act = 0
+        self.live: Live | None = None
+        self.dead = False
+
+    # ---------------------------------------------------------------- the guest speaks
+    def on_message(self, message: ActivationMessage, payload: bytes) -> None:
+        resident = self._resident
+        if resident.instance.live is not self.live or self.live is None:
+            if type(message) is messages.Closed:
+                resident.settle()
+                self._end()
+            return
+        if type(message) is messages.Closed:
+            self.kill("the guest broke the protocol: it closed an activation that goes on")
+            return
+        event = self._event(message, payload)
+        if event is not None:
+            resident.step_guest(event, self)
+
+    def on_batch_end(self) -> None:
+        self._resident.settle()
+
+    def on_death(self, reason: str) -> None:
+        self.dead = True
+        resident = self._resident
+        if resident.instance.live is self.live and self.live is not None:
+            resident.step(events.GuestLost(resident.now(), reason))
+            resident.settle()
+        self._end()
+
+    def _event(self, message: ActivationMessage, payload: bytes) -> events.Event | None:
+        at = self._resident.now()
+        match message:
+            case messages.Result():
+                return events.StepSucceeded(
+                    at,
+                    StepKey("do", message.name, message.count),
+                    message.attempt,
+                    min(message.elapsed_us // 1000, at),
+                    self._resident.stage(payload),
+                )
+            case messages.Started():
+                key = StepKey("do", message.name, message.count)
+                return events.StepStarted(at, key, message.attempt, message.timeout_ms)
+            case messages.Idle():
+                return events.GuestIdle(at, message.entered)
+            case messages.Failed():
+                return events.StepAttemptFailed(
+                    at,
+                    StepKey("do", message.name, message.count),
+                    message.attempt,
+                    min(message.elapsed_us // 1000, at),
+                    message.retryable,
+                    RetryPolicy(message.limit, message.delay_ms, message.backoff),
+                    failure_from(message.error),
+                )
+            case messages.Sleep():
+                key = StepKey("sleep", message.name, message.count)
+                return events.SleepAsked(at, key, message.duration_ms, message.until_ms)
+            case messages.Wait():
+                key = StepKey("waitForEvent", message.name, message.count)
+                return events.WaitAsked(at, key, message.type, message.timeout_ms)
+            case messages.Timer():
+                return events.SleepAsked(at, StepKey("timer", "", message.count), None, message.when_ms)
+            case messages.Cancel():
+                return events.KeyCancelled(at, StepKey(message.kind, message.name, message.count))
+            case messages.Quiet():
+                return events.GuestQuiet(at)
+            case messages.Returned():
+                return events.RunReturned(at, self._resident.stage(payload))
+            case messages.Raised():
+                return events.RunRaised(at, failure_from(message.error))
+            case messages.Mismatch():
+                return events.ReplayMismatched(at, message.position, message.expected, message.got)
+            case messages.Closed() | messages.Log():
+                return None
+            case _:
+                assert_never(message)
+
+    # ---------------------------------------------------------------- the engine speaks
+    def tell(self, told: Told) -> None:
+        """Send it, behind what waits for a blob."""
+        if self.dead:
+            return
+        if self._waiting is not None:
+            self._waiting.append(told)
+        elif _needs_blobs(told, self._resident):
+            self._waiting = deque([told])
+            self._read(self._send_with_blobs)
+        else:
+            self._send(told, {})
+
+    async def _send_with_blobs(self) -> None:
+        waiting = self._waiting
+        assert waiting is not None
+        resident = self._resident
+        while waiting:
+            told = waiting[0]
+            blobs: dict[BlobRef, bytes] = {}
+            try:
+                for ref in _blobs_of(told, resident):
+                    blobs[ref] = await payloads.fetch(ref, resident.key, resident.instance.uid, resident.store)
+            except KeyError as missing:
+                self._guest.kill(f"a stored payload is missing: {missing}")
+                return
+            if self.dead:
+                return
+            self._send(waiting.popleft(), blobs)
+        self._waiting = None
+
+    def _send(self, told: Told, blobs: dict[BlobRef, bytes]) -> None:
+        send, act = self._guest.send, self.act
+        match told:
+            case TellCompletion():
+                send(_completion_frame(act, told.completion, told.held, blobs))
+            case TellGo():
+                send(messages.go(act, told.key.name, told.key.count, told.attempt))
+            case TellStart():
+                self._send_start(told, blobs)
+            case TellHold():
+                send(messages.order("hold", act))
+            case TellRelease():
+                send(messages.order("release", act))
+            case TellStop():
+                send(messages.order("stop", act))
+                self._later(STOP_GRACE_S, self._kill_if_not_ended)
+            case EndGuest():
+                self._guest.kill(told.reason)
+            case _:
+                assert_never(told)
+
+    def _send_start(self, told: TellStart, blobs: dict[BlobRef, bytes]) -> None:
+        resident, instance = self._resident, self._resident.instance
+        about = {
+            "id": resident.key.instance,
+            "uid": instance.uid,
+            "workflow": resident.key.workflow,
+            "created": instance.created_at,
+            "now": resident.now(),
+        }
+        opened = [(key.kind, key.name, key.count) for key in told.opened]
+        params = _bytes_of(instance.params, blobs)
+        self._guest.send(messages.start(self.act, instance.entrypoint, about, told.recorded, opened, params))
+        for completion in instance.completions[: told.recorded]:
+            self._guest.send(_completion_frame(self.act, completion, False, blobs))
+
+    # ---------------------------------------------------------------- the end
+    def kill(self, reason: str) -> None:
+        """End the sandbox: the guest did what no guest may do."""
+        self._guest.kill(reason)
+
+    def abandon(self) -> None:
+        """The instance has no use for the guest any more; nothing was told to it."""
+        self._end()
+
+    def _kill_if_not_ended(self) -> None:
+        if self._ended is not None and not self.dead:
+            self._guest.kill("an activation did not stop in time")
+
+    def _end(self) -> None:
+        if self._ended is not None:
+            ended, self._ended = self._ended, None
+            if not self.dead:
+                self._guest.close(self.act)
+            ended()
+
+
+def _completion_frame(act: int, completion: Completion, held: bool, blobs: dict[BlobRef, bytes]) -> bytes:
+    key = completion.key
+    if held:
+        return messages.completion(act, key.kind, key.name, key.count, completion.at, "held")
+    detail: object = None
+    if completion.failure is not None:
+        detail = error_from(completion.failure)
+    elif completion.outcome == "event":
+        detail = (completion.event_type, completion.event_at)
+    return messages.completion(
+        act,
+        key.kind,
+        key.name,
+        key.count,
+        completion.at,
+        completion.outcome,
+        detail,
+        _bytes_of(completion.payload, blobs),
+    )
+
+
+def _bytes_of(payload: Payload, blobs: dict[BlobRef, bytes]) -> bytes:
+    return blobs[payload] if isinstance(payload, BlobRef) else payload
+
+
+def _needs_blobs(told: Told, resident: Resident) -> bool:
+    if type(told) is TellCompletion:
+        return not told.held and isinstance(told.completion.payload, BlobRef)
+    return type(told) is TellStart and bool(_blobs_of(told, resident))
+
+
+def _blobs_of(told: Told, resident: Resident) -> list[BlobRef]:
+    if isinstance(told, TellCompletion):
+        named = [told.completion.payload]
+    elif isinstance(told, TellStart):
+        instance = resident.instance
+        named = [instance.params, *(completion.payload for completion in instance.completions[: told.recorded])]
+    else:
+        named = []
+    return [payload for payload in named if isinstance(payload, BlobRef)]
+
+
+def failure_from(error: GuestError) -> Failure:
+    """A guest's words for an exception as the journal keeps them."""
+    cause = failure_from(error.cause) if error.cause is not None else None
+    return Failure(error.module, error.type, error.message, error.traceback, cause)
+
+
+def error_from(failure: Failure) -> GuestError:
+    """The way back: the guest rebuilds the exception from it."""
+    cause = error_from(failure.cause) if failure.cause is not None else None
+    return GuestError(failure.module, failure.type, failure.message, failure.traceback, cause)

@@ -1,0 +1,229 @@
+"""What callers may do to instances, after their rights were checked: the API without gRPC.
+
+Each call answers only what is durable. A read comes from the journal, never from memory that runs ahead of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple, Protocol
+
+from data_plane.engine import events
+from data_plane.engine.events import Event
+from data_plane.engine.fold import replay
+from data_plane.engine.instance import Instance, Phase
+from data_plane.engine.records import Deleting, Payload
+from data_plane.history import Happening, History
+from data_plane.journal.chain import chain
+from data_plane.journal.store import InstanceKey, ListingPage, Row
+from data_plane.node import Node
+from data_plane.payloads import fetch
+from stepwell.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, UnavailableError
+from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowId
+
+REMOVALS_AWAITED_MAX: Final = 5
+"""How often a create waits for a deletion of its id before it asks its caller to come again."""
+
+
+class RoutedVersion(NamedTuple):
+    """What a new instance of a workflow is pinned to."""
+
+    digest: Digest
+    entrypoint: str
+
+
+class Routes(Protocol):
+    """What calls need of the directory. Raises NotFoundError for a workflow that has no route."""
+
+    async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> RoutedVersion: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A durable view of one instance; `instance.live` is the present activation's, where there is one."""
+
+    key: InstanceKey
+    instance: Instance
+
+
+class InstanceCalls:
+    """`mint` gives unguessable ids: 22 characters or more of the id's alphabet."""
+
+    def __init__(self, node: Node, routes: Routes, *, mint: Callable[[], str]) -> None:
+        self._node = node
+        self._routes = routes
+        self._mint = mint
+
+    # ---------------------------------------------------------------- create
+    async def create(
+        self, tenant: TenantUid, workflow: WorkflowId, instance: InstanceId | None, params: bytes, request_id: str
+    ) -> Seen:
+        """A new instance on the version that the workflow's route names now.
+
+        Raises NotFoundError without a route, AlreadyExistsError when the id is taken by another create,
+        InvalidArgumentError when the request_id was used with another body.
+        """
+        version = await self._routes.routed(tenant, workflow)
+        if instance is None:
+            instance = self._generated_id(tenant, workflow, request_id)
+        key = InstanceKey(tenant, workflow, instance)
+        for _ in range(REMOVALS_AWAITED_MAX):
+            async with self._node.resident(key) as resident:
+                state = resident.instance
+                if state.phase is Phase.ABSENT:
+                    uid = InstanceUid(self._mint())
+                    payload = resident.stage(params, uid)
+                    resident.step(
+                        events.CreateRequested(
+                            self._node.clock(), uid, version.digest, version.entrypoint, payload, request_id
+                        )
+                    )
+                    resident.list_first()
+                    seen = Seen(key, replace(state))
+                    await self._node.flushed(resident)
+                    return seen
+                if state.phase is not Phase.DELETING:
+                    return await self._repeated(key, resident.instance, params, request_id)
+            await self._node.removed(key)
+        raise UnavailableError(f"instance {instance!r} is being deleted; try again in a moment")
+
+    def _generated_id(self, tenant: TenantUid, workflow: WorkflowId, request_id: str) -> InstanceId:
+        if not request_id:
+            return InstanceId(self._mint())
+        text = "\x00".join((tenant, workflow, request_id))
+        return InstanceId(hashlib.sha256(text.encode()).hexdigest()[:32])
+
+    async def _repeated(self, key: InstanceKey, state: Instance, params: bytes, request_id: str) -> Seen:
+        if not request_id or state.request_id != request_id:
+            raise AlreadyExistsError(f"instance {key.instance!r} of workflow {key.workflow!r} exists already")
+        if await fetch(state.params, key, state.uid, self._node.store) != params:
+            raise InvalidArgumentError(
+                f"request_id {request_id!r} was used before, with other params; use a new one", field="request_id"
+            )
+        return await self.get(key)
+
+    # ---------------------------------------------------------------- reads
+    async def get(self, key: InstanceKey) -> Seen:
+        """Raises NotFoundError for an id that was never used, or whose instance was deleted."""
+        instance = replay(record for row in await self._rows(key) for record in row.records)
+        if instance.phase in (Phase.ABSENT, Phase.DELETING):
+            raise NotFoundError(f"no instance {key.instance!r} of workflow {key.workflow!r}")
+        resident = self._node.peek(key)
+        if resident is not None and resident.instance.uid == instance.uid:
+            instance.live = resident.instance.live
+        return Seen(key, instance)
+
+    async def _rows(self, key: InstanceKey) -> list[Row]:
+        """The journal, once this epoch's first row stands in it: nothing else may be shown."""
+        store = self._node.store
+        rows = chain(await store.read_journal(key))
+        if rows and rows[-1].position.epoch != self._node.shard.epoch:
+            async with self._node.resident(key):
+                rows = chain(await store.read_journal(key))
+        if not self._node.shard.owned():
+            raise UnavailableError("the server is stopping; try again in a moment")
+        return rows
+
+    async def payload(self, key: InstanceKey, instance: Instance, payload: Payload) -> bytes:
+        """A payload's bytes, wherever they are kept."""
+        return await fetch(payload, key, instance.uid, self._node.store)
+
+    async def list(
+        self, tenant: TenantUid, workflow: WorkflowId, *, limit: int, token: str, statuses: frozenset[str]
+    ) -> ListingPage:
+        """Newest first. Raises InvalidArgumentError for a page token that is none."""
+        try:
+            return await self._node.store.list_instances(
+                tenant, workflow, limit=limit, token=token, statuses=statuses
+            )
+        except ValueError:
+            raise InvalidArgumentError("page_token is not one that this list gave", field="page_token") from None
+
+    # ---------------------------------------------------------------- transitions
+    async def send_event(self, key: InstanceKey, event_type: str, payload: bytes, request_id: str) -> None:
+        async with self._node.resident(key) as resident:
+            _refuse_if_absent(key, resident.instance)
+            staged = resident.stage(payload)
+            resident.step(events.EventSent(self._node.clock(), event_type, staged, request_id))
+            await self._node.flushed(resident)
+
+    async def pause(self, key: InstanceKey, request_id: str) -> Seen:
+        return await self._carry_out(key, events.PauseRequested(self._node.clock(), request_id))
+
+    async def resume(self, key: InstanceKey, request_id: str) -> Seen:
+        return await self._carry_out(key, events.ResumeRequested(self._node.clock(), request_id))
+
+    async def terminate(self, key: InstanceKey, request_id: str) -> Seen:
+        return await self._carry_out(key, events.TerminateRequested(self._node.clock(), request_id))
+
+    async def _carry_out(self, key: InstanceKey, event: Event) -> Seen:
+        async with self._node.resident(key) as resident:
+            _refuse_if_absent(key, resident.instance)
+            resident.step(event)
+            await self._node.flushed(resident)
+        return await self.get(key)
+
+    async def delete(self, key: InstanceKey, request_id: str) -> None:
+        async with self._node.resident(key) as resident:
+            _refuse_if_absent(key, resident.instance)
+            resident.step(events.DeleteRequested(self._node.clock(), request_id))
+            await self._node.flushed(resident)
+
+    # ---------------------------------------------------------------- watch
+    async def watch(
+        self, key: InstanceKey, cursor: str, *, status_only: bool = False
+    ) -> AsyncIterator[tuple[str, Happening]]:
+        """What happened after the cursor, then what happens, until the instance has ended; each with its own cursor.
+
+        Raises NotFoundError; InvalidArgumentError for a cursor that is not of this instance.
+        """
+        watcher = self._node.watchers.add(key)
+        try:
+            rows = await self._rows(key)
+            history = History()
+            after = _parse_cursor(cursor)
+            seen = None
+            while True:
+                for row in rows:
+                    if seen is not None and row.position <= seen:
+                        continue
+                    seen = row.position
+                    for record in row.records:
+                        happening = history.add(record)
+                        uid = history.instance.uid
+                        if after is not None and uid != after[0]:
+                            continue
+                        if happening is None or (status_only and happening.step is not None):
+                            continue
+                        if after is None or happening.number > after[1]:
+                            yield f"{uid}.{happening.number}", happening
+                        if isinstance(record, Deleting):
+                            return
+                _refuse_if_absent(key, history.instance)
+                if after is not None and history.instance.uid != after[0]:
+                    raise InvalidArgumentError("cursor is not one of this instance", field="cursor")
+                if history.ended:
+                    return
+                rows = await watcher.next_rows()
+                if watcher.missed:
+                    watcher.missed = False
+                    rows = await self._rows(key)
+        finally:
+            self._node.watchers.remove(key, watcher)
+
+
+def _refuse_if_absent(key: InstanceKey, instance: Instance) -> None:
+    if instance.phase in (Phase.ABSENT, Phase.DELETING):
+        raise NotFoundError(f"no instance {key.instance!r} of workflow {key.workflow!r}")
+
+
+def _parse_cursor(cursor: str) -> tuple[str, int] | None:
+    if not cursor:
+        return None
+    uid, _, number = cursor.rpartition(".")
+    if not uid or not number.isascii() or not number.isdigit() or len(number) > 12:
+        raise InvalidArgumentError("cursor is not one that a watch gave", field="cursor")
+    return uid, int(number)
+

@@ -1,0 +1,196 @@
+"""One instance's state: what its journal says, and what its present activation adds to that.
+
+Everything but `live` is a fold over the journal (`fold.apply`); `live` is what only the present activation knows and
+what a crash forgets. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal
+
+from data_plane.engine.actions import Completion
+from data_plane.engine.records import (
+    BlobRef,
+    Completed,
+    Errored,
+    EventReceived,
+    Failure,
+    Paused,
+    Payload,
+    Record,
+    StepKey,
+    Terminated,
+)
+from stepwell.names import Digest, InstanceUid
+
+_NO_UID = InstanceUid("")
+_NO_DIGEST = Digest("")
+
+
+class IllegalTransition(Exception):
+    """A guest or a caller inside the node did what the state does not allow: a fault of theirs, never a log line."""
+
+
+class Phase(Enum):
+    """Where the journal stands."""
+
+    ABSENT = "absent"
+    LIVE = "live"
+    PAUSED = "paused"
+    FINISHED = "finished"
+    DELETING = "deleting"
+
+
+StepStatus = Literal["running", "retrying", "waiting", "complete", "errored", "cancelled"]
+
+
+@dataclass(slots=True)
+class Step:
+    """What is known of one key; `attempts` counts those that were begun, from 1."""
+
+    key: StepKey
+    status: StepStatus
+    attempts: int
+    started_at: int
+    ended_at: int | None = None
+    output: Payload | None = None
+    failure: Failure | None = None
+    event: EventReceived | None = None
+
+
+@dataclass(slots=True)
+class Open:
+    """A key that was asked for and whose completion is still to come. `due` is None for a wait that waits for ever."""
+
+    at: int
+    due: int | None
+    event_type: str = ""
+
+
+@dataclass(slots=True)
+class Running:
+    """A body that runs in the guest; past `deadline` its sandbox is killed."""
+
+    attempt: int
+    started_at: int
+    deadline: int | None
+
+
+@dataclass(slots=True)
+class Live:
+    """The present activation. `told` counts completions handed to the guest, those of the replay among them."""
+
+    started_at: int
+    told: int
+    running: dict[StepKey, Running] = field(default_factory=dict)
+    gone: set[StepKey] = field(default_factory=set)
+    """Open steps whose next attempt the guest was told to start."""
+    withheld: list[tuple[Completion, bool]] = field(default_factory=list)
+    """Recorded while paused: told after a resume."""
+    deadlines: list[tuple[int, StepKey]] = field(default_factory=list)
+    """A heap over the deadlines of `running`; stale entries as in `Instance.deadlines`."""
+
+    def next_overdue(self) -> tuple[int, StepKey] | None:
+        """The running attempt whose deadline is the earliest."""
+        heap = self.deadlines
+        while heap:
+            due, key = heap[0]
+            running = self.running.get(key)
+            if running is not None and running.deadline == due:
+                return due, key
+            heapq.heappop(heap)
+        return None
+
+
+@dataclass(slots=True)
+class Instance:
+    """State in place: cost per event is O(1), whatever the length of the journal."""
+
+    uid: InstanceUid = _NO_UID
+    digest: Digest = _NO_DIGEST
+    entrypoint: str = ""
+    params: Payload = b""
+    request_id: str = ""
+    created_at: int = 0
+    started_at: int | None = None
+    ended_at: int | None = None
+    phase: Phase = Phase.ABSENT
+    runnable: bool = False
+    """The code has something to do that no deadline or event has to bring about."""
+    outcome: Completed | Errored | Terminated | None = None
+    paused: Paused | None = None
+    steps: dict[StepKey, Step] = field(default_factory=dict)
+    open: dict[StepKey, Open] = field(default_factory=dict)
+    completions: list[Completion] = field(default_factory=list)
+    waits: dict[str, dict[StepKey, None]] = field(default_factory=dict)
+    """Open waits by event type, in the order in which they were asked for."""
+    events: dict[str, deque[EventReceived]] = field(default_factory=dict)
+    """Events that no wait has taken, by type, first in first out."""
+    buffered_events: int = 0
+    events_received: int = 0
+    requests: dict[str, Record] = field(default_factory=dict)
+    """What each request_id of a call did."""
+    timers: int = 0
+    inline_bytes: int = 0
+    activations: int = 0
+    """Activations since the last progress, the present one among them."""
+    sandbox_deaths: int = 0
+    """Of those, the ones that ended in a sandbox's death that a living node saw."""
+    live: Live | None = None
+    deadlines: list[tuple[int, StepKey]] = field(default_factory=list)
+    """A heap over `open`; entries that `open` no longer bears out are stale."""
+
+    def next_due(self) -> int | None:
+        """When a wake must lead here: 0 for now, None for never."""
+        if self.phase is Phase.DELETING:
+            return 0
+        if self.phase is not Phase.LIVE:
+            return None
+        if self.runnable:
+            return 0
+        return self.next_deadline()
+
+    def next_deadline(self) -> int | None:
+        """The earliest due time of what is open and not under way; None while paused and after the end."""
+        if self.phase is not Phase.LIVE:
+            return None
+        heap = self.deadlines
+        while heap:
+            due, key = heap[0]
+            ask = self.open.get(key)
+            if ask is not None and ask.due == due and not (self.live and key in self.live.gone):
+                return due
+            heapq.heappop(heap)
+        return None
+
+    def next_tick(self) -> int | None:
+        """When the node should send a Tick: like next_deadline, with the deadlines of running attempts.
+
+        None while an activation is on its way: what is due by then happens in it.
+        """
+        if self.live is None and self.runnable:
+            return None
+        earliest = self.next_deadline()
+        if self.live is not None:
+            overdue = self.live.next_overdue()
+            if overdue is not None and (earliest is None or overdue[0] < earliest):
+                earliest = overdue[0]
+        return earliest
+
+    def rearm(self) -> None:
+        """Make the heap anew from what is open: after what an activation had under way is forgotten."""
+        self.deadlines = [(ask.due, key) for key, ask in self.open.items() if ask.due is not None]
+        heapq.heapify(self.deadlines)
+
+    @property
+    def node_deaths(self) -> int:
+        """Activations since the last progress that nobody saw end. Meaningful while none is live."""
+        return self.activations - self.sandbox_deaths
+
+    def inline(self, payload: Payload) -> int:
+        """The bytes that the payload adds to the partition."""
+        return 0 if isinstance(payload, BlobRef) else len(payload)

@@ -1,0 +1,37 @@
+"""The engine's limits, in one place, each with its unit and why it is what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_DAY_MS = 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """Operator-set; the defaults are Cloudflare's where they publish one."""
+
+    steps_max: int = 10_000
+    """Steps, sleeps and waits of one instance; asyncio timers count apart, as many again."""
+
+    buffered_events_max: int = 1_000
+    """Events kept for an instance that does not wait for them yet."""
+
+    delay_max_ms: int = 365 * _DAY_MS
+    """The longest sleep, retry delay or timeout of a wait."""
+
+    hibernate_after_ms: int = 1_000
+    """Waits shorter than this keep the activation: replaying costs more."""
+
+    attempt_grace_ms: int = 5_000
+    """How long past its timeout an attempt may run before its sandbox is killed: the guest ends it well before."""
+
+    sandbox_deaths_alone: int = 2
+    """Sandbox deaths without progress after which an instance runs alone in its sandbox."""
+
+    sandbox_deaths_max: int = 3
+    """Sandbox deaths without progress that end the instance."""
+
+    node_deaths_alone: int = 3
+    node_deaths_max: int = 5
+    """Node deaths without progress after which the instance is paused: they prove less, a node dies of many things."""

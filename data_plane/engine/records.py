@@ -1,0 +1,239 @@
+"""What an instance's journal holds: the only truth about it.
+
+A record is a fact with its time, written once. Every value that a decision needs is in it, so that a fold over the
+records needs no clock, no randomness and no other store. Times are ms since the epoch, from the clock of the node that
+wrote the record. Records are frozen; `data_plane.journal.codec` maps them to bytes at rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from stepwell.names import Digest, InstanceUid
+
+Kind = Literal["do", "sleep", "waitForEvent", "timer"]
+"""`timer` is asyncio's own, inside `run`; users see the other three as steps."""
+
+
+class StepKey(NamedTuple):
+    """What names a completion within an instance; `count` is from 1 by kind and name."""
+
+    kind: Kind
+    name: str
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody calls on a key
+
+
+class BlobRef(NamedTuple):
+    """A payload too large to be inline: written before the row that names it, under an id minted for it."""
+
+    id: str
+    size_bytes: int
+
+
+Payload = bytes | BlobRef
+"""UTF-8 JSON of the tenant's, never parsed here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An exception as the guest described it: bounded text, the tenant's own."""
+
+    module: str
+    type: str
+    message: str
+    traceback: str = ""
+    cause: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    at: int
+    uid: InstanceUid
+    digest: Digest
+    entrypoint: str
+    params: Payload
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """A guest is about to run this instance's code. Recorded before it does: what poisons nodes is counted by it."""
+
+    at: int
+    runtime: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationEnded:
+    """An activation ended in good order: it hibernated, or its node drained while it was still `runnable`."""
+
+    at: int
+    runnable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxDied:
+    at: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepCompleted:
+    at: int
+    key: StepKey
+    attempt: int
+    started_at: int
+    result: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """The next attempt starts at `retry_at`, attempt number `attempt` + 1."""
+
+    at: int
+    key: StepKey
+    attempt: int
+    started_at: int
+    failure: Failure
+    retry_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailed:
+    """For good: `run` sees the failure."""
+
+    at: int
+    key: StepKey
+    attempt: int
+    started_at: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class StepCancelled:
+    """`run` no longer waits for this key: a step between attempts, a sleep, a wait or a timer."""
+
+    at: int
+    key: StepKey
+
+
+@dataclass(frozen=True, slots=True)
+class SleepStarted:
+    """Kind `sleep` or `timer`. `due` is absolute, and shifted by later pauses."""
+
+    at: int
+    key: StepKey
+    due: int
+
+
+@dataclass(frozen=True, slots=True)
+class SleepFired:
+    at: int
+    key: StepKey
+
+
+@dataclass(frozen=True, slots=True)
+class WaitStarted:
+    """`due` is when the wait times out; None waits for ever."""
+
+    at: int
+    key: StepKey
+    event_type: str
+    due: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitTimedOut:
+    at: int
+    key: StepKey
+
+
+@dataclass(frozen=True, slots=True)
+class EventReceived:
+    """`number` is from 1 within the instance."""
+
+    at: int
+    number: int
+    event_type: str
+    payload: Payload
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventMatched:
+    """The wait `key` gets the event `number`."""
+
+    at: int
+    key: StepKey
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """By a call, or with the failure that paused it."""
+
+    at: int
+    failure: Failure | None
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Open deadlines move by `paused_for` ms."""
+
+    at: int
+    paused_for: int
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    at: int
+    output: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class Errored:
+    at: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    at: int
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deleting:
+    """The instance is gone for its users; whoever owns it removes what is left, which this row alone must tell."""
+
+    at: int
+    uid: InstanceUid
+    created_at: int
+    request_id: str
+
+
+Record = (
+    StepCompleted
+    | SleepStarted
+    | SleepFired
+    | WaitStarted
+    | WaitTimedOut
+    | EventReceived
+    | EventMatched
+    | StepCancelled
+    | AttemptFailed
+    | StepFailed
+    | Activated
+    | ActivationEnded
+    | SandboxDied
+    | Created
+    | Paused
+    | Resumed
+    | Completed
+    | Errored
+    | Terminated
+    | Deleting
+)

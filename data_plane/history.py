@@ -1,0 +1,108 @@
+"""A journal as its watchers see it: one thing that happened a record, with the status after it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, assert_never
+
+from data_plane.engine import fold
+from data_plane.engine.instance import Instance, Step
+from data_plane.engine.records import (
+    Activated,
+    ActivationEnded,
+    AttemptFailed,
+    Completed,
+    Created,
+    Deleting,
+    Errored,
+    EventMatched,
+    EventReceived,
+    Paused,
+    Record,
+    Resumed,
+    SandboxDied,
+    SleepFired,
+    SleepStarted,
+    StepCancelled,
+    StepCompleted,
+    StepFailed,
+    StepKey,
+    Terminated,
+    WaitStarted,
+    WaitTimedOut,
+)
+from data_plane.listing import InstanceStatus, status_of
+
+
+class Happening(NamedTuple):
+    """`number` is from 1 within the instance; `step` is the step's state at that time."""
+
+    number: int
+    at: int
+    type: str
+    status: InstanceStatus
+    step: Step | None
+
+
+class History:
+    """Folds records as they come. `ended` once nothing more can come but a deletion."""
+
+    def __init__(self) -> None:
+        self.instance = Instance()
+        self.number = 0
+
+    @property
+    def ended(self) -> bool:
+        return self.instance.outcome is not None
+
+    def add(self, record: Record) -> Happening | None:
+        """What the record means to a watcher; None for what is the engine's own."""
+        if isinstance(record, Created):
+            self.instance, self.number = Instance(), 0
+        fold.apply(self.instance, record)
+        self.number += 1
+        type_, key = _type_and_key(record, self.instance)
+        if type_ is None:
+            return None
+        step = self.instance.steps.get(key) if key is not None else None
+        return Happening(self.number, record.at, type_, status_of(self.instance), step)
+
+
+def _type_and_key(record: Record, instance: Instance) -> tuple[str | None, StepKey | None]:
+    key: StepKey | None = getattr(record, "key", None)
+    if key is not None and key.kind == "timer":
+        return None, None
+    match record:
+        case StepCompleted() | SleepFired() | EventMatched():
+            return "stepCompleted", key
+        case SleepStarted() | WaitStarted():
+            return "stepStarted", key
+        case StepFailed() | WaitTimedOut():
+            return "stepFailed", key
+        case AttemptFailed():
+            return "stepRetrying", key
+        case StepCancelled():
+            return "stepCancelled", key
+        case Created():
+            return "created", None
+        case Activated():
+            return ("started" if instance.started_at == record.at and instance.activations == 1 else "activated"), None
+        case ActivationEnded():
+            return (None if record.runnable else "hibernated"), None
+        case SandboxDied():
+            return "sandboxDied", None
+        case EventReceived():
+            return "eventReceived", None
+        case Paused():
+            return "paused", None
+        case Resumed():
+            return "resumed", None
+        case Completed():
+            return "completed", None
+        case Errored():
+            return "errored", None
+        case Terminated():
+            return "terminated", None
+        case Deleting():
+            return "deleted", None
+        case _:
+            assert_never(record)

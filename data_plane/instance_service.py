@@ -1,0 +1,161 @@
+"""InstanceService: decodes, calls, encodes. Who may name what is decided by the token and the name, before all else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+from cluster.records import Tenant
+from data_plane import views
+from data_plane.calls import InstanceCalls, Seen
+from data_plane.engine.instance import Step
+from data_plane.engine.records import BlobRef, Completed
+from data_plane.journal.store import InstanceKey
+from rpc.auth import principal
+from rpc.json_edge import checked_json
+from rpc.paging import PAGE_BYTES_MAX, page_size, page_token, position
+from rpc.resource_names import checked, parse_instance, parse_workflow
+from rpc.times import timestamp
+from stepwell import names
+from stepwell.errors import InvalidArgumentError
+from stepwell.names import TenantId
+from stepwell.v1 import instances_pb2 as pb
+from stepwell.v1 import instances_pb2_grpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Tenants(Protocol):
+    """Tenants by id. Raises NotFoundError."""
+
+    async def tenant(self, tenant_id: TenantId) -> Tenant: ...
+
+
+class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
+    """One per node."""
+
+    def __init__(self, calls: InstanceCalls, tenants: Tenants) -> None:
+        self._calls = calls
+        self._tenants = tenants
+
+    async def CreateInstance(self, request: pb.CreateInstanceRequest, context: Context) -> pb.Instance:
+        tenant, workflow = parse_workflow(request.parent, principal(context), "parent")
+        instance = checked(names.instance_id, request.instance_id, "instance_id") if request.instance_id else None
+        request_id = checked(names.request_id, request.request_id, "request_id")
+        params = checked_json(request.params, "params")
+        uid = (await self._tenants.tenant(tenant)).uid
+        seen = await self._calls.create(uid, workflow, instance, params, request_id)
+        return await self._instance(tenant, seen)
+
+    async def GetInstance(self, request: pb.GetInstanceRequest, context: Context) -> pb.Instance:
+        tenant, key = await self._named(request.name, context)
+        return await self._instance(tenant, await self._calls.get(key))
+
+    async def ListInstances(
+        self, request: pb.ListInstancesRequest, context: Context
+    ) -> pb.ListInstancesResponse:
+        tenant, workflow = parse_workflow(request.parent, principal(context), "parent")
+        limit = page_size(request.page_size)
+        statuses = frozenset(_status_name(number) for number in request.statuses)
+        scope = f"instances of {request.parent} {sorted(statuses)}"
+        at = position(scope, request.page_token)
+        uid = (await self._tenants.tenant(tenant)).uid
+        page = await self._calls.list(uid, workflow, limit=limit, token=at, statuses=statuses)
+        return pb.ListInstancesResponse(
+            instances=[views.listing_message(tenant, listing) for listing in page.listings],
+            next_page_token=page_token(scope, page.next_token) if page.next_token else "",
+        )
+
+    async def ListSteps(self, request: pb.ListStepsRequest, context: Context) -> pb.ListStepsResponse:
+        tenant, key = await self._named(request.parent, context, "parent")
+        limit = page_size(request.page_size)
+        scope = f"steps of {request.parent}"
+        begin = int(position(scope, request.page_token) or 0)
+        seen = await self._calls.get(key)
+        steps = views.steps_of(seen.instance)
+        response, size, index = pb.ListStepsResponse(), 0, begin
+        for step in steps[begin : begin + limit]:
+            message = await self._step(seen, step)
+            size += message.ByteSize()
+            if response.steps and size > PAGE_BYTES_MAX:
+                break
+            response.steps.append(message)
+            index += 1
+        if index < len(steps):
+            response.next_page_token = page_token(scope, str(index))
+        return response
+
+    async def SendEvent(self, request: pb.SendEventRequest, context: Context) -> Empty:
+        _, key = await self._named(request.name, context)
+        event_type = checked(names.event_type, request.type, "type")
+        request_id = checked(names.request_id, request.request_id, "request_id")
+        await self._calls.send_event(key, event_type, checked_json(request.payload, "payload"), request_id)
+        return Empty()
+
+    async def PauseInstance(self, request: pb.PauseInstanceRequest, context: Context) -> pb.Instance:
+        tenant, key = await self._named(request.name, context)
+        return await self._instance(tenant, await self._calls.pause(key, _request_id(request)))
+
+    async def ResumeInstance(self, request: pb.ResumeInstanceRequest, context: Context) -> pb.Instance:
+        tenant, key = await self._named(request.name, context)
+        return await self._instance(tenant, await self._calls.resume(key, _request_id(request)))
+
+    async def TerminateInstance(self, request: pb.TerminateInstanceRequest, context: Context) -> pb.Instance:
+        tenant, key = await self._named(request.name, context)
+        return await self._instance(tenant, await self._calls.terminate(key, _request_id(request)))
+
+    async def DeleteInstance(self, request: pb.DeleteInstanceRequest, context: Context) -> Empty:
+        _, key = await self._named(request.name, context)
+        await self._calls.delete(key, _request_id(request))
+        return Empty()
+
+    async def WatchInstance(
+        self, request: pb.WatchInstanceRequest, context: Context
+    ) -> AsyncIterator[pb.InstanceEvent]:
+        _, key = await self._named(request.name, context)
+        async for cursor, happening in self._calls.watch(key, request.cursor, status_only=request.status_only):
+            event = pb.InstanceEvent(
+                cursor=cursor,
+                event_time=timestamp(happening.at),
+                type=happening.type,
+                status=views.STATUSES[happening.status],
+            )
+            if happening.step is not None:
+                event.step.CopyFrom(views.step_message(happening.step))
+            yield event
+
+    async def _named(self, name: str, context: Context, field: str = "name") -> tuple[TenantId, InstanceKey]:
+        tenant, workflow, instance = parse_instance(name, principal(context), field)
+        return tenant, InstanceKey((await self._tenants.tenant(tenant)).uid, workflow, instance)
+
+    async def _instance(self, tenant: TenantId, seen: Seen) -> pb.Instance:
+        instance, key = seen.instance, seen.key
+        params = await self._calls.payload(key, instance, instance.params)
+        output = None
+        if isinstance(instance.outcome, Completed):
+            output = await self._calls.payload(key, instance, instance.outcome.output)
+        return views.instance_message(tenant, key.workflow, key.instance, instance, params=params, output=output)
+
+    async def _step(self, seen: Seen, step: Step) -> pb.Step:
+        """A large output is left out: a page is to be read, not to carry data."""
+        if isinstance(step.output, BlobRef):
+            return views.step_message(step, truncated=True)
+        return views.step_message(step, step.output)
+
+
+def _request_id(
+    request: (
+        pb.PauseInstanceRequest | pb.ResumeInstanceRequest | pb.TerminateInstanceRequest | pb.DeleteInstanceRequest
+    ),
+) -> str:
+    return checked(names.request_id, request.request_id, "request_id")
+
+
+def _status_name(number: int) -> str:
+    name = views.STATUS_NAMES.get(number)
+    if name is None:
+        raise InvalidArgumentError(f"statuses: {number} is not a status that an instance can have", field="statuses")
+    return name

@@ -1,0 +1,1 @@
+"""Durable state: journals, and the side tables that lead to them."""

@@ -1,0 +1,118 @@
+"""Mutations as SQL: what each writes, unless something newer is there already.
+
+`bind` is called where the mutation is made and touches no database: encoded there, while the commit before it waits
+for the disk, rows cost the committing thread nothing. `execute` runs what was bound, grouped by statement, inside the
+writer's transaction. Grouping reorders mutations, which is sound because stamps decide and not arrival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+from typing import Any, assert_never
+
+import apsw
+
+from data_plane.journal.codec import RowCodec
+from data_plane.journal.sqlite.schema import stored_stamp
+from data_plane.journal.store import (
+    DeleteInstance,
+    DropBucket,
+    Mutation,
+    PutBlob,
+    PutListing,
+    PutMark,
+    PutRow,
+    PutWake,
+)
+
+
+class Statement(IntEnum):
+    """In the order in which a transaction runs them."""
+
+    PUT_BLOB = 0
+    PUT_WAKE = 1
+    PUT_ROW = 2
+    PUT_LISTING = 3
+    PUT_MARK = 4
+    DROP_BUCKET = 5
+    DELETE_INSTANCE = 6
+
+
+Bound = tuple[Statement, tuple[Any, ...]]
+
+_DELETED = "SELECT 1 FROM deletes WHERE tenant = ?1 AND workflow = ?2 AND instance = ?3"
+
+_SQL: dict[Statement, tuple[str, ...]] = {
+    Statement.PUT_ROW: (
+        f"INSERT INTO rows SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS ({_DELETED} AND stamp >= ?6)"
+        " ON CONFLICT DO UPDATE SET stamp = excluded.stamp, append = excluded.append WHERE excluded.stamp > stamp",
+    ),
+    Statement.PUT_BLOB: (
+        "INSERT INTO blobs SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
+        f" WHERE NOT EXISTS ({_DELETED} AND uid = ?4 AND stamp >= ?6)"
+        " ON CONFLICT DO UPDATE SET stamp = excluded.stamp, data = excluded.data WHERE excluded.stamp > stamp",
+    ),
+    Statement.PUT_LISTING: (
+        "INSERT INTO listings SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10"
+        f" WHERE NOT EXISTS ({_DELETED} AND uid = ?4 AND created_at = ?5 AND stamp >= ?10)"
+        " ON CONFLICT DO UPDATE SET status = excluded.status, digest = excluded.digest,"
+        " started_at = excluded.started_at, ended_at = excluded.ended_at, stamp = excluded.stamp"
+        " WHERE excluded.stamp > stamp",
+    ),
+    Statement.PUT_WAKE: (
+        "INSERT INTO wakes SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
+        " WHERE NOT EXISTS (SELECT 1 FROM drops WHERE shard = ?1 AND bucket = ?2 AND stamp >= ?7)"
+        " ON CONFLICT DO UPDATE SET stamp = excluded.stamp WHERE excluded.stamp > stamp",
+    ),
+    Statement.PUT_MARK: (
+        "INSERT INTO marks VALUES (?1, ?2, ?3, ?4)"
+        " ON CONFLICT DO UPDATE SET bucket = excluded.bucket, stamp = excluded.stamp WHERE excluded.stamp > stamp",
+    ),
+    Statement.DROP_BUCKET: (
+        "DELETE FROM wakes WHERE shard = ?1 AND bucket = ?2 AND stamp <= ?3",
+        "INSERT INTO drops VALUES (?1, ?2, ?3)"
+        " ON CONFLICT DO UPDATE SET stamp = excluded.stamp WHERE excluded.stamp > stamp",
+    ),
+    Statement.DELETE_INSTANCE: (
+        "DELETE FROM blobs WHERE tenant = ?1 AND workflow = ?2 AND instance = ?3 AND uid = ?4 AND stamp <= ?6",
+        "DELETE FROM listings WHERE tenant = ?1 AND workflow = ?2 AND instance = ?3 AND uid = ?4 AND created_at = ?5"
+        " AND stamp <= ?6",
+        "DELETE FROM rows WHERE tenant = ?1 AND workflow = ?2 AND instance = ?3 AND stamp <= ?6",
+        "INSERT INTO deletes VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+        " ON CONFLICT DO UPDATE SET stamp = excluded.stamp WHERE excluded.stamp > stamp",
+    ),
+}
+
+
+def bind(mutation: Mutation, codec: RowCodec) -> Bound:
+    """The mutation as a statement and its parameters. Raises ValueError for what can't be stored."""
+    match mutation:
+        case PutRow(key, row, stamp):
+            return Statement.PUT_ROW, (*key, *row.position, stored_stamp(stamp), codec.encode(row))
+        case PutWake(shard, wake, stamp):
+            return Statement.PUT_WAKE, (shard, wake.bucket, wake.due, *wake.key, stored_stamp(stamp))
+        case PutListing(listing, stamp):
+            what = (listing.status, listing.digest, listing.started_at, listing.ended_at, stored_stamp(stamp))
+            return Statement.PUT_LISTING, (*listing.key, listing.uid, listing.created_at, *what)
+        case PutBlob(key, uid, id, data, stamp):
+            return Statement.PUT_BLOB, (*key, uid, id, stored_stamp(stamp), data)
+        case PutMark(shard, epoch, bucket, stamp):
+            return Statement.PUT_MARK, (shard, epoch, bucket, stored_stamp(stamp))
+        case DropBucket(shard, bucket, stamp):
+            return Statement.DROP_BUCKET, (shard, bucket, stored_stamp(stamp))
+        case DeleteInstance(key, uid, created_at, stamp):
+            return Statement.DELETE_INSTANCE, (*key, uid, created_at, stored_stamp(stamp))
+        case _:
+            assert_never(mutation)
+
+
+def execute(connection: apsw.Connection, batch: Iterable[Bound]) -> None:
+    """Run what was bound; the caller holds the transaction."""
+    groups: list[list[tuple[Any, ...]]] = [[] for _ in Statement]
+    for statement, parameters in batch:
+        groups[statement].append(parameters)
+    for statement in Statement:
+        if groups[statement]:
+            for sql in _SQL[statement]:
+                connection.executemany(sql, groups[statement])

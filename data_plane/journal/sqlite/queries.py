@@ -1,0 +1,78 @@
+"""The reads, each one statement on a connection of its own that sees all that was committed before it began."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from data_plane.journal.codec import RowCodec
+from data_plane.journal.pages import PageEnd
+from data_plane.journal.sqlite.schema import connect_reader
+from data_plane.journal.store import InstanceKey, Listing, Position, Row, Wake
+from stepwell.names import InstanceId, InstanceUid, TenantUid, WorkflowId
+
+_JOURNAL = "SELECT epoch, seq, append FROM rows WHERE tenant = ? AND workflow = ? AND instance = ? ORDER BY epoch, seq"
+_BLOB = "SELECT data FROM blobs WHERE tenant = ? AND workflow = ? AND instance = ? AND uid = ? AND id = ?"
+_MARKS = "SELECT epoch, bucket FROM marks WHERE shard = ?"
+_WAKES = """SELECT json_group_array(json_array(bucket, due, tenant, workflow, instance))
+FROM (SELECT * FROM wakes WHERE shard = ? AND bucket BETWEEN ? AND ? ORDER BY bucket, due)"""
+_LISTING = "created_at, instance, uid, status, digest, started_at, ended_at"
+_NEWEST_FIRST = "ORDER BY created_at DESC, instance DESC, uid DESC"
+
+_wakes_decoder = msgspec.json.Decoder(list[tuple[int, int, TenantUid, WorkflowId, InstanceId]])
+
+
+class Reader:
+    """One connection, for one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = connect_reader(path)
+        self._codec = RowCodec()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def journal(self, key: InstanceKey) -> Sequence[Row]:
+        return [self._codec.decode(Position(epoch, seq), append) for epoch, seq, append in self._all(_JOURNAL, key)]
+
+    def blob(self, key: InstanceKey, uid: InstanceUid, id: str) -> bytes:
+        for (data,) in self._all(_BLOB, (*key, uid, id)):
+            return bytes(data)
+        raise KeyError(f"instance {key} of uid {uid} has no blob {id}")
+
+    def wakes(self, shard: int, first: int, last: int) -> Sequence[Wake]:
+        """There may be many, so SQLite makes them one row of JSON: for each row that it hands over, this thread gives
+        up the interpreter's lock and waits for it again, as long as the event loop is busy."""
+        [(text,)] = self._all(_WAKES, (shard, first, last))
+        return [
+            Wake(bucket, due, InstanceKey(tenant, workflow, instance))
+            for bucket, due, tenant, workflow, instance in _wakes_decoder.decode(text)
+        ]
+
+    def marks(self, shard: int) -> dict[int, int]:
+        return dict(self._all(_MARKS, (shard,)))
+
+    def listings(
+        self, tenant: TenantUid, workflow: WorkflowId, statuses: Sequence[str], after: PageEnd | None, limit: int
+    ) -> list[Listing]:
+        """Without statuses, all. Each status is a range of its own in the index: a rare one is found among many."""
+        before = " AND (created_at, instance, uid) < (?, ?, ?)" if after is not None else ""
+        where = "tenant = ? AND workflow = ?"
+        if statuses:
+            each = f"SELECT {_LISTING} FROM listings WHERE {where} AND status = ?{before} {_NEWEST_FIRST} LIMIT ?"
+            union = " UNION ALL ".join([f"SELECT * FROM ({each})"] * len(statuses))
+            query = f"SELECT * FROM ({union}) {_NEWEST_FIRST} LIMIT ?"
+            values = [v for status in statuses for v in (tenant, workflow, status, *(after or ()), limit)]
+        else:
+            query = f"SELECT {_LISTING} FROM listings WHERE {where}{before} {_NEWEST_FIRST} LIMIT ?"
+            values = [tenant, workflow, *(after or ())]
+        return [
+            Listing(InstanceKey(tenant, workflow, instance), uid, created_at, *rest)
+            for created_at, instance, uid, *rest in self._all(query, (*values, limit))
+        ]
+
+    def _all(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        return self._connection.execute(query, values).fetchall()

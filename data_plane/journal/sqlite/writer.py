@@ -1,0 +1,101 @@
+"""The thread that commits: whatever was written while one fsync ran goes into the next transaction.
+
+A commit that failed leaves the outcome of everything in it unknown, and after a failed fsync even what is read back
+proves nothing: the thread stops, tells the event loop once, and acknowledges nothing any more. Only a new process may
+look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import apsw
+
+from data_plane.journal.sqlite.checkpoints import Checkpointer
+from data_plane.journal.sqlite.mutations import Bound, execute
+from data_plane.journal.store import Done
+
+COMMIT_MUTATIONS_MAX = 4096
+"""In one transaction: bounds how long a commit can take, far above what one fsync's time lets in."""
+
+_Entry = tuple[Bound, Done]
+
+
+class GroupCommit:
+    """`put` from the event loop; callbacks come back on it, in the order of the puts, once durable."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        path: Path,
+        loop: asyncio.AbstractEventLoop,
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        self._connection = connection
+        self._checkpointer = Checkpointer(connection, path)
+        self._loop = loop
+        self._on_fatal = on_fatal
+        self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
+        self._ended = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="journal-commit", daemon=True)
+        self._thread.start()
+
+    def put(self, bound: Bound, done: Done) -> None:
+        self._queue.put((bound, done))
+
+    async def close(self) -> None:
+        """Commit what was put, then end the thread; returns at once when it has ended."""
+        self._queue.put(None)
+        await self._ended.wait()
+
+    def _run(self) -> None:
+        try:
+            self._commit_until_closed()
+        except BaseException as error:
+            self._tell(self._on_fatal, error)
+        self._checkpointer.close()
+        self._tell(self._ended.set)
+
+    def _commit_until_closed(self) -> None:
+        closing = False
+        while not closing:
+            batch, closing = self._take()
+            if batch:
+                self._connection.execute("BEGIN IMMEDIATE")
+                execute(self._connection, [bound for bound, _ in batch])
+                self._connection.execute("COMMIT")
+                self._tell(_acknowledge, [done for _, done in batch], self._loop)
+                self._checkpointer.after_commit()
+
+    def _take(self) -> tuple[list[_Entry], bool]:
+        """Everything that is queued, at least one entry; and whether the end was among it."""
+        batch: list[_Entry] = []
+        entry = self._queue.get()
+        try:
+            while entry is not None and len(batch) < COMMIT_MUTATIONS_MAX:
+                batch.append(entry)
+                entry = self._queue.get_nowait()
+        except Empty:
+            return batch, False
+        if entry is None:
+            return batch, True
+        batch.append(entry)
+        return batch, False
+
+    def _tell(self, callback: Callable[..., object], *args: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:
+            """The loop is closed: nobody is left to be told."""
+
+
+def _acknowledge(callbacks: Sequence[Done], loop: asyncio.AbstractEventLoop) -> None:
+    for done in callbacks:
+        try:
+            done(None)
+        except Exception as error:
+            loop.call_exception_handler({"message": "a journal write's callback failed", "exception": error})

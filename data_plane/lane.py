@@ -1,0 +1,168 @@
+"""An instance's appends, in order, at most one in flight.
+
+Append, then act: what the engine wants done is queued behind the records before it and performed once they are durable
+and the shard is still owned. What becomes ready while an append is in flight is the next one, so a busy instance
+batches by itself. The lane outlives activations: `seq` goes on within an epoch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from data_plane.engine.actions import Action, Actions, Append, WakeNow
+from data_plane.engine.records import Record
+from data_plane.journal.store import InstanceKey, JournalStore, Mutation, Position, PutRow, Row
+from data_plane.shard import Shard
+
+APPEND_RECORDS_MAX: Final = 64
+"""Records in one row: with 16 KiB inline each, a row stays near 1 MiB."""
+
+RESEND_DELAY_S: Final = 0.05
+"""After a write whose outcome is unknown, before the identical one is sent again."""
+
+Then = Callable[[], None]
+
+
+class Lane:
+    """`perform` does what is no append; `appended` hears of each durable row; `idle` that nothing is left to do;
+    `lost` that the shard is no longer owned: what is queued is given up."""
+
+    def __init__(
+        self,
+        key: InstanceKey,
+        shard: Shard,
+        store: JournalStore,
+        *,
+        tip: Position | None,
+        wake: Callable[[Then], None],
+        perform: Callable[[Action], None],
+        appended: Callable[[Row], None],
+        idle: Then,
+        lost: Then,
+        later: Callable[[float, Then], object],
+    ) -> None:
+        self._key = key
+        self._shard = shard
+        self._store = store
+        self._predecessor = tip
+        self._first = tip is None or tip.epoch != shard.epoch
+        self._seq = tip.seq if tip is not None else -1
+        self._wake = wake
+        self._perform = perform
+        self._appended = appended
+        self._idle = idle
+        self._lost = lost
+        self._later = later
+        self._queue: deque[Action | Then] = deque()
+        self._before: list[Mutation] = []
+        self._in_flight = False
+        self._awaited = 0
+        self._row: Row | None = None
+        self._after: list[Action | Then] = []
+
+    @property
+    def first(self) -> bool:
+        """Whether this epoch has written nothing to the instance yet."""
+        return self._first
+
+    @property
+    def busy(self) -> bool:
+        return self._in_flight or bool(self._queue)
+
+    def add(self, actions: Actions) -> None:
+        """Queue them; `flush` sets them going."""
+        self._queue.extend(actions)
+
+    def then(self, do: Then) -> None:
+        """Call it once all that was added before is durable and done."""
+        self._queue.append(do)
+
+    def write_before(self, mutation: Mutation) -> None:
+        """A blob or a listing that must be durable before the next row."""
+        self._before.append(mutation)
+
+    def mark(self) -> None:
+        """Write this epoch's first row, if there is none yet, without a record: what was read may be shown after it."""
+        if self._first and not self._in_flight:
+            self._send([])
+
+    def flush(self) -> None:
+        """Send the next append, or perform what waits for none."""
+        if self._in_flight:
+            return
+        queue, records, wake = self._queue, list[Record](), False
+        after = self._after
+        while queue:
+            entry = queue[0]
+            if type(entry) is Append:
+                if len(records) == APPEND_RECORDS_MAX:
+                    break
+                records.append(entry.record)
+            elif type(entry) is WakeNow:
+                wake = True
+            else:
+                after.append(entry)
+            queue.popleft()
+        if records:
+            self._send(records, wake=wake)
+        elif after:
+            self._act()
+
+    def _send(self, records: list[Record], *, wake: bool = False) -> None:
+        self._in_flight = True
+        self._seq += 1
+        position = Position(self._shard.epoch, self._seq)
+        self._row = Row(position, records, self._first, self._predecessor if self._first else None)
+        before, self._before = self._before, []
+        self._awaited = len(before) + wake
+        if self._awaited == 0:
+            self._write_row()
+            return
+        for mutation in before:
+            self._write(mutation, self._one_less)
+        if wake:
+            self._wake(self._one_less)
+
+    def _one_less(self) -> None:
+        self._awaited -= 1
+        if self._awaited == 0:
+            self._write_row()
+
+    def _write_row(self) -> None:
+        assert self._row is not None
+        self._write(PutRow(self._key, self._row, self._shard.stamp()), self._durable)
+
+    def _write(self, mutation: Mutation, then: Then) -> None:
+        def done(error: Exception | None) -> None:
+            if error is None:
+                then()
+            elif self._shard.owned():
+                self._later(RESEND_DELAY_S, lambda: self._store.write(mutation, done))
+            else:
+                self._lost()
+
+        self._store.write(mutation, done)
+
+    def _durable(self) -> None:
+        if not self._shard.owned():
+            self._lost()
+            return
+        row, self._row = self._row, None
+        assert row is not None
+        self._in_flight, self._first = False, False
+        self._appended(row)
+        self._act()
+        if not self._in_flight:
+            self.flush()
+
+    def _act(self) -> None:
+        after, self._after = self._after, []
+        for entry in after:
+            if callable(entry):
+                entry()
+            else:
+                self._perform(entry)
+        if not self.busy:
+            self._idle()

@@ -1,0 +1,35 @@
+"""Payloads between guests, callers and the journal: small ones inline, large ones as blobs.
+
+Inline up to 16 KiB, and only while its instance holds under 64 MiB inline, so that partitions stay small.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from data_plane.engine.instance import Instance
+from data_plane.engine.records import BlobRef, Payload
+from data_plane.journal.store import InstanceKey, JournalStore, PutBlob
+from data_plane.lane import Lane
+from data_plane.shard import Shard
+from stepwell.names import InstanceUid
+
+INLINE_BYTES_MAX: Final = 16 * 1024
+INLINE_TOTAL_BYTES_MAX: Final = 64 * 1024 * 1024
+
+
+def stage(data: bytes, key: InstanceKey, uid: InstanceUid, instance: Instance, lane: Lane, shard: Shard) -> Payload:
+    """The payload as a record holds it; a blob is written before the row that names it."""
+    if len(data) <= INLINE_BYTES_MAX and instance.inline_bytes + len(data) < INLINE_TOTAL_BYTES_MAX:
+        return data
+    stamp = shard.stamp()
+    ref = BlobRef(f"{stamp.epoch:x}-{stamp.counter:x}", len(data))
+    lane.write_before(PutBlob(key, uid, ref.id, data, stamp))
+    return ref
+
+
+async def fetch(payload: Payload, key: InstanceKey, uid: InstanceUid, store: JournalStore) -> bytes:
+    """The payload's bytes. Raises KeyError for a blob whose instance was deleted."""
+    if isinstance(payload, BlobRef):
+        return await store.read_blob(key, uid, payload.id)
+    return payload

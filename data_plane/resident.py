@@ -1,0 +1,120 @@
+"""An instance in its owner's memory: its state, its lane, and the activation that runs it, if one does.
+
+It exists while something is to be done or somebody looks; hibernation is its end. All of its work is synchronous: an
+event goes through the engine, actions go into the lane, and the lane performs them here once they may be performed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from data_plane import payloads
+from data_plane.activation import Activation
+from data_plane.engine import fold, machine
+from data_plane.engine.actions import Action, Activate, Append, TellStart, TellStop, WakeNow
+from data_plane.engine.events import Event, Tick
+from data_plane.engine.instance import IllegalTransition, Instance
+from data_plane.engine.records import Payload
+from data_plane.journal.store import InstanceKey, PutListing, Row, Wake
+from data_plane.lane import Lane
+from data_plane.listing import listing_of
+from data_plane.shard import Shard
+from stepwell.names import InstanceUid
+
+if TYPE_CHECKING:
+    from data_plane.node import Node
+
+
+class Resident:
+    """`uses` counts callers that look at it: it is not dropped under them."""
+
+    def __init__(self, node: Node, key: InstanceKey, shard: Shard, rows: Sequence[Row]) -> None:
+        self.key = key
+        self.shard = shard
+        self.store = node.store
+        self.now = node.clock
+        self.instance: Instance = fold.replay(record for row in rows for record in row.records)
+        self.lane = Lane(
+            key,
+            shard,
+            node.store,
+            tip=rows[-1].position if rows else None,
+            wake=lambda then: node.wake_now(self, then),
+            perform=self._perform,
+            appended=self._appended,
+            idle=lambda: node.rest(self),
+            lost=lambda: node.give_up(self),
+            later=node.later,
+        )
+        self.activation: Activation | None = None
+        self.starting: Activation | None = None
+        self.activating = False
+        self.uses = 0
+        self.flushes: set[asyncio.Future[None]] = set()
+        """Callers that wait for what they added to be durable."""
+        self.lost = False
+        self.armed: int | None = None
+        self.cover: Wake | None = None
+        """The newest durable wake of this epoch."""
+        self.resting = False
+        self.listed = ""
+        self._node = node
+
+    # ---------------------------------------------------------------- what happens to it
+    def step(self, event: Event) -> None:
+        """Let the engine decide. Raises what `machine.handle` raises, having changed nothing."""
+        self.lane.add(machine.handle(self.instance, event, self._node.limits))
+
+    def step_guest(self, event: Event, activation: Activation) -> None:
+        """The same for a guest's message: what it may not do ends its sandbox, and nothing else."""
+        try:
+            self.lane.add(machine.handle(self.instance, event, self._node.limits))
+        except IllegalTransition as illegal:
+            activation.kill(f"the guest broke the protocol: {illegal}")
+
+    def settle(self) -> None:
+        """After one or more steps: send what is ready, and see that the clock calls when it should."""
+        self.lane.flush()
+        self.arm()
+
+    def tick(self) -> None:
+        """The timer rang."""
+        self.armed = None
+        self.step(Tick(self.now()))
+        self.settle()
+
+    def arm(self) -> None:
+        due = self.instance.next_tick()
+        if due is not None and (self.armed is None or due < self.armed):
+            self.armed = due
+            self._node.timers.arm(self, due)
+
+    def stage(self, data: bytes, uid: InstanceUid | None = None) -> Payload:
+        """A payload as a record may hold it; `uid` where the instance is only being created."""
+        return payloads.stage(data, self.key, uid or self.instance.uid, self.instance, self.lane, self.shard)
+
+    def list_first(self) -> None:
+        """Have the instance listed before its next row is durable."""
+        listing = listing_of(self.key, self.instance)
+        if listing is not None:
+            self.listed = listing.status
+            self.lane.write_before(PutListing(listing, self.shard.stamp()))
+
+    # ---------------------------------------------------------------- what the lane performs
+    def _perform(self, action: Action) -> None:
+        if isinstance(action, Activate):
+            self._node.activate(self)
+            return
+        if isinstance(action, TellStart):
+            self.activation, self.starting = self.starting, None
+        activation = self.activation
+        if activation is None or isinstance(action, Append | WakeNow):
+            return
+        activation.tell(action)
+        if isinstance(action, TellStop):
+            self.activation = None
+
+    def _appended(self, row: Row) -> None:
+        self._node.appended(self, row)

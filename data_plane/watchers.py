@@ -1,0 +1,58 @@
+"""Who watches which instance: rows go to them once they are durable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from data_plane.journal.store import InstanceKey, Row
+
+ROWS_MAX: Final = 1_000
+"""Rows kept for a watcher that is slow; past that it reads the journal again."""
+
+
+class Watcher:
+    """Rows of one instance as they become durable, in order; `missed` says that some were dropped."""
+
+    def __init__(self) -> None:
+        self._rows: deque[Row] = deque()
+        self._changed = asyncio.Event()
+        self.missed = False
+
+    def publish(self, row: Row) -> None:
+        if len(self._rows) == ROWS_MAX:
+            self._rows.clear()
+            self.missed = True
+        self._rows.append(row)
+        self._changed.set()
+
+    async def next_rows(self) -> list[Row]:
+        """What came since the last call, at least one row; what was dropped before them is in the journal."""
+        await self._changed.wait()
+        self._changed.clear()
+        rows = list(self._rows)
+        self._rows.clear()
+        return rows
+
+
+class Watchers:
+    """The watchers of a node's instances. An instance that nobody watches costs a look-up a row."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[InstanceKey, set[Watcher]] = {}
+
+    def add(self, key: InstanceKey) -> Watcher:
+        watcher = Watcher()
+        self._by_key.setdefault(key, set()).add(watcher)
+        return watcher
+
+    def remove(self, key: InstanceKey, watcher: Watcher) -> None:
+        watchers = self._by_key[key]
+        watchers.discard(watcher)
+        if not watchers:
+            del self._by_key[key]
+
+    def publish(self, key: InstanceKey, row: Row) -> None:
+        for watcher in self._by_key.get(key, ()):
+            watcher.publish(row)

@@ -1,0 +1,85 @@
+"""What a bundle says of itself: its workflows and its plain values. Part of the digest, hence the canonical bytes.
+
+The manifest arrives typed; the file that an author wrote is read where the author is, never here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from loader.limits import (
+    MANIFEST_BYTES_MAX,
+    MANIFEST_VAR_NAME_LENGTH_MAX,
+    MANIFEST_VARS_MAX,
+    MANIFEST_WORKFLOWS_MAX,
+)
+from stepwell import names
+from stepwell.errors import BundleRefusedError, LimitExceededError
+from stepwell.names import WorkflowId
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowEntry:
+    """One workflow of a bundle: `entrypoint` is module:Class within the bundle."""
+
+    workflow_id: WorkflowId
+    entrypoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The workflows of a bundle, and the values that its code finds in `self.env`."""
+
+    workflows: tuple[WorkflowEntry, ...]
+    vars: Mapping[str, str]
+
+    def canonical(self) -> bytes:
+        """The same bytes for equal manifests, whatever order their parts came in."""
+        workflows = {entry.workflow_id: entry.entrypoint for entry in self.workflows}
+        value = {"vars": dict(self.vars), "workflows": workflows}
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+    @classmethod
+    def from_canonical(cls, data: bytes) -> Manifest:
+        """The manifest that `canonical` wrote, its workflows in the order of their names."""
+        value = json.loads(data)
+        workflows = (WorkflowEntry(WorkflowId(name), entry) for name, entry in sorted(value["workflows"].items()))
+        return cls(tuple(workflows), dict(value["vars"]))
+
+    def entrypoints(self) -> list[str]:
+        """Each entrypoint once, in the manifest's order."""
+        return list(dict.fromkeys(entry.entrypoint for entry in self.workflows))
+
+
+def check_manifest(manifest: Manifest) -> None:
+    """Raise BundleRefusedError or LimitExceededError, saying what to change, unless this can become a version's."""
+    if not manifest.workflows:
+        raise BundleRefusedError("The bundle has no workflow: name at least one, with its entrypoint.")
+    _check_limit("manifest_workflows_max", MANIFEST_WORKFLOWS_MAX, len(manifest.workflows), "workflows")
+    _check_limit("manifest_vars_max", MANIFEST_VARS_MAX, len(manifest.vars), "values in [vars]")
+    seen: set[str] = set()
+    for entry in manifest.workflows:
+        try:
+            names.workflow_id(entry.workflow_id)
+            names.entrypoint(entry.entrypoint)
+        except ValueError as error:
+            raise BundleRefusedError(f"The manifest can't be used: {error}.") from None
+        if entry.workflow_id in seen:
+            raise BundleRefusedError(f"The workflow {entry.workflow_id!r} is named twice: give each its own name.")
+        seen.add(entry.workflow_id)
+    for name in manifest.vars:
+        if not name or len(name) > MANIFEST_VAR_NAME_LENGTH_MAX or not name.isprintable():
+            raise BundleRefusedError(
+                f"A name in [vars] can't be used: 1 to {MANIFEST_VAR_NAME_LENGTH_MAX} printable characters, please."
+            )
+    _check_limit("manifest_bytes_max", MANIFEST_BYTES_MAX, len(manifest.canonical()), "bytes of manifest")
+
+
+def _check_limit(name: str, limit: int, seen: int, what: str) -> None:
+    if seen > limit:
+        raise LimitExceededError(
+            f"The bundle has {seen:,} {what}; at most {limit:,} can be deployed.",
+            limit=name, value=str(limit), seen=str(seen),
+        )  # fmt: skip

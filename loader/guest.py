@@ -1,0 +1,293 @@
+"""The host's end of one sandbox's conversation.
+
+Frames are cut, decoded to typed messages and handed to the activation that they name; payloads pass through untouched.
+What a guest does wrong ends that guest and nothing else: every way to die leads to `_die`, which happens once.
+
+Everything runs in callbacks of the loop that it was made on: no task, no thread, no lock. All that is read in one turn
+is handed on in one turn, and all frames sent within a turn are written together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Mapping
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from loader import messages
+from loader.bundles.manifest import Manifest
+from loader.limits import READ_BYTES_MAX, REASON_LENGTH_MAX
+from loader.logs import LineCutter, LogGate, LogSink, ignore_log
+from loader.messages import ActivationMessage, GuestError, Hello, Loaded, Log, Unloadable, decode_guest_message
+from loader.outbox import Outbox
+from loader.sandbox.sandbox import Sandbox
+from stepwell.errors import BundleRefusedError
+from stepwell.frames import PROTOCOL, FrameError, FrameReader
+
+T = TypeVar("T")
+
+
+class GuestHandler(Protocol):
+    """One activation's ear. All are called on the loop and must not block or raise; one that raises ends the guest."""
+
+    def on_message(self, message: ActivationMessage, payload: bytes) -> None:
+        """The guest said this. Log lines do not come here."""
+
+    def on_batch_end(self) -> None:
+        """All that came in one read was handed on, at least one message of it to this handler."""
+
+    def on_death(self, reason: str) -> None:
+        """The sandbox is gone. Called once, and last, for every activation that was open; never from within a call."""
+
+
+class GuestDiedError(Exception):
+    """The sandbox ended while an answer was awaited; the text is the reason."""
+
+
+class Guest:
+    """One sandbox that was booted, seen from the host."""
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        *,
+        outgoing_bytes_max: int = 256 * 1024 * 1024,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._loop = loop or asyncio.get_running_loop()
+        self.sandbox = sandbox
+        self.death: asyncio.Future[str] = self._loop.create_future()
+        """Set once, to the reason."""
+        self.hello: Hello | None = None
+        self._handlers: dict[int, GuestHandler] = {}
+        self._touched: dict[int, GuestHandler] = {}
+        self._last_act = 0
+        self._reader = FrameReader()
+        self._outbox = Outbox(sandbox.socket, self._loop, outgoing_bytes_max, self._die)
+        self.send = self._outbox.send
+        self._logs = LogGate(ignore_log, self._loop.time)
+        self._lines = LineCutter()
+        self._greeting: asyncio.Future[None] = self._loop.create_future()
+        self._loading: asyncio.Future[Loaded | Unloadable] | None = None
+        self._loaded = False
+        self._reading = True
+        self._loop.add_reader(sandbox.socket, self._on_readable)
+        self._loop.add_reader(sandbox.output, self._on_output)
+        sandbox.exited.add_done_callback(self._on_exit)
+
+    @property
+    def alive(self) -> bool:
+        """Whether frames still go anywhere."""
+        return not self.death.done()
+
+    @property
+    def runtime(self) -> str:
+        """The guest runtime's name and version, as it greeted; empty before."""
+        return self.hello.runtime if self.hello is not None else ""
+
+    @property
+    def activations(self) -> int:
+        """How many are open."""
+        return len(self._handlers)
+
+    @property
+    def outgoing_bytes(self) -> int:
+        """What was sent and is not in the socket yet."""
+        return self._outbox.waiting_bytes
+
+    async def greet(self, timeout_ms: int) -> None:
+        """Wait until the guest is ready for a bundle. Raises GuestDiedError, also when the time is over."""
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                await self._greeting
+        except TimeoutError:
+            self.kill(f"it did not say hello within {timeout_ms} ms")
+            raise GuestDiedError(self.death.result()) from None
+
+    async def load(
+        self,
+        bundle_path: str,
+        manifest: Manifest,
+        limits: Mapping[str, int],
+        *,
+        timeout_ms: int = 30_000,
+        log_sink: LogSink = ignore_log,
+    ) -> None:
+        """Have the bundle imported; its files are there. What the tenant prints goes to `log_sink` from here on.
+
+        Raises BundleRefusedError when it can't be imported, or takes too long, and GuestDiedError. Either ends the
+        guest.
+        """
+        self._logs.sink = log_sink
+        self._loading = self._loop.create_future()
+        self.send(messages.load(bundle_path, manifest.entrypoints(), dict(manifest.vars), dict(limits)))
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                answer = await self._loading
+        except TimeoutError:
+            self.kill(f"importing the bundle took over {timeout_ms} ms")
+            raise BundleRefusedError(
+                f"Importing the bundle took over {timeout_ms / 1000:g} s: do slow work in a step, not while importing."
+            ) from None
+        except BaseException:
+            self.kill("loading was given up")
+            raise
+        if isinstance(answer, Unloadable):
+            self.kill("the bundle could not be imported")
+            raise BundleRefusedError(f"The bundle can't be imported. {describe(answer.error)}")
+
+    def open(self, handler: GuestHandler) -> int:
+        """A new activation's number; its messages go to the handler. Raises GuestDiedError."""
+        if self.death.done():
+            raise GuestDiedError(self.death.result())
+        self._last_act += 1
+        self._handlers[self._last_act] = handler
+        return self._last_act
+
+    def close(self, act: int) -> None:
+        """Forget an activation: what still comes for it is dropped. Idempotent."""
+        self._handlers.pop(act, None)
+        self._touched.pop(act, None)
+
+    def kill(self, reason: str) -> None:
+        """End the sandbox. Idempotent: the first reason stays."""
+        self._die(reason)
+
+    def pause_reading(self) -> None:
+        """Leave what the guest says in the socket, which in time holds the guest up. Idempotent."""
+        if self._reading and self.alive:
+            self._reading = False
+            self._loop.remove_reader(self.sandbox.socket)
+
+    def resume_reading(self) -> None:
+        """Read on. Idempotent."""
+        if not self._reading and self.alive:
+            self._reading = True
+            self._loop.add_reader(self.sandbox.socket, self._on_readable)
+
+    async def drain(self) -> None:
+        """Wait until less than a mebibyte is waiting for the guest, or it died."""
+        await self._outbox.drain()
+
+    def _on_readable(self) -> None:
+        try:
+            data = self.sandbox.socket.recv(READ_BYTES_MAX)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._die("it closed its connection")
+            return
+        try:
+            frames = self._reader.feed(data)
+        except FrameError as error:
+            self._die(f"it sent an illegal frame: {error}")
+            return
+        handlers, touched = self._handlers, self._touched
+        try:
+            for envelope, payload in frames:
+                message = decode_guest_message(envelope)
+                if isinstance(message, (Hello, Loaded, Unloadable, Log)):
+                    self._on_own_message(message, payload)
+                elif (handler := handlers.get(message.act)) is not None:
+                    touched[message.act] = handler
+                    _hand_on(handler, message, payload)
+                elif not self._loaded:
+                    raise FrameError("an activation's message before the bundle was loaded")
+                if self.death.done():
+                    return
+            while touched:
+                _end_batch(touched.pop(next(iter(touched))))
+        except (FrameError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+            self._die(f"it sent an illegal frame: {str(error)[:200]}")
+        except _HandlerFailure as failure:
+            self._die("the host failed to handle what it sent")
+            self._loop.call_exception_handler(
+                {"message": f"sandbox {self.sandbox.id}: a handler raised", "exception": failure.__cause__}
+            )
+
+    def _on_own_message(self, message: Hello | Loaded | Unloadable | Log, payload: bytes) -> None:
+        if isinstance(message, Log):
+            handler = self._handlers.get(message.act)
+            self._logs.put(handler, message.name, message.count, message.attempt, message.stream, payload)
+        elif isinstance(message, Hello):
+            if self.hello is not None or message.protocol != PROTOCOL:
+                raise FrameError(f"hello, with protocol {message.protocol}: {PROTOCOL} is served, once")
+            self.hello = message
+            _resolve(self._greeting, None)
+        else:
+            if self._loading is None or self._loaded:
+                raise FrameError("it answered a load that it was not asked for")
+            self._loaded = True
+            _resolve(self._loading, message)
+
+    def _on_output(self) -> None:
+        with contextlib.suppress(BlockingIOError, InterruptedError):
+            data = os.read(self.sandbox.output, READ_BYTES_MAX)
+            if not data:
+                self._loop.remove_reader(self.sandbox.output)
+            for line in self._lines.feed(data) if data else self._lines.end():
+                self._logs.put(None, "", 0, 0, 0, line)
+
+    def _on_exit(self, exited: asyncio.Future[int]) -> None:
+        status = exited.result()
+        how = f"signal {-status}" if status < 0 else f"status {status}"
+        self._die(f"its process ended with {how}")
+        self._on_output()
+        self._loop.remove_reader(self.sandbox.output)
+        with contextlib.suppress(OSError):
+            os.close(self.sandbox.output)
+
+    def _die(self, reason: str) -> None:
+        if self.death.done():
+            return
+        self.death.set_result(reason)
+        self._loop.remove_reader(self.sandbox.socket)
+        self._outbox.close()
+        self.sandbox.kill()
+        self.sandbox.socket.close()
+        handlers = list(self._handlers.values())
+        self._handlers.clear()
+        self._touched.clear()
+        for waiting in (self._greeting, self._loading):
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(GuestDiedError(reason))
+                waiting.exception()
+        for handler in handlers:
+            self._loop.call_soon(handler.on_death, reason)
+
+
+def describe(error: GuestError) -> str:
+    """A tenant's error as text for that tenant: bounded, without control characters but line breaks."""
+    text = f"{error.type}: {error.message}" if error.message else error.type
+    if error.traceback:
+        text = f"{text}\n{error.traceback}"
+    shown = "".join(c if c == "\n" or c.isprintable() else "\ufffd" for c in text[:REASON_LENGTH_MAX])
+    return shown.rstrip()
+
+
+class _HandlerFailure(Exception):
+    pass
+
+
+def _hand_on(handler: GuestHandler, message: ActivationMessage, payload: bytes) -> None:
+    try:
+        handler.on_message(message, payload)
+    except Exception as error:
+        raise _HandlerFailure from error
+
+
+def _end_batch(handler: GuestHandler) -> None:
+    try:
+        handler.on_batch_end()
+    except Exception as error:
+        raise _HandlerFailure from error
+
+
+def _resolve(future: asyncio.Future[T], value: T) -> None:
+    if not future.done():
+        future.set_result(value)

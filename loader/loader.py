@@ -1,0 +1,234 @@
+"""Gives out sandboxes that run a tenant's version: one for each (tenant, version), shared by its instances.
+
+A sandbox that has had a tenant's code in it is never given to another. Those without a lease stay for a while, in case
+of the next wake, and go when they were idle too long or when their place is needed, the one idle longest first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from types import TracebackType
+
+from loader import bundle_folder
+from loader.bundles.store import BundleStore
+from loader.guest import Guest, GuestDiedError
+from loader.logs import LogSink, ignore_log
+from loader.pool import BootFailedError, WarmPool
+from loader.room import Room
+from loader.sandbox.sandbox import SandboxLauncher
+from loader.seat import Lease, Seat
+from loader.settings import LoaderSettings
+from stepwell.errors import BundleRefusedError, SandboxUnavailableError, UnavailableError
+from stepwell.names import Digest, TenantUid
+
+_log = logging.getLogger(__name__)
+
+LogSinks = Callable[[TenantUid, Digest], LogSink]
+"""Where a version's log lines go; asked once a sandbox."""
+
+
+class Loader:
+    """All sandboxes of a process. An async context manager: it owns its background tasks, and ends everything at its
+    end.
+
+    `make_correlation_id` names a failure, in the operator's log and in the tenant's error alike.
+    """
+
+    def __init__(
+        self,
+        store: BundleStore,
+        launcher: SandboxLauncher,
+        settings: LoaderSettings,
+        *,
+        make_correlation_id: Callable[[], str],
+        log_sinks: LogSinks = lambda tenant, digest: ignore_log,
+    ) -> None:
+        self._store = store
+        self._launcher = launcher
+        self._settings = settings
+        self._make_correlation_id = make_correlation_id
+        self._log_sinks = log_sinks
+        self._tasks = asyncio.TaskGroup()
+        self._pool = WarmPool(launcher, settings, self._tasks)
+        self._room = Room(settings.sandboxes_max, settings.sandboxes_per_tenant_max, settings.waiting_max, self._evict)
+        self._seats: dict[tuple[TenantUid, Digest], Seat] = {}
+        self._idle: dict[Seat, asyncio.TimerHandle] = {}
+        self._taken: set[Seat] = set()
+        self._checks = asyncio.Semaphore(settings.checks_parallel_max)
+        self._closed = False
+
+    async def __aenter__(self) -> Loader:
+        await self._tasks.__aenter__()
+        self._pool.fill()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self.close()
+        finally:
+            await self._tasks.__aexit__(kind, error, trace)
+
+    @property
+    def sandboxes(self) -> int:
+        """How many run, or are about to run, tenants' code."""
+        return len(self._taken)
+
+    @property
+    def warm_sandboxes(self) -> int:
+        """How many wait for code."""
+        return self._pool.ready
+
+    async def acquire(self, tenant: TenantUid, digest: Digest, *, alone: bool = False) -> Lease:
+        """A lease on a sandbox that runs this version; with `alone`, on one that nobody else gets.
+
+        Waits for its turn when there is no room. Raises NotFoundError (no such version), BundleRefusedError (it can't
+        be imported any more), SandboxUnavailableError, UnavailableError (too many wait, or the server stops).
+        """
+        if self._closed:
+            raise UnavailableError("The server stops; try again later.")
+        seat = None if alone else self._seats.get((tenant, digest))
+        if seat is None:
+            seat = Seat(tenant, digest, alone, asyncio.get_running_loop().create_future())
+            if not alone:
+                self._seats[tenant, digest] = seat
+            seat.task = self._tasks.create_task(self._occupy(seat))
+        seat.leases += 1
+        if (timer := self._idle.pop(seat, None)) is not None:
+            timer.cancel()
+        try:
+            guest = await asyncio.shield(seat.loading)
+        except BaseException:
+            self._release(seat)
+            raise
+        return Lease(guest, seat, self._release)
+
+    async def check(self, tenant: TenantUid, digest: Digest) -> None:
+        """Import the version in a sandbox of its own, which ends with the check.
+
+        Raises BundleRefusedError (file, line, why, as Python tells it), NotFoundError, SandboxUnavailableError.
+        """
+        async with self._checks:
+            guest = await self._load(tenant, digest, ignore_log)
+            guest.kill("the check is over")
+
+    async def close(self) -> None:
+        """Give out no more, kill every sandbox, and remove what they leave. Idempotent; leased guests end too."""
+        self._closed = True
+        self._pool.close()
+        for seat in [*self._seats.values(), *self._taken]:
+            if seat.guest is not None:
+                seat.guest.kill("the server stops")
+            elif seat.task is not None:
+                seat.task.cancel()
+        await self._launcher.close()
+
+    async def _occupy(self, seat: Seat) -> None:
+        try:
+            await self._room.enter(seat.tenant)
+            self._taken.add(seat)
+            seat.guest = guest = await self._load(seat.tenant, seat.digest, self._log_sinks(seat.tenant, seat.digest))
+        except asyncio.CancelledError:
+            self._remove(seat)
+            seat.fail(UnavailableError("The server stops; try again later."))
+            raise
+        except Exception as error:
+            self._remove(seat)
+            seat.fail(error)
+        else:
+            guest.death.add_done_callback(lambda _: self._remove(seat))
+            seat.loading.set_result(guest)
+            if not seat.leases:
+                self._became_idle(seat)
+
+    async def _load(self, tenant: TenantUid, digest: Digest, sink: LogSink) -> Guest:
+        manifest = await self._store.manifest(tenant, digest)
+        source = await self._store.pull(tenant, digest)
+        for last in (False, True):
+            guest = await self._take(tenant, digest)
+            try:
+                await asyncio.to_thread(bundle_folder.fill, source, guest.sandbox.bundle_source)
+                await guest.load(
+                    guest.sandbox.bundle_path,
+                    manifest,
+                    self._settings.guest_limits,
+                    timeout_ms=self._settings.import_timeout_ms,
+                    log_sink=sink,
+                )
+                return guest
+            except GuestDiedError as error:
+                _log.warning("sandbox %s of %s %s ended while loading: %s", guest.sandbox.id, tenant, digest, error)
+                if last:
+                    raise BundleRefusedError(
+                        f"The sandbox ended while it imported the bundle, twice ({error}): "
+                        "does a module end the process, or use a lot of memory?"
+                    ) from error
+            except OSError as error:
+                guest.kill("its bundle could not be put into place")
+                raise self._unavailable(tenant, digest, f"no bundle for {guest.sandbox.id}: {error}") from error
+            except BaseException:
+                guest.kill("loading was given up")
+                raise
+        raise AssertionError("unreachable")
+
+    async def _take(self, tenant: TenantUid, digest: Digest) -> Guest:
+        try:
+            return await self._pool.take()
+        except BootFailedError as error:
+            if self._closed:
+                raise UnavailableError("The server stops; try again later.") from None
+            raise self._unavailable(tenant, digest, str(error)) from error
+
+    def _unavailable(self, tenant: TenantUid, digest: Digest, why: str) -> SandboxUnavailableError:
+        correlation_id = self._make_correlation_id()
+        _log.error("%s: no sandbox for %s %s: %s", correlation_id, tenant, digest, why)
+        return SandboxUnavailableError(
+            f"No sandbox could be started; the operator finds the reason in the server's log under {correlation_id}.",
+            correlation_id=correlation_id,
+        )
+
+    def _release(self, seat: Seat) -> None:
+        seat.leases -= 1
+        if seat.leases or seat.gone:
+            return
+        if seat.guest is None:
+            self._remove(seat)
+            if seat.task is not None:
+                seat.task.cancel()
+        elif seat.alone:
+            seat.guest.kill("it is not needed any more")
+        else:
+            self._became_idle(seat)
+
+    def _became_idle(self, seat: Seat) -> None:
+        loop = asyncio.get_running_loop()
+        self._idle[seat] = loop.call_later(self._settings.idle_timeout_ms / 1000, self._end, seat, "it was idle")
+        self._room.serve()
+
+    def _evict(self, tenant: TenantUid | None) -> bool:
+        for seat in self._idle:
+            if tenant is None or seat.tenant == tenant:
+                self._end(seat, "its place was needed", serve=False)
+                return True
+        return False
+
+    def _end(self, seat: Seat, reason: str, serve: bool = True) -> None:
+        self._remove(seat, serve)
+        if seat.guest is not None:
+            seat.guest.kill(reason)
+
+    def _remove(self, seat: Seat, serve: bool = True) -> None:
+        """Forget the seat, once, whatever ended it."""
+        seat.gone = True
+        if self._seats.get((seat.tenant, seat.digest)) is seat:
+            del self._seats[seat.tenant, seat.digest]
+        if (timer := self._idle.pop(seat, None)) is not None:
+            timer.cancel()
+        if seat in self._taken:
+            self._taken.remove(seat)
+            self._room.vacate(seat.tenant)
+            if serve:
+                self._room.serve()

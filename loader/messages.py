@@ -1,0 +1,214 @@
+"""The messages of `stepwell.frames` as the host knows them: typed, bounded, decoded once.
+
+The decoder is msgspec's: a wrong shape, an unknown message or a number out of range raises here, before anything acts
+on it, and ends the sandbox that sent it. Payloads stay bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from stepwell.frames import frame
+
+Kind = Literal["do", "sleep", "waitForEvent", "timer"]
+Backoff = Literal["constant", "linear", "exponential"]
+Outcome = Literal["value", "held", "error", "fired", "event", "timeout"]
+
+Name = Annotated[str, Meta(max_length=256)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Attempt = Annotated[int, Meta(ge=1, le=100_000)]
+Number = Annotated[int, Meta(ge=0, le=2**53)]
+MsSinceEpoch = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
+
+
+class GuestError(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """An exception as a guest describes it. All text is the tenant's."""
+
+    module: Annotated[str, Meta(max_length=256)]
+    type: Annotated[str, Meta(max_length=256)]
+    message: Annotated[str, Meta(max_length=4096)]
+    traceback: Annotated[str, Meta(max_length=16384)] = ""
+    cause: GuestError | None = None
+
+
+class _Message(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False, tag_field="message"):
+    pass
+
+
+class Hello(_Message, tag="hello", frozen=True):
+    protocol: int
+    runtime: Annotated[str, Meta(max_length=64)]
+    python: Annotated[str, Meta(max_length=64)]
+
+
+class Loaded(_Message, tag="loaded", frozen=True):
+    pass
+
+
+class Unloadable(_Message, tag="unloadable", frozen=True):
+    error: GuestError
+
+
+class Started(_Message, tag="started", frozen=True):
+    act: Number
+    name: Name
+    count: Count
+    attempt: Attempt
+    timeout_ms: Number
+
+
+class Result(_Message, tag="result", frozen=True):
+    act: Number
+    name: Name
+    count: Count
+    attempt: Attempt
+    elapsed_us: Number
+
+
+class Failed(_Message, tag="failed", frozen=True):
+    act: Number
+    name: Name
+    count: Count
+    attempt: Attempt
+    elapsed_us: Number
+    retryable: bool
+    limit: Number
+    delay_ms: Number
+    backoff: Backoff
+    error: GuestError
+
+
+class Sleep(_Message, tag="sleep", frozen=True):
+    act: Number
+    name: Name
+    count: Count
+    duration_ms: Number | None
+    until_ms: MsSinceEpoch | None
+
+
+class Wait(_Message, tag="wait", frozen=True):
+    act: Number
+    name: Name
+    count: Count
+    type: Annotated[str, Meta(min_length=1, max_length=100)]
+    timeout_ms: Number | None
+
+
+class Timer(_Message, tag="timer", frozen=True):
+    act: Number
+    count: Count
+    when_ms: MsSinceEpoch
+
+
+class Cancel(_Message, tag="cancel", frozen=True):
+    act: Number
+    kind: Kind
+    name: Name
+    count: Count
+
+
+class Idle(_Message, tag="idle", frozen=True):
+    act: Number
+    entered: Number
+
+
+class Quiet(_Message, tag="quiet", frozen=True):
+    act: Number
+
+
+class Returned(_Message, tag="returned", frozen=True):
+    act: Number
+
+
+class Raised(_Message, tag="raised", frozen=True):
+    act: Number
+    error: GuestError
+
+
+class Mismatch(_Message, tag="mismatch", frozen=True):
+    act: Number
+    position: Number
+    expected: Annotated[str, Meta(max_length=1024)]
+    got: Annotated[str, Meta(max_length=1024)]
+
+
+class Closed(_Message, tag="closed", frozen=True):
+    act: Number
+
+
+class Log(_Message, tag="log", frozen=True):
+    act: Number
+    name: Name
+    count: Number
+    attempt: Number
+    stream: Literal[1, 2]
+
+
+ActivationMessage = (
+    Started
+    | Result
+    | Failed
+    | Sleep
+    | Wait
+    | Timer
+    | Cancel
+    | Idle
+    | Quiet
+    | Returned
+    | Raised
+    | Mismatch
+    | Closed
+    | Log
+)
+"""What a running instance says: each has `act`."""
+
+GuestMessage = Hello | Loaded | Unloadable | ActivationMessage
+
+decode_guest_message = msgspec.json.Decoder(GuestMessage).decode
+"""Raises msgspec.DecodeError (ValidationError is one) for anything that is no message."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def completion(
+    act: int,
+    kind: Kind,
+    name: str,
+    count: int,
+    at_ms: int,
+    outcome: Outcome,
+    detail: object = None,
+    payload: bytes = b"",
+) -> bytes:
+    """One completion as a whole frame; `detail` as `stepwell.frames` says for the outcome."""
+    return frame(_encode(("completion", act, kind, name, count, at_ms, outcome, detail)), payload)
+
+
+def start(
+    act: int,
+    entrypoint: str,
+    instance: dict[str, object],
+    recorded: int,
+    opened: list[tuple[Kind, str, int]],
+    params: bytes,
+) -> bytes:
+    """The frame that begins an activation; exactly `recorded` completions must follow before any other."""
+    return frame(_encode(("start", act, entrypoint, instance, recorded, opened)), params)
+
+
+def load(path: str, entrypoints: list[str], variables: dict[str, str], limits: dict[str, int]) -> bytes:
+    """The frame that gives a warm guest its bundle."""
+    return frame(_encode(("load", path, entrypoints, variables, limits)))
+
+
+def go(act: int, name: str, count: int, attempt: int) -> bytes:
+    """The frame that starts an open step's next attempt."""
+    return frame(_encode(("go", act, name, count, attempt)))
+
+
+def order(kind: Literal["hold", "release", "stop"], act: int) -> bytes:
+    """One of the orders that name only their activation."""
+    return frame(_encode((kind, act)))

@@ -1,0 +1,1 @@
+"""Sandboxes: the port that boots one, and its adapters."""

@@ -1,0 +1,105 @@
+"""Sandboxes in gVisor: `runsc` started once a sandbox, with a state folder of the sandbox's own.
+
+A sandbox ends by SIGKILL to the runsc that was started for it; `runsc delete` is never asked, since it waits. fd 2 of
+runsc has its own errors, host paths included: it goes to the operator's log alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from loader.sandbox.fleet import Fleet
+from loader.sandbox.oci import BUNDLE_PATH, oci_spec
+from loader.sandbox.processes import SandboxProcess
+from loader.sandbox.sandbox import Sandbox, SandboxError
+
+Platform = Literal["ptrace", "systrap"]
+
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class GVisorSettings:
+    """How gVisor sandboxes are made."""
+
+    runsc: str = "runsc"
+    """The command, looked up in PATH."""
+
+    platform: Platform = "ptrace"
+    """`systrap` boots faster and needs a runsc of 2023 or newer; Debian's has `ptrace`."""
+
+    tmp_bytes_max: int = 64 * MEBIBYTE
+    """Size of the in-memory /tmp; it counts as the sandbox's memory and ends with it."""
+
+    files_max: int = 1024
+    """Open files a process (RLIMIT_NOFILE)."""
+
+    processes_max: int = 256
+    """Processes and threads a sandbox (RLIMIT_NPROC)."""
+
+
+class GVisorLauncher:
+    """`SandboxLauncher` for gVisor: `folder` below the data directory, `rootfs` as `loader.sandbox.rootfs` made it."""
+
+    name = "gvisor"
+
+    def __init__(self, folder: Path, rootfs: Path, settings: GVisorSettings | None = None) -> None:
+        self._settings = settings or GVisorSettings()
+        self._rootfs = rootfs
+        self._fleet = Fleet(folder)
+
+    async def launch(self) -> Sandbox:
+        id, folder = self._fleet.new_folder()
+        sandbox = SandboxProcess(id, folder, BUNDLE_PATH)
+        limits = self._settings
+        spec = oci_spec(
+            self._rootfs, sandbox.bundle_source,
+            tmp_bytes=limits.tmp_bytes_max, files_max=limits.files_max, processes_max=limits.processes_max,
+        )  # fmt: skip
+        (folder / "config.json").write_text(json.dumps(spec))
+        (folder / "state").mkdir(mode=0o700)
+        await self._fleet.start(sandbox, self._argv(id, folder), {"PATH": os.defpath}, folder)
+        return sandbox
+
+    def probe(self) -> list[str]:
+        problems = []
+        if os.geteuid() != 0:
+            problems.append("gVisor sandboxes need root: start the server as root, or in its container image.")
+        if shutil.which(self._settings.runsc) is None:
+            problems.append(
+                f"{self._settings.runsc} is not installed: `apt-get install runsc`, or gVisor's own release."
+            )
+        if shutil.which("setpriv") is None:
+            problems.append("setpriv is not installed: `apt-get install util-linux`.")
+        if not (self._rootfs / "usr/bin/python3").exists():
+            problems.append("The sandboxes' root file system is not built: `python -m loader.sandbox.rootfs`.")
+        return problems
+
+    async def version(self) -> str:
+        """What `runsc --version` says first, for `doctor`. Raises SandboxError."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                self._settings.runsc, "--version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+            )
+        except OSError as error:
+            raise SandboxError(f"{self._settings.runsc}: {error}") from error
+        output, _ = await process.communicate()
+        return output.decode(errors="replace").partition("\n")[0].strip()
+
+    async def close(self) -> None:
+        await self._fleet.close()
+
+    def _argv(self, id: str, folder: Path) -> list[str]:
+        runsc = shutil.which(self._settings.runsc)
+        if runsc is None:
+            raise SandboxError(f"{self._settings.runsc} is not installed")
+        return [
+            runsc, f"--root={folder / 'state'}", f"--platform={self._settings.platform}", "--network=none",
+            "--ignore-cgroups", "run", "-bundle", str(folder), id,
+        ]  # fmt: skip

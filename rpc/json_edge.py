@@ -1,0 +1,89 @@
+"""JSON from clients, judged once where it enters and carried as bytes from there.
+
+What passes can be read by any JSON decoder without surprise: UTF-8, no lone surrogates, no NaN or Infinity, bounded in
+bytes, depth and digits. It is validated without being built: a hostile megabyte costs a few milliseconds and no memory.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from stepwell.errors import InvalidArgumentError, LimitExceededError
+
+PAYLOAD_BYTES_MAX = 1024 * 1024
+
+DEPTH_MAX = 100
+"""Objects and arrays within each other: far below where recursive decoders give up."""
+
+NUMBER_CHARACTERS_MAX = 308
+"""Of one number: as many as a double may need, and far below where Python refuses to read an integer (4,300)."""
+
+_syntax = msgspec.json.Decoder(msgspec.Raw)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_LONG_NUMBER = re.compile(rb"(?<![0-9.eE+-])[0-9.eE+-]{%d}" % (NUMBER_CHARACTERS_MAX + 1))
+_EXPONENT = re.compile(rb"-?[0-9.]+[eE][+-]?[0-9]+")
+_POSITIVE_EXPONENT = re.compile(rb"[0-9][eE]\+?[0-9]")
+_TO_ARRAYS = bytes.maketrans(b"{}", b"[]")
+_ALL_BUT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
+
+
+def checked_json(data: bytes, field: str, *, bytes_max: int = PAYLOAD_BYTES_MAX) -> bytes:
+    """The same bytes when they are acceptable JSON; b"" is null, and comes back as such.
+
+    Raises InvalidArgumentError or LimitExceededError, naming the field.
+    """
+    if not data:
+        return b"null"
+    if len(data) > bytes_max:
+        raise _over(field, "bytes", bytes_max, len(data))
+    try:
+        _syntax.decode(data)
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise _refused(field, f"byte {error.start} is not UTF-8") from None
+    except RecursionError:
+        raise _over(field, "depth", DEPTH_MAX, None) from None
+    except msgspec.DecodeError as error:
+        raise _refused(field, str(error).removeprefix("JSON is malformed: ")) from None
+    _check_numbers(data, field)
+    _check_depth(data, field)
+    return data
+
+
+def _check_numbers(data: bytes, field: str) -> None:
+    """Strings may look like numbers, so they are taken out; only when something that looks like one was found."""
+    long, exponent = _LONG_NUMBER.search(data), _POSITIVE_EXPONENT.search(data)
+    if not long and not exponent:
+        return
+    bare = _STRING.sub(b'""', data)
+    if long and _LONG_NUMBER.search(bare):
+        raise _over(field, "characters in a number", NUMBER_CHARACTERS_MAX, None)
+    if exponent and any(float(number) in (float("inf"), float("-inf")) for number in _EXPONENT.findall(bare)):
+        raise _refused(field, "a number is too large for a double")
+
+
+def _check_depth(data: bytes, field: str) -> None:
+    """Taking out every innermost pair of brackets lowers the depth by one; most data has too few of them to begin."""
+    if data.count(b"[") + data.count(b"{") <= DEPTH_MAX:
+        return
+    brackets = _STRING.sub(b"", data).translate(_TO_ARRAYS, _ALL_BUT_BRACKETS)
+    for _ in range(DEPTH_MAX):
+        if not brackets:
+            return
+        brackets = brackets.replace(b"[]", b"")
+    if brackets:
+        raise _over(field, "depth", DEPTH_MAX, None)
+
+
+def _refused(field: str, why: str) -> InvalidArgumentError:
+    return InvalidArgumentError(f"{field} is not JSON: {why}", field=field)
+
+
+def _over(field: str, limit: str, value: int, seen: int | None) -> LimitExceededError:
+    found = "" if seen is None else f", not {seen:,}"
+    told = {} if seen is None else {"seen": str(seen)}
+    return LimitExceededError(
+        f"{field}: JSON may have at most {value:,} {limit}{found}", field=field, limit=limit, value=str(value), **told
+    )

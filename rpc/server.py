@@ -1,0 +1,45 @@
+"""The gRPC server that all of Stepwell's processes serve with: guarded services, health, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from rpc.auth import Authenticator
+from rpc.faults import Faults, Log
+from rpc.guard import GuardedRegistrar
+from rpc.health import Health
+from rpc.limits import RpcLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A servicer and the generated function that adds it to a server."""
+
+    add: Callable[[Any, Any], None]
+    servicer: object
+
+
+async def build_server(
+    services: Sequence[Service],
+    *,
+    authenticator: Authenticator,
+    health: Health,
+    log: Log,
+    mint_correlation_id: Callable[[], str],
+    limits: RpcLimits | None = None,
+) -> grpc.aio.Server:
+    """A server that listens nowhere yet: add a port, start it, then say `health.serving()`.
+
+    Every method of every service asks for a token; the health service alone doesn't.
+    """
+    limits = limits or RpcLimits()
+    server = grpc.aio.server(options=limits.channel_arguments(), maximum_concurrent_rpcs=limits.calls_max)
+    registrar = GuardedRegistrar(server, authenticator, Faults(log, mint_correlation_id))
+    for service in services:
+        service.add(service.servicer, registrar)
+    await health.register(server)
+    return server

@@ -1,0 +1,41 @@
+"""Stepwell's authoring API: what a workflow's code imports. Standard library only; clients are in `stepwell.client`."""
+
+from stepwell.context import StepContext
+from stepwell.entrypoint import WorkflowEntrypoint
+from stepwell.errors import (
+    DeterminismError,
+    EventTimeoutError,
+    NonRetryableError,
+    RunRestrictionError,
+    StepDefinitionError,
+    StepError,
+    StepTimeoutError,
+    StepValueError,
+    StepwellError,
+    WorkflowClosedError,
+    WorkflowError,
+    WorkflowStalledError,
+)
+from stepwell.events import StepEvent, WorkflowEvent
+from stepwell.steps import Step, WorkflowStep
+
+__all__ = [
+    "DeterminismError",
+    "EventTimeoutError",
+    "NonRetryableError",
+    "RunRestrictionError",
+    "Step",
+    "StepContext",
+    "StepDefinitionError",
+    "StepError",
+    "StepEvent",
+    "StepTimeoutError",
+    "StepValueError",
+    "StepwellError",
+    "WorkflowClosedError",
+    "WorkflowEntrypoint",
+    "WorkflowError",
+    "WorkflowEvent",
+    "WorkflowStalledError",
+    "WorkflowStep",
+]

@@ -1,0 +1,115 @@
+"""What every verb is given: the environment, the clock, the screen, and a way to ask the server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from stepwell import names
+from stepwell.cli.durations import ago
+from stepwell.cli.json_text import Json, dump
+from stepwell.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from stepwell.client.connection import Client
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """Made once by `main`."""
+
+    environ: Mapping[str, str]
+    now: Callable[[], datetime]
+    screen: Screen
+
+    def since(self, then: datetime) -> str:
+        """How long ago that was."""
+        return ago(then, self.now())
+
+    def ask(self, question: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
+        """The answer of the server that the environment and the contexts name."""
+        from stepwell.client import contexts
+
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own log lines are no words for users
+        context = contexts.resolve(self.environ)
+        return asyncio.run(_talk(context, question))
+
+
+async def _talk(context: Any, question: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
+    from stepwell.client.connection import connect
+
+    async with connect(context.endpoint, context.token) as client:
+        return await question(client)
+
+
+def print_json(document: Json) -> None:
+    """The one document of a verb, on stdout."""
+    click.echo(dump(document))
+
+
+def _validated(rule: Callable[[str], str]) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    def check(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+        if text is None:
+            return None
+        try:
+            return rule(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return check
+
+
+def instance_id_or_latest(text: str) -> str:
+    """An instance's id, or the word that stands for the newest one."""
+    return text if text in names.RESERVED_INSTANCE_IDS else names.instance_id(text)
+
+
+tenant_argument = click.argument("tenant", metavar="TENANT", callback=_validated(names.tenant_id))
+workflow_argument = click.argument("workflow", metavar="NAME", callback=_validated(names.workflow_id))
+instance_argument = click.argument("instance", metavar="ID", callback=_validated(instance_id_or_latest))
+id_option = click.option(
+    "--id",
+    "instance",
+    metavar="ID",
+    default="",
+    help="The instance's id; one is made when left out.",
+    callback=lambda context, parameter, text: _validated(names.instance_id)(context, parameter, text or None) or "",
+)
+type_option = click.option(
+    "--type",
+    "type",
+    metavar="TYPE",
+    required=True,
+    callback=_validated(names.event_type),
+    help="The event's type, as the workflow waits for it.",
+)
+tenant_option = click.option(
+    "--tenant",
+    metavar="TENANT",
+    callback=_validated(names.tenant_id),
+    help="Whose; may be left out with a tenant's token.",
+)
+tenant_required = click.option(
+    "--tenant", metavar="TENANT", required=True, callback=_validated(names.tenant_id), help="Whose."
+)
+output_option = click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="What to print."
+)
+
+
+def page_options(function: F) -> F:
+    """A list's own options."""
+    size = click.option(
+        "--page-size", type=click.IntRange(1, 1000), default=100, show_default=True, help="At most so many items."
+    )
+    token = click.option("--page-token", metavar="TOKEN", default="", help="The page after the one that gave this.")
+    return size(token(function))

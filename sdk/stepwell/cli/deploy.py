@@ -1,0 +1,48 @@
+"""`stepwell deploy FOLDER`: upload a folder's workflows and route new instances to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from stepwell.cli.app import App, output_option, print_json, tenant_option
+from stepwell.cli.screen import Cell
+
+
+@click.command("deploy")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@tenant_option
+@output_option
+@click.pass_obj
+def command(app: App, folder: Path, tenant: str | None, output: str) -> None:
+    """Upload FOLDER, check it in a sandbox, and route new instances of its workflows to it.
+
+    FOLDER has a stepwell.toml with [[workflows]] name = "…", entrypoint = "module:Class", and its code beside it.
+    .git, .venv, .env*, __pycache__ and *.pyc stay out. Running instances stay on the version that they began with.
+    """
+    from stepwell.cli import documents
+    from stepwell.cli.folder import files_of
+    from stepwell.cli.manifest_file import read_manifest
+    from stepwell.client.resource_names import id_in
+    from stepwell.v1.workflows_pb2 import Manifest, WorkflowEntry
+
+    declared = read_manifest(folder)
+    files = files_of(folder)
+    entries = [WorkflowEntry(workflow_id=name, entrypoint=entrypoint) for name, entrypoint in declared.workflows]
+    manifest = Manifest(workflows=entries, vars=declared.vars)
+    if output == "text":
+        click.echo(f"Uploading {len(files)} files; the server checks them in a sandbox …", err=True)
+    answer = app.ask(lambda client: client.workflows.deploy(tenant, manifest, files))
+    for warning in answer.warnings:
+        app.screen.aside(f"Warning: {warning}")
+    if output == "json":
+        print_json(documents.deployment(answer))
+        return
+    version, owner = id_in(answer.version.name, "versions") or "", id_in(answer.version.name, "tenants") or ""
+    what = "Deployed" if answer.created else "Nothing new: routed to the version that was there,"
+    app.screen.line(f"{what} ", Cell(version, "bold"), f" for tenant {owner}")
+    app.screen.table(
+        ["WORKFLOW", "ENTRYPOINT"],
+        [[entry.workflow_id, entry.entrypoint] for entry in answer.version.manifest.workflows],
+    )

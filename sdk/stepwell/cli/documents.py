@@ -1,0 +1,178 @@
+"""The documents of `-o json`, from the messages of the API: the contract that scripts rely on (docs: CLI).
+
+What is absent is null, never missing; times are RFC 3339 in UTC; statuses are spelt as Cloudflare's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from google.protobuf.descriptor import EnumValueDescriptor
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from stepwell.cli.json_text import Json, value
+from stepwell.client.resource_names import id_in
+from stepwell.v1 import instances_pb2, resources_pb2, tenants_pb2, workflows_pb2
+
+
+def camel(enum_name: str, prefix: str) -> str:
+    """INSTANCE_STATUS_WAITING_FOR_PAUSE as waitingForPause."""
+    first, *rest = enum_name.removeprefix(prefix).split("_")
+    return first.lower() + "".join(word.capitalize() for word in rest)
+
+
+def status_text(status: instances_pb2.InstanceStatus.ValueType) -> str:
+    """queued, running, paused, waiting, waitingForPause, complete, errored, terminated"""
+    return _enum(instances_pb2.InstanceStatus.DESCRIPTOR.values_by_number, status, "INSTANCE_STATUS_")
+
+
+def status_number(text: str) -> instances_pb2.InstanceStatus.ValueType:
+    """The status that is spelt so."""
+    numbers = instances_pb2.InstanceStatus.values()
+    return next(number for number in numbers if status_text(number) == text)
+
+
+def step_status_text(status: instances_pb2.StepStatus.ValueType) -> str:
+    """running, retrying, waiting, complete, errored, cancelled"""
+    return _enum(instances_pb2.StepStatus.DESCRIPTOR.values_by_number, status, "STEP_STATUS_")
+
+
+def step_kind_text(kind: instances_pb2.StepKind.ValueType) -> str:
+    """do, sleep, waitForEvent"""
+    return _enum(instances_pb2.StepKind.DESCRIPTOR.values_by_number, kind, "STEP_KIND_")
+
+
+def datetime_of(stamp: Timestamp) -> datetime:
+    """In UTC, to the microsecond."""
+    return stamp.ToDatetime(tzinfo=UTC)
+
+
+def instance(message: instances_pb2.Instance, steps: Sequence[instances_pb2.Step] | None, more: str = "") -> Json:
+    """An instance; steps are null where they were not asked for, `more` is the token of the next page of them."""
+    return {
+        "tenant": id_in(message.name, "tenants"),
+        "workflow": id_in(message.name, "workflows"),
+        "id": id_in(message.name, "instances"),
+        "uid": message.uid or None,
+        "status": status_text(message.status),
+        "version": id_in(message.version, "versions"),
+        "params": value(message.params),
+        "output": value(message.output) if message.HasField("output") else None,
+        "error": failure(message.error) if message.HasField("error") else None,
+        "steps": None if steps is None else [step(each) for each in steps],
+        "stepsNextPageToken": more or None,
+        "createTime": _time(message, "create_time"),
+        "startTime": _time(message, "start_time"),
+        "endTime": _time(message, "end_time"),
+    }
+
+
+def step(message: instances_pb2.Step) -> Json:
+    return {
+        "name": message.step_name,
+        "count": message.count,
+        "kind": step_kind_text(message.kind),
+        "status": step_status_text(message.status),
+        "attempts": message.attempts,
+        "output": value(message.output) if message.HasField("output") else None,
+        "outputTruncated": message.output_truncated,
+        "error": failure(message.error) if message.HasField("error") else None,
+        "startTime": _time(message, "start_time"),
+        "endTime": _time(message, "end_time"),
+    }
+
+
+def failure(message: resources_pb2.Failure) -> Json:
+    return {"type": message.type, "message": message.message, "traceback": message.traceback or None}
+
+
+def event(message: instances_pb2.InstanceEvent) -> Json:
+    """A line of `watch`."""
+    return {
+        "cursor": message.cursor,
+        "time": _time(message, "event_time"),
+        "type": message.type,
+        "status": status_text(message.status),
+        "step": step(message.step) if message.HasField("step") else None,
+    }
+
+
+def instance_reference(name: str, **more: Json) -> Json:
+    """Which instance a call without an answer was about. The tenant is null where the token alone knows it."""
+    return {
+        "tenant": id_in(name, "tenants"),
+        "workflow": id_in(name, "workflows"),
+        "id": id_in(name, "instances"),
+        **more,
+    }
+
+
+def deployment(message: workflows_pb2.DeployVersionResponse) -> Json:
+    return {
+        "tenant": id_in(message.version.name, "tenants"),
+        "version": id_in(message.version.name, "versions"),
+        "workflows": _entries(message.version.manifest),
+        "created": message.created,
+    }
+
+
+def version(message: workflows_pb2.Version) -> Json:
+    return {
+        "tenant": id_in(message.name, "tenants"),
+        "version": id_in(message.name, "versions"),
+        "workflows": _entries(message.manifest),
+        "vars": dict(sorted(message.manifest.vars.items())),
+        "fileCount": message.file_count,
+        "sizeBytes": message.size_bytes,
+        "createTime": _time(message, "create_time"),
+    }
+
+
+def workflow(message: workflows_pb2.Workflow) -> Json:
+    return {
+        "tenant": id_in(message.name, "tenants"),
+        "name": id_in(message.name, "workflows"),
+        "version": id_in(message.version, "versions"),
+        "entrypoint": message.entrypoint,
+        "createTime": _time(message, "create_time"),
+        "updateTime": _time(message, "update_time"),
+    }
+
+
+def tenant(message: tenants_pb2.Tenant) -> Json:
+    return {
+        "tenant": id_in(message.name, "tenants"),
+        "uid": message.uid or None,
+        "createTime": _time(message, "create_time"),
+    }
+
+
+def token(message: tenants_pb2.CreateTokenResponse) -> Json:
+    return {
+        "tenant": id_in(message.token.name, "tenants"),
+        "token": id_in(message.token.name, "tokens"),
+        "secret": message.secret,
+        "createTime": _time(message.token, "create_time"),
+    }
+
+
+def page(items: Sequence[Json], next_page_token: str) -> Json:
+    """What every list prints."""
+    return {"items": items, "nextPageToken": next_page_token or None}
+
+
+def _entries(manifest: workflows_pb2.Manifest) -> Json:
+    return [{"name": entry.workflow_id, "entrypoint": entry.entrypoint} for entry in manifest.workflows]
+
+
+def _enum(values: Mapping[int, EnumValueDescriptor], number: int, prefix: str) -> str:
+    """An enum's value; one that this release doesn't know yet shows as its number."""
+    known = values.get(number)
+    return camel(known.name, prefix) if known is not None else str(number)
+
+
+def _time(message: Message, field: str) -> str | None:
+    stamp: Timestamp = getattr(message, field)
+    return stamp.ToJsonString() if message.HasField(field) else None

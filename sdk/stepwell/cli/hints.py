@@ -1,0 +1,32 @@
+"""What to do next: a sentence for each error and for each state that waits for somebody."""
+
+from __future__ import annotations
+
+BY_REASON = {
+    "NOT_REACHABLE": "Is the server running? `stepwell dev` starts one here; STEPWELL_ENDPOINT names another.",
+    "UNAUTHENTICATED": "Set STEPWELL_TOKEN, or let `stepwell dev` write this server's token to your contexts.",
+    "PERMISSION_DENIED": (
+        "A tenant's token reaches its own tenant alone; with the operator's token, name one with --tenant."
+    ),
+    "CONFLICT": "Somebody changed it at the same time: try again.",
+    "UNAVAILABLE": "Try again in a moment.",
+    "SANDBOX_UNAVAILABLE": "`stepwell doctor` shows what the server lacks; the operator's log has the rest.",
+    "DEADLINE_EXCEEDED": "It may have happened all the same: look before you try again.",
+    "ALREADY_EXISTS": "Choose another id, or leave it out and one is made.",
+}
+
+
+def for_instance(status: str, *, failed: bool, waits_for_event: bool, workflow: str, instance: str) -> str | None:
+    """What a person can do about an instance as it stands; None when there is nothing to do."""
+    this = f"{workflow} {instance}"
+    match status:
+        case "paused" if failed:
+            return f"Deploy code that agrees with its journal if it changed, then: stepwell instances resume {this}"
+        case "paused" | "waitingForPause":
+            return f"To go on: stepwell instances resume {this}"
+        case "waiting" | "running" if waits_for_event:
+            return f"It waits for an event: stepwell instances send-event {this} --type TYPE --payload JSON"
+        case "errored":
+            return f"It has ended. Mend the cause, deploy, then start anew: stepwell workflows trigger {workflow}"
+        case _:
+            return None

@@ -1,0 +1,207 @@
+"""`stepwell instances`: the runs of a workflow: what they did, what they do, and a hand on them."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import click
+
+from stepwell.cli.app import (
+    App,
+    F,
+    instance_argument,
+    output_option,
+    page_options,
+    print_json,
+    tenant_option,
+    type_option,
+    workflow_argument,
+)
+from stepwell.cli.json_argument import json_argument
+from stepwell.cli.lists import show_page
+from stepwell.errors import ApiError
+
+if TYPE_CHECKING:
+    from stepwell.cli.reading import Reading
+    from stepwell.client.connection import Client
+
+STATUSES = ("queued", "running", "paused", "waiting", "waitingForPause", "complete", "errored", "terminated")
+
+
+def about_one(function: F) -> F:
+    """NAME ID --tenant T -o json"""
+    return workflow_argument(instance_argument(tenant_option(output_option(function))))
+
+
+@click.group("instances")
+def command() -> None:
+    """The runs of a workflow. `latest` stands for the newest one's ID."""
+
+
+@command.command("list")
+@workflow_argument
+@tenant_option
+@click.option("--status", "statuses", type=click.Choice(STATUSES), multiple=True, help="Only these; may be repeated.")
+@page_options
+@output_option
+@click.pass_obj
+def list_(
+    app: App, workflow: str, tenant: str | None, statuses: tuple[str, ...], page_size: int, page_token: str, output: str
+) -> None:
+    """List a workflow's instances, newest first, without params and output."""
+    from stepwell.cli import documents
+    from stepwell.cli.instance_view import list_row
+
+    numbers = [documents.status_number(each) for each in statuses]
+    page = app.ask(
+        lambda client: client.instances.list(
+            tenant, workflow, statuses=numbers, page_size=page_size, page_token=page_token
+        )
+    )
+    if output == "json":
+        print_json(documents.page([documents.instance(each, None) for each in page.instances], page.next_page_token))
+        return
+    rows = [list_row(app.screen, each, app.now()) for each in page.instances]
+    headers = ["ID", "STATUS", "CREATED", "TOOK", "VERSION", "ERROR"]
+    show_page(app.screen, headers, rows, page.next_page_token, f"No instances: stepwell workflows trigger {workflow}")
+
+
+@command.command("describe")
+@about_one
+@click.option("--steps-page-token", metavar="TOKEN", default="", help="Show the steps after those that gave this.")
+@click.pass_obj
+def describe(app: App, workflow: str, instance: str, tenant: str | None, output: str, steps_page_token: str) -> None:
+    """Show an instance and up to 1,000 of its steps."""
+    from stepwell.cli import documents
+    from stepwell.cli.instance_view import show
+    from stepwell.cli.reading import read
+
+    async def ask(client: Client) -> Reading:
+        return await read(client, await client.instances.name_of(tenant, workflow, instance), steps_page_token)
+
+    found = app.ask(ask)
+    if output == "json":
+        print_json(documents.instance(found.instance, found.steps, found.more))
+    else:
+        show(app.screen, found, app.now())
+
+
+@command.command("watch")
+@about_one
+@click.option("--cursor", default="", help="Go on after the event that had this.")
+@click.option("--status-only", is_flag=True, help="Leave out what happens to steps.")
+@click.pass_obj
+def watch(
+    app: App, workflow: str, instance: str, tenant: str | None, output: str, cursor: str, status_only: bool
+) -> None:
+    """Show what happened to an instance and what happens, until it has ended."""
+    from stepwell.cli import documents
+    from stepwell.cli.watch_view import WatchView
+
+    view = WatchView(app.screen)
+
+    async def follow(client: Client) -> None:
+        name = await client.instances.name_of(tenant, workflow, instance)
+        async with aclosing(client.instances.watch(name, cursor=cursor, status_only=status_only)) as events:
+            async for event in events:
+                if output == "json":
+                    print_json(documents.event(event))
+                else:
+                    view.show(event)
+
+    app.ask(follow)
+
+
+@command.command("send-event")
+@about_one
+@type_option
+@click.option("--payload", callback=json_argument, metavar="JSON", help="JSON, @FILE, or - for stdin; null if omitted.")
+@click.pass_obj
+def send_event(
+    app: App, workflow: str, instance: str, tenant: str | None, output: str, type: str, payload: bytes
+) -> None:
+    """Send an event to an instance. It is kept until the instance waits for that type."""
+    from stepwell.cli import documents
+
+    async def send(client: Client) -> str:
+        name = await client.instances.name_of(tenant, workflow, instance)
+        await client.instances.send_event(name, type, payload)
+        return name
+
+    name = app.ask(send)
+    if output == "json":
+        print_json(documents.instance_reference(name, type=type))
+    else:
+        app.screen.line(f"Sent {type} to {workflow} {name.rpartition('/')[2]}")
+
+
+@command.command("pause")
+@about_one
+@click.pass_obj
+def pause(app: App, workflow: str, instance: str, tenant: str | None, output: str) -> None:
+    """Pause an instance. Steps that run are finished and recorded first."""
+    _steer(app, workflow, instance, tenant, output, "pause")
+
+
+@command.command("resume")
+@about_one
+@click.pass_obj
+def resume(app: App, workflow: str, instance: str, tenant: str | None, output: str) -> None:
+    """Let a paused instance go on."""
+    _steer(app, workflow, instance, tenant, output, "resume")
+
+
+@command.command("terminate")
+@about_one
+@click.pass_obj
+def terminate(app: App, workflow: str, instance: str, tenant: str | None, output: str) -> None:
+    """End an instance now. Results of steps that run are dropped; their side effects may have happened."""
+    _steer(app, workflow, instance, tenant, output, "terminate")
+
+
+@command.command("delete")
+@about_one
+@click.pass_obj
+def delete(app: App, workflow: str, instance: str, tenant: str | None, output: str) -> None:
+    """Delete an instance that has ended: its data goes, its id is free again."""
+    from stepwell.cli import documents
+
+    async def remove(client: Client) -> str:
+        name = await client.instances.name_of(tenant, workflow, instance)
+        await client.instances.delete(name)
+        return name
+
+    name = app.ask(remove)
+    if output == "json":
+        print_json(documents.instance_reference(name, deleted=True))
+    else:
+        app.screen.line(f"Deleted {workflow} {name.rpartition('/')[2]}")
+
+
+def _steer(app: App, workflow: str, instance: str, tenant: str | None, output: str, verb: str) -> None:
+    """Pause, resume or terminate, and show the instance as it is then."""
+    from stepwell.cli import documents
+    from stepwell.cli.reading import Reading, steps_of
+
+    async def steer(client: Client) -> Reading:
+        name = await client.instances.name_of(tenant, workflow, instance)
+        call = {
+            "pause": client.instances.pause,
+            "resume": client.instances.resume,
+            "terminate": client.instances.terminate,
+        }[verb]
+        after = await call(name)
+        if output != "json":
+            return Reading(after, None, "")
+        try:
+            return Reading(after, *await steps_of(client, after.name, ""))
+        except ApiError:
+            return Reading(after, None, "")  # what was asked for is done: not to see its steps is no failure
+
+    found = app.ask(steer)
+    if output == "json":
+        print_json(documents.instance(found.instance, found.steps, found.more))
+    else:
+        name = found.instance.name.rpartition("/")[2]
+        app.screen.line(f"{workflow} {name} is ", app.screen.marked(documents.status_text(found.instance.status)))

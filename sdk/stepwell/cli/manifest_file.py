@@ -1,0 +1,130 @@
+"""`stepwell.toml`: what a folder says of itself. The server gets what is read here as a typed manifest.
+
+[[workflows]]
+name = "order"
+entrypoint = "main:Order"
+
+[vars]
+GREETING = "hello"
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stepwell import names
+from stepwell.cli.clean import clean, shortened
+from stepwell.errors import BundleRefusedError
+
+FILE = "stepwell.toml"
+SIZE_MAX = 64 * 1024
+EXAMPLE = '[[workflows]]\nname = "order"\nentrypoint = "main:Order"'
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestFile:
+    """What the file says, its names checked."""
+
+    workflows: tuple[tuple[str, str], ...]
+    """(name, entrypoint)"""
+    vars: Mapping[str, str]
+
+
+def read_manifest(folder: Path) -> ManifestFile:
+    """The folder's manifest. Raises BundleRefusedError with the line that is wrong and what to write there."""
+    source = _source(folder / FILE)
+    try:
+        document = tomllib.loads(source)
+    except tomllib.TOMLDecodeError as error:
+        raise _refused(str(error), _line_in(str(error))) from None
+    _only(document, {"workflows", "vars"}, source, "")
+    return ManifestFile(_workflows(document, source), _vars(document, source))
+
+
+def _source(path: Path) -> str:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise BundleRefusedError(f"{path} is missing: create it, with at least\n{EXAMPLE}", path=str(path)) from None
+    except OSError as error:
+        why = "it is a link" if path.is_symlink() else error.strerror
+        raise BundleRefusedError(f"{path} can't be read: {why}", path=str(path)) from None
+    with os.fdopen(file, "rb") as opened:
+        content = opened.read(SIZE_MAX + 1)
+    if len(content) > SIZE_MAX:
+        raise BundleRefusedError(f"{path} is larger than {SIZE_MAX // 1024} KiB", path=str(path))
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _refused("it is not UTF-8", line) from None
+
+
+def _workflows(document: Mapping[str, Any], source: str) -> tuple[tuple[str, str], ...]:
+    tables = document.get("workflows")
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise _refused(f"it declares no workflow: write\n{EXAMPLE}", _line_of(source, r"\[?\[?\s*workflows"))
+    found: dict[str, str] = {}
+    for number, table in enumerate(tables):
+        line = _line_of(source, r"\[\[\s*workflows\s*\]\]", number)
+        _only(table, {"name", "entrypoint"}, source, " in [[workflows]]", line)
+        name = _text(table, "name", names.workflow_id, source, line)
+        if name in found:
+            raise _refused(f"workflow {name} is declared twice", line)
+        found[name] = _text(table, "entrypoint", names.entrypoint, source, line)
+    return tuple(found.items())
+
+
+def _text(table: Mapping[str, Any], key: str, rule: Callable[[str], str], source: str, line: int | None) -> str:
+    text = table.get(key)
+    here = _line_of(source, rf"{key}\s*=", after=line) if key in table else line
+    if not isinstance(text, str):
+        example = {"name": '"order"', "entrypoint": '"main:Order"'}[key]
+        raise _refused(f"a workflow needs a text as its {key}: {key} = {example}", here)
+    try:
+        return rule(text)
+    except ValueError as error:
+        raise _refused(str(error), here) from None
+
+
+def _vars(document: Mapping[str, Any], source: str) -> Mapping[str, str]:
+    table = document.get("vars", {})
+    line = _line_of(source, r"\[?\s*vars")
+    if not isinstance(table, dict):
+        raise _refused("[vars] is a table of texts", line)
+    for key, text in table.items():
+        if not isinstance(text, str):
+            here = _line_of(source, rf"[\"']?{re.escape(key)}[\"']?\s*=", after=line)
+            raise _refused(f'the value of {key} in [vars] must be a text: {key} = "…"', here)
+    return table
+
+
+def _only(table: Mapping[str, Any], known: set[str], source: str, where: str, line: int | None = None) -> None:
+    for key in table:
+        if key not in known:
+            here = _line_of(source, rf"\[*\s*[\"']?{re.escape(key)}", after=line) or line
+            shown = shortened(clean(key), 60)
+            raise _refused(f"unknown key {shown!r}{where}; known are {', '.join(sorted(known))}", here)
+
+
+def _line_of(source: str, pattern: str, number: int = 0, after: int | None = None) -> int | None:
+    """The line of the numbered match that begins a line, not above line `after`; None when there is none."""
+    matches = (at for at, line in enumerate(source.splitlines(), 1) if re.match(rf"\s*{pattern}", line))
+    eligible = [at for at in matches if at >= (after or 1)]
+    return eligible[number] if number < len(eligible) else None
+
+
+def _line_in(message: str) -> int | None:
+    match = re.search(r"at line (\d+)", message)
+    return int(match[1]) if match else None
+
+
+def _refused(why: str, line: int | None) -> BundleRefusedError:
+    where = FILE if line is None else f"{FILE}, line {line}"
+    return BundleRefusedError(f"{where}: {why}", path=FILE, **({} if line is None else {"line": str(line)}))

@@ -1,0 +1,44 @@
+"""Every verb by name: what `stepwell --help` prints, and where each command is found when it is run.
+
+The top level's help is made from these lines alone, without click, since importing it takes longer than all the rest.
+"""
+
+from __future__ import annotations
+
+VERBS = {
+    "dev": "Run a server on this machine, for yourself.",
+    "deploy": "Upload a folder's workflows and route new instances to them.",
+    "workflows": "list, describe, trigger",
+    "instances": "list, describe, watch, send-event, pause, resume, terminate, delete",
+    "versions": "list",
+    "tenants": "create, list (operator)",
+    "tokens": "create (operator)",
+    "doctor": "Check that the server can be reached and serves.",
+}
+
+HOMES = {name: f"stepwell.cli.{name}" for name in VERBS}
+
+
+def help_text() -> str:
+    """What `stepwell --help` prints."""
+    width = max(map(len, VERBS)) + 2
+    verbs = "\n".join(f"  {name:<{width}}{summary}" for name, summary in VERBS.items())
+    return f"""\
+Usage: stepwell VERB [ARGUMENTS] [OPTIONS]
+
+  Durable workflows for every tenant of a platform.
+
+Verbs:
+{verbs}
+
+Options:
+  -o json     After any verb: one JSON document on stdout, errors as JSON on stderr.
+  --version   Show the version and exit.
+  --help      Show this help, or after a verb its own.
+
+Environment:
+  STEPWELL_ENDPOINT   The server: a context's name, host:port or https://host:port.
+  STEPWELL_TOKEN      The token; else that of the endpoint's context is used.
+
+Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 the server can't be reached.
+"""

@@ -1,0 +1,41 @@
+"""`stepwell versions`: the code that a tenant has deployed."""
+
+from __future__ import annotations
+
+import click
+
+from stepwell.cli.app import App, output_option, page_options, print_json, tenant_option
+from stepwell.cli.lists import show_page
+
+
+@click.group("versions")
+def command() -> None:
+    """The code that a tenant has deployed."""
+
+
+@command.command("list")
+@tenant_option
+@page_options
+@output_option
+@click.pass_obj
+def list_(app: App, tenant: str | None, page_size: int, page_token: str, output: str) -> None:
+    """List versions, newest first."""
+    from stepwell.cli import documents
+    from stepwell.client.resource_names import id_in
+
+    page = app.ask(lambda client: client.workflows.list_versions(tenant, page_size=page_size, page_token=page_token))
+    if output == "json":
+        print_json(documents.page([documents.version(each) for each in page.versions], page.next_page_token))
+        return
+    rows = [
+        [
+            id_in(each.name, "versions") or "",
+            app.since(documents.datetime_of(each.create_time)),
+            str(each.file_count),
+            str(each.size_bytes),
+            ", ".join(entry.workflow_id for entry in each.manifest.workflows),
+        ]
+        for each in page.versions
+    ]
+    headers = ["VERSION", "CREATED", "FILES", "BYTES", "WORKFLOWS"]
+    show_page(app.screen, headers, rows, page.next_page_token, "No versions: stepwell deploy FOLDER")

@@ -1,0 +1,111 @@
+"""A connection to one server, and what can be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+import grpc
+from grpc import aio
+
+from stepwell.client.calls import Caller
+from stepwell.client.endpoints import Endpoint, parse_endpoint
+from stepwell.client.instances import Instances
+from stepwell.client.tenants import Tenants
+from stepwell.client.workflows import Workflows
+from stepwell.errors import InvalidArgumentError
+
+CONNECT_TIMEOUT_S = 5
+MESSAGE_SIZE_MAX = 8 * 1024 * 1024
+"""An instance with its params and its output is 2 MiB, a page of steps 2 MiB and its last step."""
+
+
+class Client:
+    """One server's API, by resource: `tenants`, `workflows` (deploys and versions too) and `instances`.
+
+    Safe for many tasks of one event loop. It connects on the first call, and again by itself after a failure. Calls
+    raise `stepwell.errors.ApiError`. Close it, or use it in `async with`.
+    """
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self.tenants = Tenants(caller)
+        self.workflows = Workflows(caller)
+        self.instances = Instances(caller)
+
+    @property
+    def endpoint(self) -> str:
+        """Where this client speaks to."""
+        return self._caller.endpoint
+
+    async def serves(self, service: str = "") -> bool | None:
+        """Whether the server, or that service of it, says that it serves; None when it knows no such service."""
+        from grpc_health.v1 import health_pb2
+
+        check = self._caller.channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        try:
+            answer = await check(health_pb2.HealthCheckRequest(service=service), timeout=CONNECT_TIMEOUT_S)
+        except aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return None
+            raise self._caller.told(error) from error
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    async def close(self) -> None:
+        """End what is in flight and disconnect."""
+        await self._caller.channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def connect(
+    endpoint: str, token: str | None = None, *, new_request_id: Callable[[], str] = lambda: uuid4().hex
+) -> Client:
+    """A client of the server at `host:port`, or `https://host:port`. To be called where an event loop runs.
+
+    Raises InvalidArgumentError for what is not an endpoint, and rather than send a token in plaintext off this machine.
+    """
+    where = parse_endpoint(endpoint)
+    where.refuse_plaintext()
+    metadata = () if token is None else (("authorization", f"Bearer {_checked(token)}"),)
+    return Client(Caller(str(where), _channel(where), lambda: _upload_channel(where), metadata, new_request_id))
+
+
+def _options(where: Endpoint) -> list[tuple[str, object]]:
+    options: list[tuple[str, object]] = [
+        ("grpc.max_receive_message_length", MESSAGE_SIZE_MAX),
+        ("grpc.min_reconnect_backoff_ms", CONNECT_TIMEOUT_S * 1000),
+    ]
+    if not where.tls:
+        options.append(("grpc.enable_http_proxy", 0))  # a proxy may be another machine: plaintext stays here
+    return options
+
+
+def _channel(where: Endpoint) -> aio.Channel:
+    if where.tls:
+        return aio.secure_channel(where.target, grpc.ssl_channel_credentials(), options=_options(where))
+    return aio.insecure_channel(where.target, options=_options(where))
+
+
+def _upload_channel(where: Endpoint) -> grpc.Channel:
+    if where.tls:
+        return grpc.secure_channel(where.target, grpc.ssl_channel_credentials(), options=_options(where))
+    return grpc.insecure_channel(where.target, options=_options(where))
+
+
+def _checked(token: str) -> str:
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise InvalidArgumentError("the token has characters that no token has; was it copied whole?")
+    return token

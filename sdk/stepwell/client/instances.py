@@ -1,0 +1,122 @@
+"""Instances: create, read, steer and watch them. Without a tenant, the token's own is meant.
+
+Every call that changes something carries a request id of its own. `name` is an instance's full resource name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
+
+from stepwell.client.calls import Caller
+from stepwell.client.resource_names import instance_name, workflow_name
+from stepwell.errors import NotFoundError, UnavailableError
+from stepwell.v1 import instances_pb2 as pb
+from stepwell.v1.instances_pb2_grpc import InstanceServiceStub
+
+LATEST = "latest"
+RESUME_DELAY_S = 0.5
+RESUME_TRIES_MAX = 60
+
+
+class Instances:
+    """InstanceService."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._stub = InstanceServiceStub(caller.channel)
+
+    async def name_of(self, tenant: str | None, workflow: str, instance: str) -> str:
+        """The full name; `latest` stands for the newest instance, and NotFoundError says that there is none."""
+        if instance != LATEST:
+            return instance_name(tenant, workflow, instance)
+        newest = await self.list(tenant, workflow, page_size=1)
+        if not newest.instances:
+            raise NotFoundError(f"workflow {workflow} has no instances: there is no latest", workflow=workflow)
+        return newest.instances[0].name
+
+    async def create(
+        self, tenant: str | None, workflow: str, *, instance: str = "", params: bytes = b""
+    ) -> pb.Instance:
+        """A new run; params are UTF-8 JSON, none is null. AlreadyExistsError when the id is taken."""
+        request = pb.CreateInstanceRequest(
+            parent=workflow_name(tenant, workflow),
+            instance_id=instance,
+            params=params,
+            request_id=self._caller.new_request_id(),
+        )
+        return await self._caller.unary(self._stub.CreateInstance, request)
+
+    async def get(self, name: str) -> pb.Instance:
+        """NotFoundError when there is none."""
+        return await self._caller.unary(self._stub.GetInstance, pb.GetInstanceRequest(name=name))
+
+    async def list(
+        self,
+        tenant: str | None,
+        workflow: str,
+        *,
+        statuses: Iterable[pb.InstanceStatus.ValueType] = (),
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> pb.ListInstancesResponse:
+        """A page of instances without params and output, newest first."""
+        request = pb.ListInstancesRequest(
+            parent=workflow_name(tenant, workflow), page_size=page_size, page_token=page_token, statuses=statuses
+        )
+        return await self._caller.unary(self._stub.ListInstances, request)
+
+    async def list_steps(self, name: str, *, page_size: int = 0, page_token: str = "") -> pb.ListStepsResponse:
+        """A page of an instance's steps, in the order in which they began. A page may be short before the last."""
+        request = pb.ListStepsRequest(parent=name, page_size=page_size, page_token=page_token)
+        return await self._caller.unary(self._stub.ListSteps, request)
+
+    async def send_event(self, name: str, type: str, payload: bytes = b"") -> None:
+        """Kept, first in first out by type, until the instance waits for it. WrongStateError once it has ended."""
+        request = pb.SendEventRequest(name=name, type=type, payload=payload, request_id=self._caller.new_request_id())
+        await self._caller.unary(self._stub.SendEvent, request)
+
+    async def pause(self, name: str) -> pb.Instance:
+        """paused, or waitingForPause while steps run."""
+        request = pb.PauseInstanceRequest(name=name, request_id=self._caller.new_request_id())
+        return await self._caller.unary(self._stub.PauseInstance, request)
+
+    async def resume(self, name: str) -> pb.Instance:
+        """Go on after a pause; an instance that was paused by a failure tries again."""
+        request = pb.ResumeInstanceRequest(name=name, request_id=self._caller.new_request_id())
+        return await self._caller.unary(self._stub.ResumeInstance, request)
+
+    async def terminate(self, name: str) -> pb.Instance:
+        """End it now; results of running steps are dropped."""
+        request = pb.TerminateInstanceRequest(name=name, request_id=self._caller.new_request_id())
+        return await self._caller.unary(self._stub.TerminateInstance, request)
+
+    async def delete(self, name: str) -> None:
+        """Of an instance that has ended: its data goes, its id is free again."""
+        request = pb.DeleteInstanceRequest(name=name, request_id=self._caller.new_request_id())
+        await self._caller.unary(self._stub.DeleteInstance, request)
+
+    async def watch(
+        self, name: str, *, cursor: str = "", status_only: bool = False, resume_tries: int = RESUME_TRIES_MAX
+    ) -> AsyncGenerator[pb.InstanceEvent]:
+        """What happened to it and what happens, each once, until it has ended.
+
+        A stream that breaks after it has begun is taken up again after its last event, `resume_tries` times in a row,
+        RESUME_DELAY_S apart: a server that is started again is not the end of a watch.
+        """
+        tries = 0
+        begun = False
+        while True:
+            request = pb.WatchInstanceRequest(name=name, cursor=cursor, status_only=status_only)
+            try:
+                async with aclosing(self._caller.stream(self._stub.WatchInstance, request)) as events:
+                    async for event in events:
+                        begun, tries, cursor = True, 0, event.cursor
+                        yield event
+                return
+            except UnavailableError:
+                if not begun or tries == resume_tries:
+                    raise
+            tries += 1
+            await asyncio.sleep(RESUME_DELAY_S)

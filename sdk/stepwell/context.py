@@ -1,0 +1,32 @@
+"""What a step's body may know about its attempt, by declaring a parameter `ctx`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stepwell.attributes import AttributeDict
+
+
+class StepContext(AttributeDict):
+    """One attempt of one step. Each attempt gets its own."""
+
+    if TYPE_CHECKING:
+        attempt: int
+        """From 1."""
+        step: Any
+        """A dict: `name`, and `count`, from 1 for each name."""
+        config: Any
+        """The step's config with its defaults filled in, durations in ms."""
+        idempotency_key: str
+        """The same for every attempt of this step of this instance, and for nothing else: give it to services that
+        take one, since a body may run more than once."""
+
+    @classmethod
+    def of(cls, uid: str, name: str, count: int, attempt: int, config: dict[str, object]) -> StepContext:
+        """The context of this attempt; `uid` is the instance's, never used again even when its id is."""
+        return cls(
+            attempt=attempt,
+            step=AttributeDict(name=name, count=count),
+            config=config,
+            idempotency_key=f"{uid}:{name}:{count}",
+        )

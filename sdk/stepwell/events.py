@@ -1,0 +1,55 @@
+"""What `run` is called with, and what `step.wait_for_event` returns."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from stepwell.attributes import AttributeDict
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def time_from_ms(ms: int) -> datetime:
+    """Milliseconds since the epoch as an aware time in UTC; exact, as integers are."""
+    return _EPOCH + timedelta(milliseconds=ms)
+
+
+class WorkflowEvent(AttributeDict):
+    """The event that an instance was created with. Each run gets its own."""
+
+    if TYPE_CHECKING:
+        payload: Any
+        """The params of the instance; None when it was created without."""
+        timestamp: datetime
+        """When the instance was created: aware, UTC."""
+        instanceId: str
+        workflowName: str
+        schedule: None
+        """Reserved for instances that a schedule creates."""
+
+    @classmethod
+    def of(cls, payload: object, created_ms: int, instance_id: str, workflow_name: str) -> WorkflowEvent:
+        """A fresh event for one run."""
+        return cls(
+            payload=payload,
+            timestamp=time_from_ms(created_ms),
+            instanceId=instance_id,
+            workflowName=workflow_name,
+            schedule=None,
+        )
+
+
+class StepEvent(AttributeDict):
+    """An event that was sent to the instance, as `step.wait_for_event` returns it."""
+
+    if TYPE_CHECKING:
+        payload: Any
+        type: str
+        timestamp: datetime
+        """When the event was accepted: aware, UTC."""
+
+    @classmethod
+    def of(cls, payload: object, type: str, timestamp_ms: int) -> StepEvent:
+        """The event with this payload."""
+        return cls(payload=payload, timestamp=time_from_ms(timestamp_ms), type=type)

@@ -1,0 +1,110 @@
+"""The wire between a host and the guest in its sandbox, spoken by both sides.
+
+One duplex stream socket carries frames. A frame is two big-endian 32-bit lengths, an envelope (a JSON array whose first
+element names the message) and a payload (bytes that the host passes on and never parses: UTF-8 JSON of the tenant's, or
+log text). An illegal frame ends the sandbox, and nothing else. Standard library only: guests import this.
+
+A *completion* is what `run` waits for: a step's result or failure, a fired sleep or timer, an event, a wait's timeout.
+Its key is (kind, name, count). Completions reach the guest in journal order, and enter `run`'s scheduler one at a time,
+the next only when nothing is ready there, so that a replay meets them exactly as the first run did.
+
+`ERROR` below is `[module, class, message, traceback, ERROR or null]`; `at`, `due` and the like are ms since the epoch.
+`act` is the activation's number, unique in its sandbox. `[]` marks the payload.
+
+Guest to host
+    ["hello", protocol, runtime, python]              first, when the guest is ready for a bundle
+    ["loaded"]                                        the bundle was imported and every entrypoint found
+    ["unloadable", ERROR]                             it was not
+    ["started", act, name, count, attempt, timeout]   an attempt's body runs; left out when it ended within the same flush
+    ["result", act, name, count, attempt, elapsed_us] [JSON]        an attempt succeeded
+    ["failed", act, name, count, attempt, elapsed_us, retryable, limit, delay, backoff, ERROR]
+                                                      an attempt failed; limit is the number of retries, delay in ms
+    ["sleep", act, name, count, duration or null, until or null]    exactly one is given, ms
+    ["wait", act, name, count, type, timeout or null]               null waits for ever
+    ["timer", act, count, when]                       asyncio's own timers in `run`; kind "timer", name ""
+    ["cancel", act, kind, name, count]                `run` no longer waits for this key
+    ["idle", act, entered]                            after `entered` completions nothing is ready and no body runs: only
+                                                      time, an event, a retry or the acknowledgement of nothing can go on
+    ["quiet", act]                                    answers "hold": no body runs any more
+    ["returned", act] [JSON]                          `run` returned
+    ["raised", act, ERROR]                            `run` raised
+    ["mismatch", act, position, expected, got]        replay and journal differ, at that completion, from 0
+    ["closed", act]                                   answers "stop", and follows "returned" and "raised": nothing of this activation runs any more
+    ["log", act, name, count, attempt, stream] [text] what the author printed: stream 1 or 2; name "" and count 0 in `run`; act 0 outside
+
+Host to guest
+    ["load", path, [entrypoint, ...], {name: value}, {limit: number}]   the bundle is at path; vars; limits as `Limits`
+    ["start", act, entrypoint, {id, uid, workflow, created, now}, recorded, [[kind, name, count], ...]] [JSON params]
+                                                      the next `recorded` completions of this activation are the journal's;
+                                                      no body starts before they have entered. The list names what is open:
+                                                      asked for before and still to come. An open step's next attempt waits
+                                                      for "go"; an open sleep, wait or timer is not asked for again
+    ["completion", act, kind, name, count, at, outcome, detail] [JSON]
+                                                      outcome, detail, payload:
+                                                      "value", null, the result of a step that this activation did not run
+                                                      "held", null: the result that this guest sent is durable
+                                                      "error", ERROR: the step failed for good
+                                                      "fired", null: a sleep or a timer
+                                                      "event", [type, timestamp], the event's payload
+                                                      "timeout", null: no event came in time
+    ["go", act, name, count, attempt]                 start this attempt of an open step
+    ["hold", act]                                     start no more bodies; say "quiet" when none runs
+    ["release", act]                                  undo "hold"
+    ["stop", act]                                     cancel what runs, drop the instance, say "closed"
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+PROTOCOL: Final = 1
+
+HEADER: Final = struct.Struct(">II")
+
+ENVELOPE_BYTES_MAX: Final = 192 * 1024
+"""Enough for an error with its bounded texts and causes; not for data, which is payload."""
+
+PAYLOAD_BYTES_MAX: Final = 1024 * 1024
+"""A step's result, an event's payload, params, output: 1 MiB, as Cloudflare's."""
+
+
+class FrameError(Exception):
+    """The other side sent what no frame can be."""
+
+
+def frame(envelope: bytes, payload: bytes = b"") -> bytes:
+    """The bytes of one frame. Its parts are within their limits: the sender has seen to it."""
+    return HEADER.pack(len(envelope), len(payload)) + envelope + payload
+
+
+class FrameReader:
+    """Cuts a byte stream into frames; holds at most one incomplete frame."""
+
+    def __init__(self, payload_bytes_max: int = PAYLOAD_BYTES_MAX) -> None:
+        self._buffer = bytearray()
+        self._payload_bytes_max = payload_bytes_max
+
+    def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
+        """Take the next bytes; return the (envelope, payload) of each frame that is whole now, in order.
+
+        Raises FrameError when a length is over its limit, before the bytes it announces are awaited.
+        """
+        buffer = self._buffer
+        buffer += data
+        frames: list[tuple[bytes, bytes]] = []
+        at, end = 0, len(buffer)
+        while end - at >= HEADER.size:
+            envelope_size, payload_size = HEADER.unpack_from(buffer, at)
+            if envelope_size > ENVELOPE_BYTES_MAX or payload_size > self._payload_bytes_max:
+                raise FrameError(f"a frame of {envelope_size} + {payload_size} bytes is over the limit")
+            body = at + HEADER.size
+            middle = body + envelope_size
+            last = middle + payload_size
+            if last > end:
+                break
+            frames.append((bytes(buffer[body:middle]), bytes(buffer[middle:last])))
+            at = last
+        if at:
+            del buffer[:at]
+        return frames

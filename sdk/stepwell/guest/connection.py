@@ -1,0 +1,162 @@
+"""The guest's end of the socket: frames in, frames out, one read and one write for all that is ready together."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import selectors
+import threading
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from typing import Any, Final
+
+from stepwell.frames import FrameReader, frame
+
+READ_BYTES: Final = 256 * 1024
+HIGH_FD: Final = 100
+UNSENT_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Above this the guest stops reading, so that nothing new begins, and drops what is printed."""
+
+
+def take_socket() -> int:
+    """Move the host's socket from fd 0 to where no child will find it; stdin is empty, and stderr goes where stdout
+    does.
+    """
+    high = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, HIGH_FD)
+    nothing = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(nothing, 0)
+    if nothing != 0:
+        os.close(nothing)
+    os.dup2(1, 2)
+    os.register_at_fork(after_in_child=lambda: os.close(high))
+    os.set_blocking(high, False)
+    return high
+
+
+class TurnSelector(selectors.EpollSelector):
+    """Leaves out the poll between reading completions and running what they made ready: a system call is dear in
+    gVisor.
+    """
+
+    skip = False
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        if self.skip:
+            self.skip = False
+            if timeout == 0:
+                return []
+        return super().select(timeout)
+
+
+class Connection:
+    """Frames over one non-blocking stream socket.
+
+    `on_frame` gets each (envelope, payload); `before_write` may add frames to those that are about to be written.
+    When the host closes its end, or sends what is no frame, the process ends at once: nobody is left to tell.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        loop: AbstractEventLoop,
+        selector: TurnSelector,
+        on_frame: Callable[[bytes, bytes], None],
+        before_write: Callable[[], None],
+        payload_bytes_max: int,
+    ) -> None:
+        self._fd = fd
+        self._loop = loop
+        self._selector = selector
+        self._on_frame = on_frame
+        self._before_write = before_write
+        self._reader = FrameReader(payload_bytes_max)
+        self._ready: list[bytes] = []
+        self._unsent = b""
+        self._scheduled = False
+        self._reading = False
+        self._main_thread = threading.get_ident()
+        loop.add_reader(fd, self._on_readable)
+
+    def send(self, envelope: bytes, payload: bytes = b"") -> None:
+        """Queue a frame: it is written when this turn of the loop, and what it made ready, are done. Main thread
+        only.
+        """
+        self._ready.append(frame(envelope, payload))
+        if not self._scheduled:
+            self.soon()
+
+    def send_log(self, envelope: bytes, payload: bytes) -> None:
+        """As `send`, from any thread; dropped while the host does not read."""
+        if len(self._unsent) > UNSENT_BYTES_MAX:
+            return
+        if threading.get_ident() == self._main_thread:
+            self.send(envelope, payload)
+        else:
+            self._loop.call_soon_threadsafe(self.send, envelope, payload)
+
+    def soon(self) -> None:
+        """Write, even if nothing is queued yet, once what is ready now has run."""
+        if not self._scheduled and not self._reading:
+            self._scheduled = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what is queued, as far as the socket takes it."""
+        self._scheduled = True
+        self._before_write()
+        self._scheduled = False
+        if self._ready:
+            data = b"".join(self._ready) if len(self._ready) > 1 else self._ready[0]
+            self._ready.clear()
+            if self._unsent:
+                self._unsent += data
+                self._throttle()
+            else:
+                self._write(data)
+
+    def flush_now(self) -> None:
+        """Write everything and wait until it is gone: before the process ends itself."""
+        self.flush()
+        os.set_blocking(self._fd, True)
+        while self._unsent:
+            self._write(self._unsent)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            sent = os.write(self._fd, data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            os._exit(0)
+        before, self._unsent = self._unsent, data[sent:]
+        if self._unsent and not before:
+            self._loop.add_writer(self._fd, self._on_writable)
+            self._throttle()
+        elif before and not self._unsent:
+            self._loop.remove_writer(self._fd)
+            self._loop.add_reader(self._fd, self._on_readable)
+
+    def _throttle(self) -> None:
+        if len(self._unsent) > UNSENT_BYTES_MAX:
+            self._loop.remove_reader(self._fd)
+
+    def _on_writable(self) -> None:
+        self._write(self._unsent)
+
+    def _on_readable(self) -> None:
+        try:
+            data = os.read(self._fd, READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            os._exit(0)
+        if not data:
+            os._exit(0)
+        self._reading = True
+        try:
+            for envelope, payload in self._reader.feed(data):
+                self._on_frame(envelope, payload)
+        finally:
+            self._reading = False
+            self._selector.skip = True
+            self.soon()

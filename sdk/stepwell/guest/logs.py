@@ -1,0 +1,131 @@
+"""What authors print: `sys.stdout` and `sys.stderr` send log frames that say who printed.
+
+Lines are sent when they end, so that two steps that print at once do not mix within a line. What `run` prints while a
+journal is replayed was sent before, and is dropped.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from json.encoder import encode_basestring_ascii
+from typing import Any, Final, Protocol
+
+LINE_BYTES_MAX: Final = 8192
+"""A line that does not end is sent at this length."""
+
+
+class Source(Protocol):
+    """Who prints: an instance's `run`, or an attempt of a step."""
+
+    act: int
+    partial: dict[int, str]
+    """Per stream, a line that has not ended."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether what it prints is to be dropped."""
+        ...
+
+    def log_name(self) -> tuple[str, int, int]:
+        """The step's name, count and attempt."""
+        ...
+
+
+SOURCE: Final[ContextVar[Source | None]] = ContextVar("stepwell_log_source", default=None)
+
+
+class Outside:
+    """Whoever prints outside of any instance: a module that is imported, a thread of the author's own."""
+
+    def __init__(self) -> None:
+        self.act = 0
+        self.silent = False
+        self.partial: dict[int, str] = {}
+
+    def log_name(self) -> tuple[str, int, int]:
+        return ("", 0, 0)
+
+
+class Logs:
+    """Cuts what is printed into frames. `send` takes an envelope and a payload, in the main thread or any other."""
+
+    def __init__(self, send: Callable[[bytes, bytes], None]) -> None:
+        self._send = send
+        self._outside = Outside()
+        self._lock = threading.Lock()
+        self.write_length_max = 65_536
+
+    def write(self, stream: int, text: str) -> None:
+        """Take what was printed; send the lines that are whole."""
+        source = SOURCE.get() or self._outside
+        if source.silent or not text:
+            return
+        if len(text) > self.write_length_max:
+            text = f"{text[: self.write_length_max]}… ({len(text) - self.write_length_max} characters left out)\n"
+        with self._lock:
+            text = source.partial.pop(stream, "") + text
+            lines, newline, rest = text.rpartition("\n")
+            if len(rest) > LINE_BYTES_MAX:
+                lines, newline, rest = text, "", ""
+            if rest:
+                source.partial[stream] = rest
+        if lines or newline:
+            self._frame(source, stream, lines + newline)
+
+    def flush(self, source: Source) -> None:
+        """Send the lines that have not ended: whoever printed them is done."""
+        while source.partial:
+            stream, text = source.partial.popitem()
+            self._frame(source, stream, text)
+
+    def _frame(self, source: Source, stream: int, text: str) -> None:
+        name, count, attempt = source.log_name()
+        envelope = f'["log",{source.act},{encode_basestring_ascii(name)},{count},{attempt},{stream}]'
+        self._send(envelope.encode(), text.encode("utf-8", "backslashreplace"))
+
+
+class _Bytes(io.RawIOBase):
+    """`sys.stdout.buffer`."""
+
+    def __init__(self, text: LogStream) -> None:
+        self._text = text
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._text.write(bytes(data).decode("utf-8", "backslashreplace"))
+        return len(data)
+
+
+class LogStream(io.TextIOBase):
+    """`sys.stdout` or `sys.stderr` of a guest."""
+
+    def __init__(self, logs: Logs, stream: int) -> None:
+        self._logs = logs
+        self._stream = stream
+        self.buffer: Any = _Bytes(self)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        return "backslashreplace"
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        """For children that inherit it: the sandbox's log pipe, whose lines are tagged with the version alone."""
+        return self._stream
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        self._logs.write(self._stream, text)
+        return len(text)

@@ -1,0 +1,280 @@
+"""The event loop that an instance's `run` runs on: a queue of what is ready, and nothing else.
+
+Order here depends on nothing outside the instance. A completion enters, the queue is drained until it is empty, and
+only then may the next one enter; so a replay that lets the same completions enter in the same order meets the same
+program states. Whatever asyncio keeps in sets hashes by a number given in order of creation, not by its address.
+Tasks and async generators are held until the instance ends, so that no garbage collection decides when their
+`finally` blocks run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from asyncio import events
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from types import AsyncGeneratorType
+from typing import Any, Final, NoReturn, Protocol
+
+from stepwell.errors import RunRestrictionError, WorkflowStalledError
+
+_TIMER_DAYS_MAX: Final = 365
+
+
+class Timers(Protocol):
+    """Where a scheduler's timers are kept: they are journaled like sleeps."""
+
+    def ask_timer(self, timer: RunTimer, when_ms: int) -> None:
+        """Fire the timer at that time, by `RunTimer.fire` within a later drain."""
+        ...
+
+    def cancel_timer(self, timer: RunTimer) -> None:
+        """The timer need not fire any more."""
+        ...
+
+
+class RunHandle:
+    """A callback that is ready, or was. What asyncio wants of a Handle, and no more."""
+
+    __slots__ = ("_args", "_callback", "_context")
+
+    def __init__(self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context) -> None:
+        self._callback: Callable[..., Any] | None = callback
+        self._args = args
+        self._context = context
+
+    def cancel(self) -> None:
+        self._callback = None
+        self._args = ()
+
+    def cancelled(self) -> bool:
+        return self._callback is None
+
+
+class RunTimer(RunHandle):
+    """A timer of `run`'s: what asyncio wants of a TimerHandle."""
+
+    __slots__ = ("_loop", "_when", "count")
+
+    def __init__(
+        self, loop: RunLoop, when: float, callback: Callable[..., Any], args: tuple[Any, ...], context: Context
+    ) -> None:
+        super().__init__(callback, args, context)
+        self._loop = loop
+        self._when = when
+        self.count = 0
+
+    def when(self) -> float:
+        return self._when
+
+    def cancel(self) -> None:
+        if self._callback is not None:
+            super().cancel()
+            self._loop.timers.cancel_timer(self)
+
+    def fire(self) -> None:
+        """Its time has come: the callback is ready."""
+        if self._callback is not None:
+            self._loop.ready.append(RunHandle(self._callback, self._args, self._context))
+            super().cancel()
+
+
+def counted_hash(future: Any) -> int:
+    """A future's place in its loop's order of first hashing; for futures of other loops, their address."""
+    try:
+        return future._stepwell_number  # type: ignore[no-any-return]
+    except AttributeError:
+        loop = future.get_loop()
+        number = loop.next_number() if type(loop) is RunLoop else object.__hash__(future)
+        future._stepwell_number = number
+        return number
+
+
+class RunFuture(asyncio.Future):  # type: ignore[type-arg]
+    """A future of `run`'s."""
+
+    __hash__ = counted_hash
+
+
+class RunTask(asyncio.Task):  # type: ignore[type-arg]
+    """A task of `run`'s; asyncio hashes it as it is created, so its number is its place among the tasks."""
+
+    __hash__ = counted_hash
+
+
+class Draining:
+    """Which scheduler is being drained in this process, by which thread: there is one at a time, all in one thread."""
+
+    loop: RunLoop | None = None
+
+
+_Loop: Any = events.AbstractEventLoop  # typeshed has every method abstract; `restrictions` adds those that are not here
+
+
+class RunLoop(_Loop):  # type: ignore[misc]
+    """The scheduler of one instance. `now` is the time of the completion that entered last, in ms since the epoch."""
+
+    def __init__(self, timers: Timers, now_ms: int, turns_max: int) -> None:
+        self.timers = timers
+        self.now_ms = now_ms
+        self.ready: deque[RunHandle] = deque()
+        self._turns_max = turns_max
+        self._numbers = 0
+        self._names = 0
+        self._tasks: list[RunTask] = []
+        self._tasks_kept_max = 64
+        self._generators: list[AsyncGeneratorType[Any, Any]] = []
+        self._generators_kept_max = 64
+        self._on_problem: Callable[[dict[str, Any]], None] | None = None
+        self.spoiled: BaseException | None = None
+
+    def next_number(self) -> int:
+        """The number of the next thing that hashes by one."""
+        self._numbers += 1
+        return self._numbers
+
+    def drain(self, first: Callable[..., object], *args: object) -> None:
+        """Let `first` happen, then run what is ready until nothing is.
+
+        Raises WorkflowStalledError when that does not end, and whatever a callback raises that is no Exception, such as
+        SystemExit: both end the instance.
+        """
+        ready = self.ready
+        turns_left = self._turns_max
+        outer_loop = events._get_running_loop()
+        collects = gc.isenabled()
+        if collects:
+            gc.disable()
+        events._set_running_loop(self)
+        Draining.loop = self
+        try:
+            first(*args)
+            while ready:
+                handle = ready.popleft()
+                callback = handle._callback
+                if callback is not None:
+                    try:
+                        handle._context.run(callback, *handle._args)
+                    except Exception as error:
+                        problem = {"message": f"Exception in callback {callback!r}", "exception": error}
+                        handle._context.run(self.call_exception_handler, problem)
+                    turns_left -= 1
+                    if not turns_left:
+                        raise WorkflowStalledError(
+                            f"run did {self._turns_max} turns without waiting for a step, a sleep or an event: it "
+                            "spins, such as on asyncio.sleep(0); await a step or step.sleep instead"
+                        )
+        finally:
+            Draining.loop = None
+            events._set_running_loop(outer_loop)
+            if collects:
+                gc.enable()
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> RunHandle:
+        if Draining.loop is not self:
+            self._refuse_outsider()
+        handle = RunHandle(callback, args, copy_context() if context is None else context)
+        self.ready.append(handle)
+        return handle
+
+    def call_later(
+        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> RunTimer:
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> RunTimer:
+        if Draining.loop is not self:
+            self._refuse_outsider()
+        delay = when - self.time()
+        if not delay <= _TIMER_DAYS_MAX * 86_400:
+            raise ValueError(
+                f"a timer in run reaches {_TIMER_DAYS_MAX} days at most, not {delay} seconds; use None for no timeout"
+            )
+        timer = RunTimer(self, when, callback, args, copy_context() if context is None else context)
+        self.timers.ask_timer(timer, max(self.now_ms, round(when * 1000)))
+        return timer
+
+    def time(self) -> float:
+        return self.now_ms / 1000
+
+    def create_future(self) -> RunFuture:
+        return RunFuture(loop=self)
+
+    def create_task(
+        self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None
+    ) -> RunTask:
+        if Draining.loop is not self:
+            self._refuse_outsider()
+        self._names += 1
+        task = RunTask(coro, loop=self, name=f"Task-{self._names}" if name is None else name, context=context)
+        tasks = self._tasks
+        tasks.append(task)
+        if len(tasks) > self._tasks_kept_max:
+            self._tasks = [each for each in tasks if not each.done()]
+            self._tasks_kept_max = 64 + 2 * len(self._tasks)
+        return task
+
+    def hold(self, generator: AsyncGeneratorType[Any, Any]) -> None:
+        """Keep a generator that begins, until the instance ends: it is closed then, not when it becomes garbage."""
+        generators = self._generators
+        generators.append(generator)
+        if len(generators) > self._generators_kept_max:
+            self._generators = [each for each in generators if each.ag_frame is not None]
+            self._generators_kept_max = 64 + 2 * len(self._generators)
+
+    def live_tasks(self) -> list[RunTask]:
+        """The tasks that are not done, in order of creation."""
+        return [task for task in self._tasks if not task.done()]
+
+    def live_generators(self) -> list[AsyncGeneratorType[Any, Any]]:
+        """The async generators that began and have not ended, in that order."""
+        return [generator for generator in self._generators if generator.ag_frame is not None]
+
+    def _refuse_outsider(self) -> NoReturn:
+        problem = RunRestrictionError(
+            "the body of a step woke something that run waits for, such as an asyncio.Event, a future or a queue: that "
+            "would not happen again on a replay; return a value from the step instead"
+        )
+        self.spoiled = problem
+        raise problem
+
+    def get_debug(self) -> bool:
+        return False
+
+    def set_debug(self, enabled: bool) -> None:
+        """Refused quietly: there is no debug mode here."""
+
+    def is_running(self) -> bool:
+        return Draining.loop is self
+
+    def is_closed(self) -> bool:
+        return False
+
+    def get_task_factory(self) -> None:
+        return None
+
+    def get_exception_handler(self) -> Any:
+        return self._on_problem
+
+    def set_exception_handler(self, handler: Any) -> None:
+        self._on_problem = handler
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        if self._on_problem is not None:
+            self._on_problem(self, context)  # type: ignore[call-arg]
+        else:
+            self.default_exception_handler(context)
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """Tell the author, on stderr: nothing here decides what the instance does."""
+        import sys
+        import traceback
+
+        message = context.get("message", "a problem in a callback")
+        error = context.get("exception")
+        text = "".join(traceback.format_exception(error)) if error is not None else ""
+        sys.stderr.write(f"{message}\n{text}")

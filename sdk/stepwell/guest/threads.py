@@ -1,0 +1,42 @@
+"""Threads for the bodies of plain functions: started when needed, kept for the next, at most so many."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+
+class Threads:
+    """Runs functions in threads, in the order given; those over `running_max` wait."""
+
+    def __init__(self, running_max: int) -> None:
+        self.running_max = running_max
+        self._lock = threading.Lock()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._work = threading.Semaphore(0)
+        self._idle = 0
+        self._count = 0
+
+    def run(self, function: Callable[[], None]) -> None:
+        """Call it in a thread, soon. It must not raise."""
+        with self._lock:
+            self._waiting.append(function)
+            if self._idle >= len(self._waiting) or self._count >= self.running_max:
+                start = False
+            else:
+                self._count += 1
+                start = True
+        if start:
+            threading.Thread(target=self._serve, name=f"step-{self._count}", daemon=True).start()
+        self._work.release()
+
+    def _serve(self) -> None:
+        while True:
+            with self._lock:
+                self._idle += 1
+            self._work.acquire()
+            with self._lock:
+                self._idle -= 1
+                function = self._waiting.popleft()
+            function()

@@ -1,0 +1,5 @@
+"""Cloudflare's `workers.workflows`."""
+
+from stepwell.errors import NonRetryableError
+
+__all__ = ["NonRetryableError"]

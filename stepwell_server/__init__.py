@@ -1,0 +1,1 @@
+"""Composition roots: the only modules that know which adapters a process is made of."""

@@ -1,0 +1,122 @@
+"""The configuration of `stepwell dev`: one frozen value, read once.
+
+Three come from the command line; the rest from `config.toml` in the data directory, where a table a section names the
+fields below. A key that nobody knows is an error: it is a typo, or meant for another version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from control_plane.limits import ControlLimits
+from data_plane.engine.limits import EngineLimits
+from data_plane.node import NodeSettings
+from loader.settings import LoaderSettings
+from rpc.limits import RpcLimits
+
+CONFIG_BYTES_MAX = 64 * 1024
+
+Section = TypeVar("Section")
+
+
+class ConfigError(Exception):
+    """What is wrong, in which file, and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class DevConfig:
+    """Both planes in one process, on one machine."""
+
+    data: Path
+    """Where everything durable is kept; made when it is absent."""
+
+    port: int = 7837
+    """On loopback; 0 takes a free one."""
+
+    sandbox: Literal["gvisor", "process"] = "gvisor"
+    """`process` isolates nothing: for machines without gVisor, and for code that you trust."""
+
+    drain_s: float = 10.0
+    """How long SIGTERM waits for what is in flight."""
+
+    loader: LoaderSettings = field(default_factory=LoaderSettings)
+    node: NodeSettings = field(default_factory=NodeSettings)
+    engine: EngineLimits = field(default_factory=EngineLimits)
+    control_plane: ControlLimits = field(default_factory=ControlLimits)
+    rpc: RpcLimits = field(default_factory=RpcLimits)
+
+
+SECTIONS: dict[str, type] = {
+    "loader": LoaderSettings,
+    "node": NodeSettings,
+    "engine": EngineLimits,
+    "control_plane": ControlLimits,
+    "rpc": RpcLimits,
+}
+
+
+def read_config(data: Path, port: int | None, sandbox: str) -> DevConfig:
+    """The configuration for this data directory. Raises ConfigError."""
+    path = data / "config.toml"
+    text = _read(path)
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    values: dict[str, Any] = {}
+    for name, table in document.items():
+        if name == "drain_s":
+            values[name] = _checked(path, name, table, float)
+        elif name in SECTIONS and isinstance(table, dict):
+            values[name] = _section(path, name, SECTIONS[name], table)
+        else:
+            known = ", ".join(["drain_s", *(f"[{section}]" for section in SECTIONS)])
+            raise ConfigError(f"{path}: {name!r} is not known here; there are {known}")
+    if sandbox not in ("gvisor", "process"):
+        raise ConfigError(f"--sandbox is gvisor or process, not {sandbox!r}")
+    if port is not None:
+        values["port"] = port
+    return DevConfig(data=data, sandbox=sandbox, **values)  # type: ignore[arg-type]
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(CONFIG_BYTES_MAX + 1)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    if len(data) > CONFIG_BYTES_MAX:
+        raise ConfigError(f"{path} is larger than {CONFIG_BYTES_MAX} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8") from None
+
+
+def _section(path: Path, name: str, kind: type[Section], table: dict[str, Any]) -> Section:
+    known = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    values = {}
+    for key, value in table.items():
+        if key not in known:
+            raise ConfigError(f"{path}: [{name}] has no {key!r}; there are {', '.join(sorted(known))}")
+        default = getattr(kind(), key)
+        values[key] = _checked(path, f"{name}.{key}", value, type(default))
+    return kind(**values)
+
+
+def _checked(path: Path, name: str, value: Any, kind: type) -> Any:
+    if kind is float and type(value) is int:
+        value = float(value)
+    if kind is Path and type(value) is str:
+        value = Path(value)
+    if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
+        raise ConfigError(f"{path}: {name} takes {kind.__name__}, not {value!r}")
+    if isinstance(value, int | float) and value < 0:
+        raise ConfigError(f"{path}: {name} can't be negative")
+    return value

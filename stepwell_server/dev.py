@@ -1,0 +1,213 @@
+"""`stepwell dev`: both planes in one process, on loopback, on embedded stores.
+
+This module alone knows what the process is made of. Everything runs below one task group; a store that can't commit
+ends the process at once, since nothing may be acknowledged after that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import structlog
+
+from cluster.directory import Directory
+from cluster.sqlite_file import SqliteFileError
+from cluster.store_sqlite import open_sqlite_store
+from control_plane.deploys import Deploys
+from control_plane.tenant_service import TenantService
+from control_plane.tenants import Tenants
+from control_plane.tokens import Tokens
+from control_plane.versions import Versions
+from control_plane.workflow_service import WorkflowService
+from control_plane.workflows import Workflows
+from data_plane.calls import InstanceCalls
+from data_plane.instance_service import InstanceServicer
+from data_plane.journal.store_sqlite import SqliteJournalStore
+from data_plane.node import Node
+from data_plane.ownership import DataInUseError, DataLock, SoloOwner
+from loader.bundles.store_files import FileBundleStore
+from loader.loader import Loader
+from loader.sandbox.rootfs import ensure_rootfs
+from loader.sandbox.sandbox import SandboxLauncher
+from loader.sandbox.sandbox_gvisor import GVisorLauncher
+from loader.sandbox.sandbox_process import ProcessLauncher
+from rpc.auth import Authenticator
+from rpc.health import Health
+from rpc.server import Service, build_server
+from stepwell.client.contexts import ContextFileError, load, save_context
+from stepwell.errors import ApiError
+from stepwell.v1.instances_pb2_grpc import add_InstanceServiceServicer_to_server
+from stepwell.v1.tenants_pb2_grpc import add_TenantServiceServicer_to_server
+from stepwell.v1.workflows_pb2_grpc import add_WorkflowServiceServicer_to_server
+from stepwell_server.config import ConfigError, DevConfig, read_config
+from stepwell_server.guest_log import GuestLog
+from stepwell_server.log import configure_log
+from stepwell_server.routes import DirectoryRoutes
+
+SERVICES = ("stepwell.v1.TenantService", "stepwell.v1.WorkflowService", "stepwell.v1.InstanceService")
+
+log = structlog.get_logger("stepwell")
+
+
+class StartError(Exception):
+    """Why the server can't start, and what to do."""
+
+
+_EXPECTED = (ConfigError, StartError, DataInUseError, SqliteFileError, ContextFileError, ApiError, OSError)
+"""What may go wrong for reasons outside this program, each with words of its own."""
+
+
+def run(data: Path, port: int | None, sandbox: str) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status."""
+    configure_log(sys.stderr)
+    try:
+        config = read_config(data, port, sandbox)
+        return asyncio.run(_serve(config))
+    except _EXPECTED as error:
+        problem: BaseException = error
+    except BaseExceptionGroup as group:
+        expected = group.subgroup(_EXPECTED)
+        if expected is None or group.split(_EXPECTED)[1] is not None:
+            raise
+        problem = _first_of(expected)
+    if isinstance(problem, OSError):
+        problem = StartError(f"{problem.filename or data}: {problem.strerror}")
+    print(f"stepwell: {problem}", file=sys.stderr)
+    return 1
+
+
+def _first_of(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def clock() -> int:
+    """ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def mint() -> str:
+    """An id that nobody guesses: 160 bits in the alphabet of instance ids."""
+    return secrets.token_hex(20)
+
+
+async def _serve(config: DevConfig) -> int:
+    data = config.data
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    asyncio.get_running_loop().set_exception_handler(_log_loop_error)
+    stop = _stop_on_signals()
+    async with AsyncExitStack() as stack:
+        lock = DataLock.acquire(data)
+        stack.callback(lock.release)
+        launcher = _launcher(config)
+        control_store = await stack.enter_async_context(open_sqlite_store(data / "control.db", on_fatal=_die))
+        journal, epoch = await SqliteJournalStore.open(data / "journal.db", on_fatal=_die)
+        stack.push_async_callback(journal.close)
+        bundles = FileBundleStore(data / "bundles")
+        bundles.recover()
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        directory = Directory(control_store, monotonic_s=time.monotonic)
+        following = tasks.create_task(directory.run())
+        stack.callback(following.cancel)
+        loader = await stack.enter_async_context(
+            Loader(bundles, launcher, config.loader, make_correlation_id=mint, log_sinks=GuestLog().sink)
+        )
+        owner = SoloOwner(lock, epoch)
+        node = Node(journal, loader, owner.shard, clock=clock, limits=config.engine, settings=config.node)
+        stack.callback(node.close)
+        await node.start(tasks)
+        tenants = Tenants(control_store, clock_ms=clock, random_bytes=secrets.token_bytes)
+        tokens = Tokens(control_store, clock_ms=clock, random_bytes=secrets.token_bytes, limits=config.control_plane)
+        deploys = Deploys(control_store, bundles, loader, clock_ms=clock, limits=config.control_plane)
+        calls = InstanceCalls(node, DirectoryRoutes(directory), mint=mint)
+        workflow_service = WorkflowService(directory, deploys, Versions(control_store), Workflows(control_store))
+        health = Health(SERVICES)
+        server = await build_server(
+            (
+                Service(add_TenantServiceServicer_to_server, TenantService(tenants, tokens)),
+                Service(add_WorkflowServiceServicer_to_server, workflow_service),
+                Service(add_InstanceServiceServicer_to_server, InstanceServicer(calls, directory)),
+            ),
+            authenticator=Authenticator(directory),
+            health=health,
+            log=log,
+            mint_correlation_id=mint,
+            limits=config.rpc,
+        )
+        endpoint = _listen(server, config.port)
+        await server.start()
+        await _tell_context(endpoint, tokens)
+        await health.serving()
+        print(f"stepwell: ready on {endpoint}, data in {data}, sandbox {launcher.name}", file=sys.stderr, flush=True)
+        await stop.wait()
+        print("stepwell: stopping; what is unfinished goes on at the next start", file=sys.stderr, flush=True)
+        await health.stopping()
+        await node.drain(config.drain_s)
+        await server.stop(grace=0.5)
+        owner.release()
+    return 0
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def _launcher(config: DevConfig) -> SandboxLauncher:
+    folder = config.data / "sandboxes"
+    launcher: SandboxLauncher
+    if config.sandbox == "process":
+        print(
+            "stepwell: WARNING: --sandbox=process isolates nothing: deploy only code that you trust",
+            file=sys.stderr,
+            flush=True,
+        )
+        launcher = ProcessLauncher(folder)
+    else:
+        missing = GVisorLauncher(folder, Path("/")).probe()
+        if missing:
+            raise StartError("gVisor can't be used here: " + " ".join(missing))
+        launcher = GVisorLauncher(folder, ensure_rootfs())
+    problems = launcher.probe()
+    if problems:
+        raise StartError("no sandbox can be started here: " + " ".join(problems))
+    return launcher
+
+
+def _listen(server: grpc.aio.Server, port: int) -> str:
+    """Loopback only: the token goes over this in plaintext."""
+    try:
+        bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    except RuntimeError:
+        bound = 0
+    if bound == 0:
+        raise StartError(f"port {port} on 127.0.0.1 is taken: end what listens there, or choose another with --port")
+    return f"127.0.0.1:{bound}"
+
+
+async def _tell_context(endpoint: str, tokens: Tokens) -> None:
+    known = load().find(endpoint)
+    token = await tokens.operator_token(known.token or "" if known is not None else "")
+    save_context(endpoint, token)
+
+
+def _die(error: BaseException) -> None:
+    """A commit failed: what was promised can't be kept, so nothing more may be."""
+    print(f"stepwell: the data directory can't be written, the server ends: {error}", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def _log_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    log.error("a callback failed", exc_info=context.get("exception"), what=context.get("message"))

@@ -1,0 +1,229 @@
+"""A Stepwell server that only remembers: every service of stepwell.v1 and health, in this process, on a free port.
+
+It answers as the real one must: bearer tokens, one ErrorInfo an error, `tenants/-` for a tenant's own token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import NoReturn
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.empty_pb2 import Empty
+from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]  # the wheel has no stubs
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+
+from stepwell.v1 import instances_pb2 as i
+from stepwell.v1 import tenants_pb2 as t
+from stepwell.v1 import workflows_pb2 as w
+from stepwell.v1.instances_pb2_grpc import InstanceServiceServicer, add_InstanceServiceServicer_to_server
+from stepwell.v1.tenants_pb2_grpc import TenantServiceServicer, add_TenantServiceServicer_to_server
+from stepwell.v1.workflows_pb2_grpc import WorkflowServiceServicer, add_WorkflowServiceServicer_to_server
+
+OPERATOR = "swk_op_0123"
+ACME = "swk_acme_4567"
+DIGEST = "sha256-" + "ab" * 32
+
+
+def refuse(context: grpc.ServicerContext, code: int, reason: str, message: str, **metadata: str) -> NoReturn:
+    info = Any()
+    info.Pack(error_details_pb2.ErrorInfo(reason=reason, domain="stepwell", metadata=metadata))
+    context.abort_with_status(rpc_status.to_status(status_pb2.Status(code=code, message=message, details=[info])))
+    raise AssertionError
+
+
+class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceServiceServicer):
+    """`with FakeServer() as server:` serves on `server.endpoint`. Tests set and read its attributes."""
+
+    def __init__(self) -> None:
+        self.tenants: dict[str, t.Tenant] = {"tenants/acme": t.Tenant(name="tenants/acme", uid="u1")}
+        self.workflows: dict[str, w.Workflow] = {}
+        self.versions: list[w.Version] = []
+        self.instances: dict[str, i.Instance] = {}
+        self.steps: dict[str, list[i.Step]] = {}
+        self.events: dict[str, list[i.InstanceEvent]] = {}
+        self.sent: list[i.SendEventRequest] = []
+        self.created: list[i.CreateInstanceRequest] = []
+        self.uploaded: dict[str, bytes] = {}
+        self.executables: set[str] = set()
+        self.manifest: w.Manifest | None = None
+        self.chunk_sizes: list[int] = []
+        self.deploy_refusal: str | None = None
+        self.warnings: list[str] = []
+        self.watch_breaks_after: int | None = None
+        self.watch_hangs = False
+        self.let_go = Event()
+        self.watched_from: list[str] = []
+        self.steps_page_max = 1000
+        self.metadata_seen: list[dict[str, str | bytes]] = []
+        self.health = health.HealthServicer()
+        self.health.set("", health_pb2.HealthCheckResponse.SERVING)
+        self._server = grpc.server(ThreadPoolExecutor(4))
+        add_TenantServiceServicer_to_server(self, self._server)
+        add_WorkflowServiceServicer_to_server(self, self._server)
+        add_InstanceServiceServicer_to_server(self, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
+        self.endpoint = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+
+    def __enter__(self) -> FakeServer:
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop(None).wait()
+
+    def tenant_of(self, name: str, context: grpc.ServicerContext) -> str:
+        """The name with the caller's own tenant for `-`, if the token may speak for it."""
+        metadata = dict(context.invocation_metadata())
+        self.metadata_seen.append(metadata)
+        authorization = metadata.get("authorization")
+        if authorization == f"Bearer {OPERATOR}":
+            if name.startswith("tenants/-"):
+                refuse(
+                    context,
+                    code_pb2.INVALID_ARGUMENT,
+                    "INVALID_ARGUMENT",
+                    "an operator's token has no tenant of its own",
+                )
+            return name
+        if authorization != f"Bearer {ACME}":
+            refuse(context, code_pb2.UNAUTHENTICATED, "UNAUTHENTICATED", "no known token came with this call")
+        own = name.replace("tenants/-", "tenants/acme", 1)
+        if own != "tenants/acme" and not own.startswith("tenants/acme/"):
+            refuse(context, code_pb2.PERMISSION_DENIED, "PERMISSION_DENIED", "this token may not do that")
+        return own
+
+    def CreateTenant(self, request: t.CreateTenantRequest, context: grpc.ServicerContext) -> t.Tenant:
+        name = self.tenant_of(f"tenants/{request.tenant_id}", context)
+        if name in self.tenants:
+            refuse(context, code_pb2.ALREADY_EXISTS, "ALREADY_EXISTS", f"{name} exists", tenant=request.tenant_id)
+        made = t.Tenant(name=name, uid=f"u{len(self.tenants) + 1}")
+        made.create_time.FromJsonString("2026-01-02T03:04:05Z")
+        self.tenants[name] = made
+        return made
+
+    def GetTenant(self, request: t.GetTenantRequest, context: grpc.ServicerContext) -> t.Tenant:
+        return self.tenants[self.tenant_of(request.name, context)]
+
+    def ListTenants(self, request: t.ListTenantsRequest, context: grpc.ServicerContext) -> t.ListTenantsResponse:
+        self.tenant_of("tenants", context)
+        found = sorted(self.tenants.values(), key=lambda tenant: tenant.name)
+        start = int(request.page_token or 0)
+        end = start + (request.page_size or 100)
+        return t.ListTenantsResponse(tenants=found[start:end], next_page_token=str(end) if end < len(found) else "")
+
+    def CreateToken(self, request: t.CreateTokenRequest, context: grpc.ServicerContext) -> t.CreateTokenResponse:
+        parent = self.tenant_of(request.parent, context)
+        return t.CreateTokenResponse(token=t.Token(name=f"{parent}/tokens/k1"), secret="swk_k1_secret")
+
+    def DeployVersion(
+        self, request_iterator: Iterator[w.DeployVersionRequest], context: grpc.ServicerContext
+    ) -> w.DeployVersionResponse:
+        header = next(request_iterator).header
+        parent = self.tenant_of(header.parent, context)
+        if self.deploy_refusal:
+            refuse(context, code_pb2.FAILED_PRECONDITION, "BUNDLE_REFUSED", self.deploy_refusal)
+        self.manifest, self.uploaded, path = header.manifest, {}, ""
+        for part in request_iterator:
+            if part.HasField("file"):
+                path = part.file.path
+                self.uploaded[path] = b""
+                self.executables |= {path} if part.file.executable else set()
+            else:
+                self.uploaded[path] += part.chunk
+                self.chunk_sizes.append(len(part.chunk))
+        version = w.Version(name=f"{parent}/versions/{DIGEST}", manifest=header.manifest, file_count=len(self.uploaded))
+        created = version.name not in {each.name for each in self.versions}
+        self.versions = [version] if created else self.versions
+        return w.DeployVersionResponse(version=version, created=created, warnings=self.warnings)
+
+    def GetVersion(self, request: w.GetVersionRequest, context: grpc.ServicerContext) -> w.Version:
+        return self.versions[0]
+
+    def ListVersions(self, request: w.ListVersionsRequest, context: grpc.ServicerContext) -> w.ListVersionsResponse:
+        self.tenant_of(request.parent, context)
+        return w.ListVersionsResponse(versions=self.versions)
+
+    def GetWorkflow(self, request: w.GetWorkflowRequest, context: grpc.ServicerContext) -> w.Workflow:
+        name = self.tenant_of(request.name, context)
+        if name not in self.workflows:
+            refuse(context, code_pb2.NOT_FOUND, "NOT_FOUND", f"{name} does not exist", workflow=name)
+        return self.workflows[name]
+
+    def ListWorkflows(self, request: w.ListWorkflowsRequest, context: grpc.ServicerContext) -> w.ListWorkflowsResponse:
+        self.tenant_of(request.parent, context)
+        return w.ListWorkflowsResponse(workflows=self.workflows.values())
+
+    def CreateInstance(self, request: i.CreateInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
+        name = f"{self.tenant_of(request.parent, context)}/instances/{request.instance_id or 'made-1'}"
+        self.created.append(request)
+        if name in self.instances:
+            refuse(context, code_pb2.ALREADY_EXISTS, "ALREADY_EXISTS", f"{name} exists")
+        made = i.Instance(name=name, uid="iu1", status=i.INSTANCE_STATUS_QUEUED, params=request.params or b"null")
+        made.version = f"tenants/acme/versions/{DIGEST}"
+        made.create_time.FromJsonString("2026-01-02T03:04:05.678Z")
+        self.instances = {name: made, **self.instances}
+        return made
+
+    def GetInstance(self, request: i.GetInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
+        return self._found(request.name, context)
+
+    def ListInstances(self, request: i.ListInstancesRequest, context: grpc.ServicerContext) -> i.ListInstancesResponse:
+        parent = self.tenant_of(request.parent, context)
+        found = [one for name, one in self.instances.items() if name.startswith(f"{parent}/instances/")]
+        found = [one for one in found if not request.statuses or one.status in request.statuses]
+        size = request.page_size or 100
+        return i.ListInstancesResponse(instances=found[:size], next_page_token="more" if len(found) > size else "")
+
+    def ListSteps(self, request: i.ListStepsRequest, context: grpc.ServicerContext) -> i.ListStepsResponse:
+        steps = self.steps.get(self.tenant_of(request.parent, context), [])
+        start = int(request.page_token or 0)
+        end = start + min(request.page_size or 100, self.steps_page_max)
+        return i.ListStepsResponse(steps=steps[start:end], next_page_token=str(end) if end < len(steps) else "")
+
+    def SendEvent(self, request: i.SendEventRequest, context: grpc.ServicerContext) -> Empty:
+        self._found(request.name, context)
+        self.sent.append(request)
+        return Empty()
+
+    def PauseInstance(self, request: i.PauseInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
+        return self._put(request.name, i.INSTANCE_STATUS_WAITING_FOR_PAUSE, context)
+
+    def ResumeInstance(self, request: i.ResumeInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
+        return self._put(request.name, i.INSTANCE_STATUS_RUNNING, context)
+
+    def TerminateInstance(self, request: i.TerminateInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
+        return self._put(request.name, i.INSTANCE_STATUS_TERMINATED, context)
+
+    def DeleteInstance(self, request: i.DeleteInstanceRequest, context: grpc.ServicerContext) -> Empty:
+        del self.instances[self._found(request.name, context).name]
+        return Empty()
+
+    def WatchInstance(
+        self, request: i.WatchInstanceRequest, context: grpc.ServicerContext
+    ) -> Iterator[i.InstanceEvent]:
+        name = self._found(request.name, context).name
+        self.watched_from.append(request.cursor)
+        for number, event in enumerate(self.events[name]):
+            if number == self.watch_breaks_after:
+                self.watch_breaks_after = None
+                context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+            if not request.cursor or int(event.cursor) > int(request.cursor):
+                yield event
+        if self.watch_hangs:
+            self.let_go.wait()
+
+    def _found(self, name: str, context: grpc.ServicerContext) -> i.Instance:
+        name = self.tenant_of(name, context)
+        if name not in self.instances:
+            refuse(context, code_pb2.NOT_FOUND, "NOT_FOUND", f"{name} does not exist", instance=name)
+        return self.instances[name]
+
+    def _put(self, name: str, status: i.InstanceStatus.ValueType, context: grpc.ServicerContext) -> i.Instance:
+        found = self._found(name, context)
+        found.status = status
+        return found

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import Cli
+from tests.unit.cli.fake_server import DIGEST, FakeServer
+
+GOOD = '[[workflows]]\nname = "order"\nentrypoint = "main:Order"\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "bundle"
+    made.mkdir()
+    (made / "stepwell.toml").write_text(GOOD)
+    (made / "main.py").write_text("class Order: ...\n")
+    return made
+
+
+def test_a_deploy_prints_its_version_and_workflows(cli: Cli, folder: Path) -> None:
+    expected = {
+        "tenant": "acme",
+        "version": DIGEST,
+        "workflows": [{"name": "order", "entrypoint": "main:Order"}],
+        "created": True,
+    }
+    assert cli("deploy", str(folder), "--tenant", "acme", "-o", "json").document == expected
+    assert cli("deploy", str(folder), "--tenant", "acme", "-o", "json").document == {**expected, "created": False}
+    listed = cli("versions", "list", "--tenant", "acme", "-o", "json").document["items"]
+    assert [(item["version"], item["fileCount"]) for item in listed] == [(DIGEST, 2)]
+    assert DIGEST in cli("versions", "list", "--tenant", "acme").out
+
+
+def test_people_see_what_was_deployed_and_the_servers_warnings(cli: Cli, server: FakeServer, folder: Path) -> None:
+    server.warnings = ["workflow old keeps its route\x1b[2J"]
+    shown = cli("deploy", str(folder), "--tenant", "acme")
+    assert f"Deployed {DIGEST} for tenant acme" in shown.out
+    assert "Warning: workflow old keeps its route[2J\n" in shown.err
+
+
+def test_files_are_streamed_whole_with_their_modes(cli: Cli, server: FakeServer, folder: Path) -> None:
+    (folder / "sub").mkdir()
+    big = os.urandom(600 * 1024)
+    (folder / "sub/data.bin").write_bytes(big)
+    (folder / "empty").touch()
+    (folder / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "run.sh").chmod(0o755)
+    assert cli("deploy", str(folder), "--tenant", "acme").status == 0
+    assert list(server.uploaded) == ["empty", "main.py", "run.sh", "stepwell.toml", "sub/data.bin"]
+    assert server.uploaded["sub/data.bin"] == big
+    assert max(server.chunk_sizes) == 256 * 1024
+    assert server.executables == {"run.sh"}
+
+
+def test_what_is_no_code_stays_out(cli: Cli, server: FakeServer, folder: Path) -> None:
+    for name in (
+        ".git/config",
+        ".venv/bin/python",
+        ".env",
+        ".env.local",
+        "__pycache__/main.pyc",
+        "old.pyc",
+        "sub/.env",
+    ):
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).touch()
+    (folder / ".venv/link").symlink_to("/usr/bin/python3")
+    (folder / ".gitignore").touch()
+    assert cli("deploy", str(folder), "--tenant", "acme").status == 0
+    assert list(server.uploaded) == [".gitignore", "main.py", "stepwell.toml"]
+
+
+def test_vars_go_with_the_manifest(cli: Cli, server: FakeServer, folder: Path) -> None:
+    (folder / "stepwell.toml").write_text(GOOD + '[vars]\nGREETING = "hello"\n')
+    cli("deploy", str(folder), "--tenant", "acme")
+    assert server.manifest is not None
+    assert dict(server.manifest.vars) == {"GREETING": "hello"}
+
+
+@pytest.mark.parametrize("target", ["main.py", "/etc/passwd", ".", "nowhere"])
+def test_a_link_is_refused_by_name(cli: Cli, server: FakeServer, folder: Path, target: str) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub/link").symlink_to(target)
+    refused = cli("deploy", str(folder), "--tenant", "acme", "-o", "json")
+    assert (refused.status, refused.error["reason"]) == (1, "BUNDLE_REFUSED")
+    assert refused.error["metadata"] == {"path": "sub/link"}
+    assert "link" in refused.error["message"]
+    assert server.manifest is None
+
+
+def test_a_pipe_is_refused_and_not_waited_for(cli: Cli, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    assert cli("deploy", str(folder), "--tenant", "acme", "-o", "json").error["metadata"] == {"path": "pipe"}
+
+
+@pytest.mark.parametrize(
+    ("toml", "line", "words"),
+    [
+        ("[[workflows]]\nname = \n", "2", "Invalid value"),
+        ('x = 1\n[[workflows]]\nname = "a"\nentrypoint = "m:C"\n', "1", "unknown key 'x'"),
+        (GOOD + '\n[[workflows]]\nname = "b"\n', "5", 'entrypoint = "main:Order"'),
+        (GOOD + '\n[[workflows]]\nname = "b"\nentrypoint = "main"\n', "7", "module:Class"),
+        (GOOD + '\n[[workflows]]\nname = "b b"\nentrypoint = "main:B"\n', "6", "not a workflow name"),
+        (GOOD + GOOD, "4", "declared twice"),
+        (GOOD + "colour = 1\n", "4", "unknown key 'colour' in [[workflows]]"),
+        (GOOD + "[vars]\nPORT = 80\n", "5", 'PORT = "…"'),
+        ("", None, "declares no workflow"),
+        ("workflows = 1\n", "1", "declares no workflow"),
+    ],
+)
+def test_a_wrong_manifest_names_its_line(cli: Cli, folder: Path, toml: str, line: str | None, words: str) -> None:
+    (folder / "stepwell.toml").write_text(toml)
+    refused = cli("deploy", str(folder), "--tenant", "acme", "-o", "json")
+    assert (refused.status, refused.error["reason"]) == (1, "BUNDLE_REFUSED")
+    assert refused.error["metadata"].get("line") == line
+    assert words in refused.error["message"]
+
+
+def test_a_missing_manifest_shows_how_to_begin(cli: Cli, folder: Path) -> None:
+    (folder / "stepwell.toml").unlink()
+    refused = cli("deploy", str(folder), "--tenant", "acme")
+    assert refused.status == 1
+    assert "stepwell.toml is missing" in refused.err
+    assert '  entrypoint = "main:Order"\n' in refused.err
+
+
+def test_a_manifest_over_64_kib_is_refused(cli: Cli, folder: Path) -> None:
+    (folder / "stepwell.toml").write_text(GOOD + "#" * 65_536)
+    assert "64 KiB" in cli("deploy", str(folder), "--tenant", "acme").err
+
+
+def test_a_folder_that_is_not_there_is_wrong_usage(cli: Cli, tmp_path: Path) -> None:
+    assert cli("deploy", str(tmp_path / "nowhere"), "--tenant", "acme", "-o", "json").error["reason"] == "USAGE"
+
+
+def test_a_refusal_in_the_middle_of_the_upload_is_told(cli: Cli, server: FakeServer, folder: Path) -> None:
+    server.deploy_refusal = "main.py, line 3: no module named requests"
+    (folder / "big").write_bytes(b"x" * 8 * 1024 * 1024)
+    refused = cli("deploy", str(folder), "--tenant", "acme", "-o", "json")
+    assert refused.status == 1
+    assert (refused.error["reason"], refused.error["message"]) == ("BUNDLE_REFUSED", server.deploy_refusal)
+
+
+def test_a_file_that_vanishes_ends_the_upload_with_its_name(
+    cli: Cli, folder: Path, environ: pytest.MonkeyPatch
+) -> None:
+    from stepwell.cli import folder as folders
+
+    whole = folders.files_of
+
+    def then_gone(path: Path) -> list[folders.FolderFile]:
+        files = whole(path)
+        (folder / "main.py").unlink()
+        return files
+
+    environ.setattr("stepwell.cli.folder.files_of", then_gone)
+    ended = cli("deploy", str(folder), "--tenant", "acme", "-o", "json")
+    assert ended.status == 1
+    assert "main.py" in ended.error["message"]

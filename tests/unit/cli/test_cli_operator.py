@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+
+from tests.unit.cli.conftest import Cli
+from tests.unit.cli.fake_server import ACME, FakeServer
+
+
+def test_a_created_tenant_is_listed(cli: Cli) -> None:
+    made = cli("tenants", "create", "zoo", "-o", "json").document
+    assert made == {"tenant": "zoo", "uid": "u2", "createTime": "2026-01-02T03:04:05Z"}
+    listed = cli("tenants", "list", "-o", "json").document
+    assert [item["tenant"] for item in listed["items"]] == ["acme", "zoo"]
+    assert listed["nextPageToken"] is None
+    assert cli("tenants", "list", "--page-size", "1", "-o", "json").document["nextPageToken"] == "1"
+
+
+def test_people_see_tenants_and_that_there_are_more(cli: Cli) -> None:
+    cli("tenants", "create", "zoo")
+    shown = cli("tenants", "list", "--page-size", "1")
+    assert shown.out.splitlines()[1].startswith("acme")
+    assert "--page-token 1" in shown.err
+
+
+def test_a_secret_stands_alone_on_stdout(cli: Cli) -> None:
+    assert cli("tokens", "create", "--tenant", "acme").out == "swk_k1_secret\n"
+    document = cli("tokens", "create", "--tenant", "acme", "-o", "json").document
+    assert document == {"tenant": "acme", "token": "k1", "secret": "swk_k1_secret", "createTime": None}
+
+
+def test_a_tenants_token_may_not_create_tenants(cli: Cli, environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("STEPWELL_TOKEN", ACME)
+    refused = cli("tenants", "create", "zoo", "-o", "json")
+    assert (refused.status, refused.error["code"]) == (1, "PERMISSION_DENIED")
+
+
+def test_the_doctor_is_content_with_a_server_that_serves(cli: Cli, server: FakeServer) -> None:
+    document = cli("doctor", "-o", "json").document
+    assert document == {
+        "status": "ok",
+        "checks": [
+            {"name": "server", "status": "ok", "detail": f"{server.endpoint} serves"},
+            {"name": "token", "status": "ok", "detail": "the operator's"},
+        ],
+    }
+
+
+def test_the_doctor_knows_a_tenants_token(cli: Cli, environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("STEPWELL_TOKEN", ACME)
+    assert cli("doctor", "-o", "json").document["checks"][1]["detail"] == "a tenant's"
+
+
+def test_an_unknown_token_is_a_warning_of_the_doctor(cli: Cli, environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("STEPWELL_TOKEN", "swk_x_y")
+    seen = cli("doctor", "-o", "json")
+    assert (seen.status, seen.document["status"], seen.document["checks"][1]["status"]) == (0, "warning", "warning")
+
+
+def test_the_doctor_tells_what_the_server_says_of_its_parts(cli: Cli, server: FakeServer) -> None:
+    server.health.set("sandbox", HealthCheckResponse.NOT_SERVING)
+    server.health.set("stores", HealthCheckResponse.SERVING)
+    seen = cli("doctor", "-o", "json")
+    assert seen.status == 0
+    assert [(check["name"], check["status"]) for check in seen.document["checks"][2:]] == [
+        ("sandbox", "warning"),
+        ("stores", "ok"),
+    ]
+    assert "sandbox  warning" in cli("doctor").out
+
+
+def test_the_doctor_ends_with_3_until_the_server_serves(cli: Cli, server: FakeServer) -> None:
+    server.health.set("", HealthCheckResponse.NOT_SERVING)
+    seen = cli("doctor", "-o", "json")
+    assert (seen.status, seen.error["reason"]) == (3, "NOT_SERVING")
+
+
+def test_the_doctor_ends_with_3_where_no_server_ever_was(unconnected: Cli) -> None:
+    assert unconnected("doctor", "-o", "json").status == 3
+
+
+def test_dev_says_how_to_get_a_server_that_is_not_there(unconnected: Cli, environ: pytest.MonkeyPatch) -> None:
+    environ.setattr("stepwell.cli.dev.find_spec", lambda _: None)
+    ended = unconnected("dev", "-o", "json")
+    assert (ended.status, ended.error["reason"]) == (1, "SERVER_NOT_INSTALLED")
+    assert "pip install stepwell-server" in ended.error["message"]
+
+
+def test_dev_hands_its_options_to_the_server(unconnected: Cli, environ: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls: list[tuple[Path, int | None, str]] = []
+
+    def run(data: Path, port: int | None, sandbox: str) -> int:
+        calls.append((data, port, sandbox))
+        return 5
+
+    server = ModuleType("stepwell_server.dev")
+    server.run = run  # type: ignore[attr-defined]
+    environ.setitem(sys.modules, "stepwell_server", ModuleType("stepwell_server"))
+    environ.setitem(sys.modules, "stepwell_server.dev", server)
+    environ.setattr("stepwell.cli.dev.find_spec", lambda name: name == "stepwell_server" or None)
+    assert unconnected("dev").status == 5
+    unconnected("dev", "--data", str(tmp_path / "here"), "--port", "0", "--sandbox", "process")
+    assert calls == [(tmp_path / "data/stepwell", None, "gvisor"), (tmp_path / "here", 0, "process")]

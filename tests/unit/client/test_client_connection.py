@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from stepwell.client import connect
+from stepwell.client.endpoints import NotReachableError
+from stepwell.errors import AlreadyExistsError, InvalidArgumentError
+from stepwell.v1.workflows_pb2 import Manifest
+from tests.unit.cli.fake_server import ACME, OPERATOR, FakeServer
+from tests.unit.cli.samples import put_errored_order
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as running:
+        yield running
+
+
+async def test_a_client_speaks_to_every_service(server: FakeServer) -> None:
+    put_errored_order(server)
+    async with connect(server.endpoint, OPERATOR) as client:
+        assert (await client.tenants.create("zoo")).name == "tenants/zoo"
+        assert not (await client.workflows.list("acme")).workflows
+        assert (await client.instances.list("acme", "order")).instances
+        assert await client.serves() is True
+        assert await client.serves("unknown") is None
+
+
+async def test_a_servers_error_arrives_as_its_class(server: FakeServer) -> None:
+    async with connect(server.endpoint, OPERATOR) as client:
+        with pytest.raises(AlreadyExistsError) as caught:
+            await client.tenants.create("acme")
+    assert caught.value.metadata == {"tenant": "acme"}
+
+
+async def test_each_change_carries_a_request_id_of_its_own(server: FakeServer) -> None:
+    ids = iter(["first", "second"])
+    async with connect(server.endpoint, ACME, new_request_id=lambda: next(ids)) as client:
+        await client.instances.create(None, "order", instance="a")
+        await client.instances.create(None, "order", instance="b")
+    assert [request.request_id for request in server.created] == ["first", "second"]
+
+
+async def test_nobody_listening_is_not_reachable() -> None:
+    async with connect("127.0.0.1:1", OPERATOR) as client:
+        for call in (client.tenants.list(), client.serves(), client.workflows.deploy("acme", Manifest(), [])):
+            with pytest.raises(NotReachableError):
+                await call
+
+
+async def test_a_listener_that_says_nothing_is_not_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepwell.client.calls.CALL_TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with connect(f"127.0.0.1:{silent.getsockname()[1]}", OPERATOR) as client:
+            with pytest.raises(NotReachableError):
+                await client.tenants.list()
+
+
+async def test_a_token_stays_on_this_machine_or_in_tls() -> None:
+    with pytest.raises(InvalidArgumentError, match="plaintext"):
+        connect("10.0.0.1:7233", OPERATOR)
+
+
+@pytest.mark.parametrize("token", ["a b", "a\nb", "é"])
+async def test_a_token_that_can_be_none_is_refused_unshown(token: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        connect("127.0.0.1:7233", token)
+    assert token not in str(caught.value)
+
+
+def test_plaintext_takes_no_way_round_by_a_proxy(server: FakeServer) -> None:
+    code = (
+        "import asyncio; from stepwell.client import connect\n"
+        "async def ask():\n"
+        f"    async with connect({server.endpoint!r}, {OPERATOR!r}) as client: await client.tenants.list()\n"
+        "asyncio.run(ask())"
+    )
+    environ = {**os.environ, "http_proxy": "http://127.0.0.1:9", "grpc_proxy": "http://127.0.0.1:9"}
+    subprocess.run([sys.executable, "-c", code], env=environ, check=True, timeout=30)
+
+
+async def test_a_cancelled_upload_ends(server: FakeServer) -> None:
+    class Endless:
+        path, executable = "a", False
+
+        def chunks(self) -> Iterator[bytes]:
+            while True:
+                yield b"x" * 1024
+                loop.call_soon_threadsafe(begun.set)
+
+    loop, begun = asyncio.get_running_loop(), asyncio.Event()
+
+    async with connect(server.endpoint, OPERATOR) as client:
+        deploy = asyncio.ensure_future(client.workflows.deploy("acme", Manifest(), [Endless()]))
+        await begun.wait()
+        deploy.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await deploy

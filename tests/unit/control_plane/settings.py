@@ -1,0 +1,125 @@
+"""A control plane over stores in memory, and a check that a test decides."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+from control_plane.deploys import Deployed, Deploys, FileStart
+from control_plane.limits import ControlLimits
+from control_plane.tenants import Tenants
+from control_plane.tokens import Tokens
+from control_plane.versions import Versions
+from control_plane.workflows import Workflows
+from loader.bundles.manifest import Manifest, WorkflowEntry
+from loader.bundles.store import Bundle, Upload
+from stepwell.names import Digest, TenantUid, WorkflowId
+from tests.contract.memory_store import MemoryStore
+
+
+class MemoryBundles:
+    """`BundleStore` in a dict. `uploads` are those neither committed nor abandoned."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[TenantUid, Digest], Bundle] = {}
+        self.uploads: set[MemoryUpload] = set()
+
+    def upload(self, tenant: TenantUid) -> Upload:
+        upload = MemoryUpload(self, tenant)
+        self.uploads.add(upload)
+        return upload
+
+    async def manifest(self, tenant: TenantUid, digest: Digest) -> Manifest:
+        return self.kept[tenant, digest].manifest
+
+    async def pull(self, tenant: TenantUid, digest: Digest) -> Path:
+        raise NotImplementedError
+
+    async def delete(self, tenant: TenantUid, digest: Digest) -> None:
+        self.kept.pop((tenant, digest), None)
+
+
+class MemoryUpload:
+    """`Upload` that hashes what it gets."""
+
+    def __init__(self, bundles: MemoryBundles, tenant: TenantUid) -> None:
+        self._bundles = bundles
+        self._tenant = tenant
+        self._files: dict[str, bytes] = {}
+        self._last = ""
+
+    async def open(self, path: str, executable: bool) -> None:
+        self._last = path
+        self._files[path] = b"x" if executable else b""
+
+    async def write(self, chunk: bytes) -> None:
+        self._files[self._last] += chunk
+
+    async def commit(self, manifest: Manifest) -> Bundle:
+        content = repr(sorted(self._files.items())).encode() + manifest.canonical()
+        digest = Digest("sha256-" + hashlib.sha256(content).hexdigest())
+        bundle = Bundle(digest, manifest, len(self._files), sum(map(len, self._files.values())))
+        self._bundles.kept[self._tenant, digest] = bundle
+        self._bundles.uploads.discard(self)
+        return bundle
+
+    async def abandon(self) -> None:
+        self._bundles.uploads.discard(self)
+
+
+async def accept(tenant: TenantUid, digest: Digest) -> None:
+    """Every bundle is good."""
+
+
+class Check:
+    """`BundleCheck` as a test wants it; `asked` has what it was asked about."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[TenantUid, Digest], Awaitable[None]] = accept
+        self.asked: list[Digest] = []
+
+    async def check(self, tenant: TenantUid, digest: Digest) -> None:
+        self.asked.append(digest)
+        await self.answer(tenant, digest)
+
+
+def manifest(*workflows: str, **vars: str) -> Manifest:
+    entries = (WorkflowEntry(WorkflowId(each), f"main:{each.title()}") for each in workflows)
+    return Manifest(tuple(entries), vars)
+
+
+async def files(**contents: str) -> AsyncIterator[FileStart | bytes]:
+    for name, content in contents.items():
+        yield FileStart(f"{name}.py", False)
+        yield content.encode()
+
+
+class Setting:
+    """All of the control plane. Its clock moves by a millisecond each time it is read."""
+
+    def __init__(self, limits: ControlLimits | None = None) -> None:
+        ticks, dice = itertools.count(1_000), itertools.count(1)
+        self.store = MemoryStore()
+        self.bundles = MemoryBundles()
+        self.check = Check()
+        self.limits = limits or ControlLimits()
+
+        def clock_ms() -> int:
+            return next(ticks)
+
+        def random_bytes(count: int) -> bytes:
+            return next(dice).to_bytes(count, "big")
+
+        self.clock_ms = clock_ms
+        self.tenants = Tenants(self.store, clock_ms=clock_ms, random_bytes=random_bytes)
+        self.tokens = Tokens(self.store, clock_ms=clock_ms, random_bytes=random_bytes, limits=self.limits)
+        self.versions = Versions(self.store)
+        self.workflows = Workflows(self.store)
+        self.deploys = Deploys(self.store, self.bundles, self.check, clock_ms=clock_ms, limits=self.limits)
+
+    async def deploy(self, tenant_id: str, code: str, *workflows: str) -> Deployed:
+        """A bundle of one module with that code."""
+        tenant = await self.tenants.get(tenant_id)  # type: ignore[arg-type]
+        return await self.deploys.deploy(tenant, manifest(*workflows), files(main=code))

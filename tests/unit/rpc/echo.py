@@ -1,0 +1,141 @@
+"""A service with all four kinds of methods, served over a real connection, to see what stands around every method."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from cluster import credentials
+from cluster.records import Token
+from rpc.auth import Authenticator, principal
+from rpc.health import Health
+from rpc.limits import RpcLimits
+from rpc.server import Service, build_server
+from stepwell.names import TenantId, TenantUid
+
+NAME = "stepwell.tests.Echo"
+TENANTS = credentials.mint(secrets.token_bytes)
+OPERATORS = credentials.mint(secrets.token_bytes)
+
+Body = Callable[[bytes, Any], Awaitable[bytes]]
+
+
+class Records:
+    """Two tokens, and a count of the look-ups."""
+
+    def __init__(self) -> None:
+        self.looked_up: list[str] = []
+        self._tokens = {
+            TENANTS.id: Token(TENANTS.id, TENANTS.sha256, TenantId("acme"), TenantUid("u1"), 1),
+            OPERATORS.id: Token(OPERATORS.id, OPERATORS.sha256, None, None, 1),
+        }
+
+    async def token(self, token_id: str) -> Token | None:
+        self.looked_up.append(token_id)
+        return self._tokens.get(token_id)
+
+
+@dataclass
+class Log:
+    """What an operator would read."""
+
+    entries: list[dict[str, Any]] = field(default_factory=list)
+
+    def error(self, event: str, **fields: Any) -> None:
+        self.entries.append({"event": event, **fields})
+
+
+async def tell_caller(request: bytes, context: Any) -> bytes:
+    who = principal(context)
+    return f"{request.decode()} from {who.tenant or 'the operator'}".encode()
+
+
+class Echo:
+    """Each kind of method runs the body that a test put in; streams answer twice."""
+
+    def __init__(self) -> None:
+        self.body: Body = tell_caller
+
+    async def unary_unary(self, request: bytes, context: Any) -> bytes:
+        return await self.body(request, context)
+
+    async def stream_unary(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
+        return await self.body(b"+".join([request async for request in requests]), context)
+
+    async def unary_stream(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
+        for _ in range(2):
+            yield await self.body(request, context)
+
+    async def stream_stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        async for request in requests:
+            yield await self.body(request, context)
+
+
+def add_echo(echo: Any, server: Any) -> None:
+    """As generated code does it."""
+    handlers = {
+        "UnaryUnary": grpc.unary_unary_rpc_method_handler(echo.unary_unary),
+        "StreamUnary": grpc.stream_unary_rpc_method_handler(echo.stream_unary),
+        "UnaryStream": grpc.unary_stream_rpc_method_handler(echo.unary_stream),
+        "StreamStream": grpc.stream_stream_rpc_method_handler(echo.stream_stream),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, handlers),))
+    server.add_registered_method_handlers(NAME, handlers)
+
+
+async def messages(*all_of_them: bytes) -> AsyncIterator[bytes]:
+    for message in all_of_them:
+        yield message
+
+
+@dataclass
+class Served:
+    """A running server and a connection to it."""
+
+    echo: Echo
+    records: Records
+    log: Log
+    health: Health
+    channel: grpc.aio.Channel
+
+    async def call(self, kind: str, token: str | None = TENANTS.text, header: str | None = None) -> list[bytes]:
+        """The answers of one call of that kind, with `hello` as its request."""
+        text = header if header is not None else f"Bearer {token}"
+        metadata = () if token is None and header is None else (("authorization", text),)
+        path = f"/{NAME}/{kind}"
+        match kind:
+            case "UnaryUnary":
+                return [await self.channel.unary_unary(path)(b"hello", metadata=metadata)]
+            case "StreamUnary":
+                return [await self.channel.stream_unary(path)(messages(b"hello", b"you"), metadata=metadata)]
+            case "UnaryStream":
+                return [each async for each in self.channel.unary_stream(path)(b"hello", metadata=metadata)]
+            case _:
+                call = self.channel.stream_stream(path)(messages(b"hello", b"you"), metadata=metadata)
+                return [each async for each in call]
+
+
+@asynccontextmanager
+async def served(limits: RpcLimits | None = None) -> AsyncIterator[Served]:
+    echo, records, log, health = Echo(), Records(), Log(), Health([NAME])
+    server = await build_server(
+        [Service(add_echo, echo)],
+        authenticator=Authenticator(records),
+        health=health,
+        log=log,
+        mint_correlation_id=lambda: "c-1",
+        limits=limits,
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+    try:
+        yield Served(echo, records, log, health, channel)
+    finally:
+        await channel.close()
+        await server.stop(None)
