@@ -41,6 +41,13 @@ class Server:
         await deploy(self.channel, self.metadata, name, bundle)
         return f"tenants/{name}/workflows/steps"
 
+    async def warm(self, sandboxes: int, within_s: float) -> None:
+        """Wait until so many sandboxes stand in the warm pool: until so many runsc processes of this server have booted."""
+        async with asyncio.timeout(within_s):
+            while len(list(self.sandboxes.glob("*/*/config.json"))) < sandboxes:
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(2)
+
 
 @asynccontextmanager
 async def running(config: str = "", sandbox: str = "gvisor") -> AsyncIterator[Server]:
@@ -64,7 +71,7 @@ async def running(config: str = "", sandbox: str = "gvisor") -> AsyncIterator[Se
                 await asyncio.sleep(0.05)
         known = tomllib.loads(context.read_text())
         endpoint = known["current"]
-        token = next(entry["token"] for name, entry in _entries(known) if name == endpoint)
+        token = known["contexts"][endpoint]["token"]
         async with grpc.aio.insecure_channel(endpoint) as channel:
             await asyncio.wait_for(channel.channel_ready(), START_S)
             yield Server(process.pid, channel, token, data)
@@ -78,7 +85,3 @@ async def running(config: str = "", sandbox: str = "gvisor") -> AsyncIterator[Se
                 await process.wait()
         log.close()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _entries(known: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
-    return [(name, entry) for name, entry in known.get("contexts", {}).items()]

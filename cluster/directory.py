@@ -25,7 +25,7 @@ ENTRIES_MAX: Final = 16_384
 """Tenants, tokens and routes remembered, of each; the least recently used go first."""
 
 VERSIONS_MAX: Final = 512
-"""Versions remembered. One may hold 32 KiB of vars, so together they stay below 20 MiB."""
+"""Versions remembered. A manifest has at most 64 KiB, so together they stay below 40 MiB."""
 
 STALENESS_S: Final = 3 * WATCH_PROGRESS_SECONDS
 

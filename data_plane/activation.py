@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 STOP_GRACE_S: Final = 10.0
 """How long a guest may take to stop an activation before its sandbox is killed."""
 
+READ_AGAIN_DELAY_S: Final = 1.0
+"""After the store could not be read, before it is asked again: its failures are not the instance's."""
+
 Told = TellStart | TellCompletion | TellGo | TellHold | TellRelease | TellStop | EndGuest
 
 
@@ -168,6 +171,10 @@ class Activation:
             except KeyError as missing:
                 self._guest.kill(f"a stored payload is missing: {missing}")
                 return
+            except Exception:
+                if not self.dead:
+                    self._later(READ_AGAIN_DELAY_S, lambda: self._read(self._send_with_blobs))
+                raise
             if self.dead:
                 return
             self._send(waiting.popleft(), blobs)

@@ -179,7 +179,7 @@ class InstanceCalls:
 
         Raises NotFoundError; InvalidArgumentError for a cursor that is not of this instance.
         """
-        watcher = self._node.watchers.add(key)
+        watcher = self._node.watchers.add(key, status_only=status_only)
         try:
             rows = await self._rows(key)
             history = History()

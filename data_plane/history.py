@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple, assert_never
 
 from data_plane.engine import fold
@@ -64,7 +65,8 @@ class History:
         if type_ is None:
             return None
         step = self.instance.steps.get(key) if key is not None else None
-        return Happening(self.number, record.at, type_, status_of(self.instance), step)
+        as_it_is = replace(step) if step is not None else None
+        return Happening(self.number, record.at, type_, status_of(self.instance), as_it_is)
 
 
 def _type_and_key(record: Record, instance: Instance) -> tuple[str | None, StepKey | None]:

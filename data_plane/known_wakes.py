@@ -7,7 +7,7 @@ Pure: no clock, no store; every call but the bulk ones costs O(log n).
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 from data_plane.journal.store import InstanceKey, Wake
 
@@ -16,6 +16,7 @@ class KnownWakes:
     def __init__(self) -> None:
         self._by_key: dict[InstanceKey, tuple[Wake, ...]] = {}
         self._by_bucket: dict[int, set[InstanceKey]] = {}
+        self._own: set[Wake] = set()
         self._heap: list[tuple[int, int, Wake]] = []
         self._pushed = 0
 
@@ -23,8 +24,10 @@ class KnownWakes:
         """Instances with a wake in memory."""
         return len(self._by_key)
 
-    def add(self, wake: Wake) -> None:
-        """Adding what is known already changes nothing."""
+    def add(self, wake: Wake, *, own: bool = False) -> None:
+        """One that is known already may still become this owner's `own`."""
+        if own:
+            self._own.add(wake)
         known = self._by_key.get(wake.key, ())
         if wake not in known:
             self._by_key[wake.key] = (*known, wake)
@@ -32,12 +35,13 @@ class KnownWakes:
             self._pushed += 1
             heapq.heappush(self._heap, (wake.due, self._pushed, wake))
 
-    def keep(self, key: InstanceKey, kept: Iterable[Wake]) -> None:
+    def keep(self, key: InstanceKey, kept: Collection[Wake]) -> None:
         """Forget the instance's wakes but those."""
         known = self._by_key.get(key)
         if known is None:
             return
         left = tuple(wake for wake in known if wake in kept)
+        self._own.difference_update(wake for wake in known if wake not in left)
         for bucket in {wake.bucket for wake in known} - {wake.bucket for wake in left}:
             keys = self._by_bucket[bucket]
             keys.discard(key)
@@ -50,6 +54,10 @@ class KnownWakes:
 
     def of(self, key: InstanceKey) -> tuple[Wake, ...]:
         return self._by_key.get(key, ())
+
+    def own(self, key: InstanceKey) -> Iterator[Wake]:
+        """The instance's wakes that this owner wrote."""
+        return (wake for wake in self.of(key) if wake in self._own)
 
     def take_due(self, now: int, limit: int | None = None) -> list[InstanceKey]:
         """The instances of wakes that are due and were not taken before; they stay known."""
@@ -70,6 +78,6 @@ class KnownWakes:
         return min(self._by_bucket, default=None)
 
     def below(self, bucket: int) -> Iterator[InstanceKey]:
-        """Instances with a wake in a lower bucket, lowest first; an instance may come more than once."""
+        """Instances with a wake in a lower bucket, lowest first, as it is now; one may come more than once."""
         for each in sorted(low for low in self._by_bucket if low < bucket):
-            yield from self._by_bucket[each]
+            yield from list(self._by_bucket.get(each, ()))

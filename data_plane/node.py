@@ -127,9 +127,10 @@ class Node:
         for resident in list(self._residents.values()):
             resident.step(DrainRequested(self.clock()))
             resident.lane.flush()
-        deadline = self._loop.time() + within_s
-        while any(resident.lane.busy for resident in self._residents.values()) and self._loop.time() < deadline:
-            await asyncio.sleep(0.01)
+        with suppress(TimeoutError, UnavailableError):
+            async with asyncio.timeout(within_s):
+                for resident in list(self._residents.values()):
+                    await self._written(resident)
 
     def close(self) -> None:
         """No timer rings, no task goes on."""
@@ -180,11 +181,15 @@ class Node:
 
         Raises UnavailableError when the shard is lost before that; whether it became durable is then unknown.
         """
+        resident.arm()
+        await self._written(resident)
+
+    async def _written(self, resident: Resident) -> None:
         done: asyncio.Future[None] = self._loop.create_future()
         resident.flushes.add(done)
         done.add_done_callback(resident.flushes.discard)
         resident.lane.then(lambda: None if done.done() else done.set_result(None))
-        resident.settle()
+        resident.lane.flush()
         if resident.lost:
             raise _shard_lost()
         await done
@@ -217,7 +222,7 @@ class Node:
                 resident.cover = await covered
             resident.uses += 1
             resident.lane.mark()
-            await self.flushed(resident)
+            await self._written(resident)
             resident.uses -= 1
         self._residents[key] = resident
         if resident.instance.runnable:
@@ -331,7 +336,11 @@ class Node:
     async def _follow_wakes(self) -> None:
         while not self._draining:
             self._sooner.clear()
-            await self._wakes.read_ahead()
+            try:
+                await self._wakes.read_ahead()
+            except Exception:
+                # What is known goes on; what could not be read is read again, and holds the mark until then.
+                log.exception("wakes could not be read")
             now = self.clock()
             for key in self._wakes.take_due(now, LOADS_MAX):
                 if not self._works_on(key):
@@ -413,6 +422,8 @@ class Node:
                 return None
             except (SandboxUnavailableError, UnavailableError) as unavailable:
                 log.warning("no sandbox", reason=unavailable.message, **unavailable.metadata)
+            except Exception:
+                log.exception("no sandbox, by a fault of ours")
             await asyncio.sleep(RETRY_DELAY_S[min(attempt, len(RETRY_DELAY_S) - 1)])
             attempt += 1
         return None

@@ -139,9 +139,12 @@ class ShardWakes:
         self._known.keep(key, (keep,) if keep is not None else ())
 
     def held(self, key: InstanceKey) -> Wake | None:
-        """The newest wake of the instance that is durable, due, and holds the mark."""
+        """The newest wake of this epoch that is durable, due, and holds the mark: a record may rely on it.
+
+        One of an earlier epoch is not enough: a drop that its owner had decided on may still be under way.
+        """
         now = self._clock()
-        return max((wake for wake in self._known.of(key) if wake.due <= now), key=_bucket, default=None)
+        return max((wake for wake in self._known.own(key) if wake.due <= now), key=_bucket, default=None)
 
     # What is due
 
@@ -183,7 +186,10 @@ class ShardWakes:
         for key in self._known.below(oldest):
             if len(found) == limit:
                 break
-            if key not in asked and all(wake.bucket < oldest for wake in self._known.of(key) if wake.due <= now):
+            held = self.held(key)
+            if held is not None and held.bucket >= oldest:
+                self._replace_due(held)
+            elif key not in asked:
                 found[key] = None
         return list(found)
 
@@ -228,7 +234,7 @@ class ShardWakes:
         del self._flying[number]
         if wake.bucket <= self._reading_to:
             before = self._known.next_due()
-            self._known.add(wake)
+            self._known.add(wake, own=True)
             self._filled.add(wake.bucket)
             if due_now:
                 self._replace_due(wake)

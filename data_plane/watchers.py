@@ -15,9 +15,10 @@ ROWS_MAX: Final = 1_000
 class Watcher:
     """Rows of one instance as they become durable, in order; `missed` says that some were dropped."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, status_only: bool = False) -> None:
         self._rows: deque[Row] = deque()
         self._changed = asyncio.Event()
+        self._status_only = status_only
         self.missed = False
 
     def publish(self, row: Row) -> None:
@@ -25,7 +26,8 @@ class Watcher:
             self._rows.clear()
             self.missed = True
         self._rows.append(row)
-        self._changed.set()
+        if not self._status_only or not _steps_alone(row):
+            self._changed.set()
 
     async def next_rows(self) -> list[Row]:
         """What came since the last call, at least one row; what was dropped before them is in the journal."""
@@ -36,14 +38,19 @@ class Watcher:
         return rows
 
 
+def _steps_alone(row: Row) -> bool:
+    """Whether nothing but steps changed: not worth waking a watcher of the status for, it gets the row with the next."""
+    return all(hasattr(record, "key") for record in row.records)
+
+
 class Watchers:
     """The watchers of a node's instances. An instance that nobody watches costs a look-up a row."""
 
     def __init__(self) -> None:
         self._by_key: dict[InstanceKey, set[Watcher]] = {}
 
-    def add(self, key: InstanceKey) -> Watcher:
-        watcher = Watcher()
+    def add(self, key: InstanceKey, *, status_only: bool = False) -> Watcher:
+        watcher = Watcher(status_only=status_only)
         self._by_key.setdefault(key, set()).add(watcher)
         return watcher
 

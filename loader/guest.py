@@ -230,14 +230,18 @@ class Guest:
             data = os.read(self.sandbox.output, READ_BYTES_MAX)
             if not data:
                 self._loop.remove_reader(self.sandbox.output)
-            for line in self._lines.feed(data) if data else self._lines.end():
-                self._logs.put(None, "", 0, 0, 0, line)
+            self._log_raw(self._lines.feed(data))
+
+    def _log_raw(self, lines: list[bytes]) -> None:
+        for line in lines:
+            self._logs.put(None, "", 0, 0, 0, line)
 
     def _on_exit(self, exited: asyncio.Future[int]) -> None:
         status = exited.result()
         how = f"signal {-status}" if status < 0 else f"status {status}"
         self._die(f"its process ended with {how}")
         self._on_output()
+        self._log_raw(self._lines.end())
         self._loop.remove_reader(self.sandbox.output)
         with contextlib.suppress(OSError):
             os.close(self.sandbox.output)

@@ -55,6 +55,7 @@ class Loader:
         self._room = Room(settings.sandboxes_max, settings.sandboxes_per_tenant_max, settings.waiting_max, self._evict)
         self._seats: dict[tuple[TenantUid, Digest], Seat] = {}
         self._idle: dict[Seat, asyncio.TimerHandle] = {}
+        self._loading: set[Seat] = set()
         self._taken: set[Seat] = set()
         self._checks = asyncio.Semaphore(settings.checks_parallel_max)
         self._closed = False
@@ -91,11 +92,16 @@ class Loader:
         if self._closed:
             raise UnavailableError("The server stops; try again later.")
         seat = None if alone else self._seats.get((tenant, digest))
+        if seat is not None and seat.guest is not None and not seat.guest.alive:
+            self._remove(seat)
+            seat = None
         if seat is None:
             seat = Seat(tenant, digest, alone, asyncio.get_running_loop().create_future())
             if not alone:
                 self._seats[tenant, digest] = seat
             seat.task = self._tasks.create_task(self._occupy(seat))
+            self._loading.add(seat)
+            seat.task.add_done_callback(lambda _: self._occupied(seat))
         seat.leases += 1
         if (timer := self._idle.pop(seat, None)) is not None:
             timer.cancel()
@@ -119,7 +125,7 @@ class Loader:
         """Give out no more, kill every sandbox, and remove what they leave. Idempotent; leased guests end too."""
         self._closed = True
         self._pool.close()
-        for seat in [*self._seats.values(), *self._taken]:
+        for seat in [*self._loading, *self._taken]:
             if seat.guest is not None:
                 seat.guest.kill("the server stops")
             elif seat.task is not None:
@@ -131,10 +137,6 @@ class Loader:
             await self._room.enter(seat.tenant)
             self._taken.add(seat)
             seat.guest = guest = await self._load(seat.tenant, seat.digest, self._log_sinks(seat.tenant, seat.digest))
-        except asyncio.CancelledError:
-            self._remove(seat)
-            seat.fail(UnavailableError("The server stops; try again later."))
-            raise
         except Exception as error:
             self._remove(seat)
             seat.fail(error)
@@ -143,6 +145,12 @@ class Loader:
             seat.loading.set_result(guest)
             if not seat.leases:
                 self._became_idle(seat)
+
+    def _occupied(self, seat: Seat) -> None:
+        self._loading.discard(seat)
+        if not seat.loading.done():
+            self._remove(seat)
+            seat.fail(UnavailableError("The server stops; try again later."))
 
     async def _load(self, tenant: TenantUid, digest: Digest, sink: LogSink) -> Guest:
         manifest = await self._store.manifest(tenant, digest)

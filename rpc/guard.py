@@ -7,6 +7,7 @@ is no method without its guard.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -18,6 +19,13 @@ from rpc.auth import Authenticator, set_principal
 from rpc.faults import Faults, already_ended
 
 Behaviour = Callable[[Any, Any], Any]
+
+READ_OUT_SECONDS_MAX = 5.0
+"""How long the rest of a refused upload is read and thrown away.
+
+A grpc.aio client that writes at the moment in which its call ends reports "Internal error from Core" and loses the
+server's reason (1 % of calls, measured with grpcio 1.85); once it has sent everything, it gets the reason.
+"""
 
 
 class GuardedRegistrar:
@@ -42,13 +50,16 @@ class GuardedRegistrar:
             case False, False:
                 return grpc.unary_unary_rpc_method_handler(self._answer(method, handler.unary_unary), *codec)
             case True, False:
-                return grpc.stream_unary_rpc_method_handler(self._answer(method, handler.stream_unary), *codec)
+                answer = self._answer(method, handler.stream_unary, reads_stream=True)
+                return grpc.stream_unary_rpc_method_handler(answer, *codec)
             case False, True:
                 return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), *codec)
             case _:
                 return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), *codec)
 
-    def _answer(self, method: str, behaviour: Behaviour) -> Callable[[Any, Any], Awaitable[Any]]:
+    def _answer(
+        self, method: str, behaviour: Behaviour, *, reads_stream: bool = False
+    ) -> Callable[[Any, Any], Awaitable[Any]]:
         """Around a method with one response. A cancelled call passes through: it is no error."""
         authenticate, end = self._authenticator.authenticate, self._faults.end
         if not inspect.iscoroutinefunction(behaviour):
@@ -61,6 +72,8 @@ class GuardedRegistrar:
             except Exception as error:
                 if already_ended(error):
                     raise
+                if reads_stream:
+                    await _read_out(request)
                 await end(context, method, error)
 
         return guarded
@@ -83,3 +96,12 @@ class GuardedRegistrar:
                 await end(context, method, error)
 
         return guarded
+
+
+async def _read_out(requests: AsyncIterator[Any]) -> None:
+    try:
+        async with asyncio.timeout(READ_OUT_SECONDS_MAX):
+            async for _ in requests:
+                pass
+    except TimeoutError:
+        pass

@@ -1,7 +1,8 @@
 """JSON from clients, judged once where it enters and carried as bytes from there.
 
 What passes can be read by any JSON decoder without surprise: UTF-8, no lone surrogates, no NaN or Infinity, bounded in
-bytes, depth and digits. It is validated without being built: a hostile megabyte costs a few milliseconds and no memory.
+bytes, depth and digits. It is validated without being built: a kilobyte costs microseconds, a megabyte of records some
+30 ms, the most hostile megabyte 0.2 s, and none of them any memory to speak of.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ NUMBER_CHARACTERS_MAX = 308
 
 _syntax = msgspec.json.Decoder(msgspec.Raw)
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
-_LONG_NUMBER = re.compile(rb"(?<![0-9.eE+-])[0-9.eE+-]{%d}" % (NUMBER_CHARACTERS_MAX + 1))
 _EXPONENT = re.compile(rb"-?[0-9.]+[eE][+-]?[0-9]+")
-_POSITIVE_EXPONENT = re.compile(rb"[0-9][eE]\+?[0-9]")
 _TO_ARRAYS = bytes.maketrans(b"{}", b"[]")
+_TO_RUNS = bytes(0x30 if byte in b"0123456789.eE+-" else 0x20 for byte in range(256))
+_TO_SHAPES = bytes.maketrans(b"123456789E", b"000000000e")
 _ALL_BUT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
 
 
@@ -54,14 +55,24 @@ def checked_json(data: bytes, field: str, *, bytes_max: int = PAYLOAD_BYTES_MAX)
 
 def _check_numbers(data: bytes, field: str) -> None:
     """Strings may look like numbers, so they are taken out; only when something that looks like one was found."""
-    long, exponent = _LONG_NUMBER.search(data), _POSITIVE_EXPONENT.search(data)
+    long, exponent = _has_long_number(data), _has_positive_exponent(data)
     if not long and not exponent:
         return
     bare = _STRING.sub(b'""', data)
-    if long and _LONG_NUMBER.search(bare):
+    if long and _has_long_number(bare):
         raise _over(field, "characters in a number", NUMBER_CHARACTERS_MAX, None)
     if exponent and any(float(number) in (float("inf"), float("-inf")) for number in _EXPONENT.findall(bare)):
         raise _refused(field, "a number is too large for a double")
+
+
+def _has_long_number(data: bytes) -> bool:
+    """By table and substring, since both are linear in the data, which a pattern would not be."""
+    return len(data) > NUMBER_CHARACTERS_MAX and b"0" * (NUMBER_CHARACTERS_MAX + 1) in data.translate(_TO_RUNS)
+
+
+def _has_positive_exponent(data: bytes) -> bool:
+    shapes = data.translate(_TO_SHAPES)
+    return b"0e0" in shapes or b"0e+0" in shapes
 
 
 def _check_depth(data: bytes, field: str) -> None:

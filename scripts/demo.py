@@ -1,7 +1,7 @@
 """Shows Stepwell at work, through the shipped command alone: two tenants, real code, two SIGKILLs, nothing lost.
 
-It runs in folders of its own, on a free port, and ends what it started. Everything that it claims it checks, and it exits
-with 1 and a sentence at the first thing that is not so.
+It runs in folders of its own, on a free port, and ends what it started. What it claims it checks, and it exits with 1
+and a sentence at the first thing that is not so.
 """
 
 from __future__ import annotations
@@ -200,7 +200,8 @@ def verdict(run: Run, instance: dict[str, Any]) -> str:
         if run.workflow == "onboarding":
             if output["company"].lower() != run.tenant:
                 raise DemoFailedError(f"{run} ran the code of {output['company']}")
-            return f"{output['company']}'s own onboarding: " + (output.get("greeted_with") or output.get("payment"))
+            said = output["greeted_with"] if run.tenant == "acme" else f"terms are {output['payment']}"
+            return f"{output['company']}'s own onboarding: {said}"
         if run.workflow == "agent-plan":
             if attempts["3. price → price"] < 2:
                 raise DemoFailedError(f"{run}: the price service failed once, yet there was no second attempt")

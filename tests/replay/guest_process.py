@@ -1,4 +1,4 @@
-"""A guest in a process of its own, spoken to as a host does: over a socket on its fd 0, decoding with the host's types."""
+"""A guest in a process of its own, spoken to as by a host: over a socket on its fd 0, with the host's types."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class GuestProcess:
         environment = {"PYTHONPATH": str(_SDK)} | ({} if hash_seed is None else {"PYTHONHASHSEED": hash_seed})
         command = [sys.executable, "-s", "-P", "-m", "stepwell.guest"]
         self.output_fd, output = os.pipe()
-        self.process = subprocess.Popen(command, stdin=theirs, stdout=output, stderr=output, env=environment)
+        self.process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=output, stderr=output, env=environment)
         os.close(output)
         theirs.close()
         self._reader = FrameReader()
@@ -48,7 +48,7 @@ class GuestProcess:
         """Send whole frames."""
         self._socket.sendall(data)
 
-    def close(self) -> int:
+    def close(self) -> int | None:
         """Close the host's end; the guest's exit code."""
         self._socket.shutdown(socket.SHUT_RDWR)
         return self.process.wait(20)
@@ -56,7 +56,10 @@ class GuestProcess:
     def next(self) -> tuple[Any, bytes]:
         """The next message and its payload."""
         while not self._ready:
-            data = self._socket.recv(1 << 18)
+            try:
+                data = self._socket.recv(1 << 18)
+            except ConnectionResetError:
+                data = b""
             if not data:
                 raise EOFError(f"the guest ended; it said {self.seen[-3:]}")
             self._ready = [(decode_guest_message(envelope), payload) for envelope, payload in self._reader.feed(data)]
@@ -93,7 +96,7 @@ class GuestProcess:
         self.send(messages.completion(message.act, kind, name, message.count, NOW_MS, outcome, detail, payload))
 
     def serve(self, act: int = 1) -> tuple[Any, bytes]:
-        """Be a host that grants everything at once, until the instance ended; its last word and output."""
+        """Be a host that grants all but timers at once, until the instance ended; its last word and output."""
         last: tuple[Any, bytes] = (None, b"")
         while True:
             message, payload = self.next()
@@ -106,7 +109,7 @@ class GuestProcess:
                     error = message.error
                     detail = [error.module, error.type, error.message, error.traceback, None]
                     self.complete(message, "error", detail)
-                case messages.Sleep() | messages.Timer():
+                case messages.Sleep():
                     self.complete(message, "fired")
                 case messages.Wait():
                     self.complete(message, "event", [message.type, NOW_MS], b'"event"')

@@ -295,11 +295,15 @@ class Writer:
             self._put(indent, f"loop.call_later({self._random.choice([0, 0.5, 3])}, log, 'called later')")
 
     def _sets(self, indent: str, depth: int) -> None:
-        gathers = ", ".join(f"asyncio.gather({self._leaf()}, {self._leaf()})" for _ in range(self._random.randint(2, 4)))
+        gathers = ", ".join(
+            f"asyncio.gather({self._leaf()}, {self._leaf()})" for _ in range(self._random.randint(2, 4))
+        )
         self._put(indent, f"several = [{gathers}, loop.create_future()]")
         self._put(indent, "several[-1].set_result('set')")
         self._put(indent, "done, pending = await asyncio.wait(set(several), return_when=asyncio.FIRST_COMPLETED)")
-        self._put(indent, "log('sets', [several.index(each) for each in done], [several.index(each) for each in pending])")
+        self._put(
+            indent, "log('sets', [several.index(each) for each in done], [several.index(each) for each in pending])"
+        )
         self._put(indent, "for each in pending:")
         self._put(indent, "    each.cancel()")
         self._put(indent, "log('all', [repr(each) for each in await asyncio.gather(*pending, return_exceptions=True)])")

@@ -43,11 +43,24 @@ Bound = tuple[Statement, tuple[Any, ...]]
 
 _DELETED = "SELECT 1 FROM deletes WHERE tenant = ?1 AND workflow = ?2 AND instance = ?3"
 
+ROWS_AT_ONCE = (64, 16, 4, 1)
+"""Rows in one statement. The GIL is given up for each statement, not for each row: with one row a statement, two threads
+would hand it to and fro more often than they work."""
+
+
+def _put_rows(count: int) -> str:
+    values = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * count)
+    return (
+        f"INSERT INTO rows SELECT * FROM (VALUES {values}) AS new WHERE NOT EXISTS (SELECT 1 FROM deletes AS gone"
+        " WHERE gone.tenant = new.column1 AND gone.workflow = new.column2 AND gone.instance = new.column3"
+        " AND gone.stamp >= new.column6)"
+        " ON CONFLICT DO UPDATE SET stamp = excluded.stamp, append = excluded.append WHERE excluded.stamp > stamp"
+    )
+
+
+_PUT_ROWS = {count: _put_rows(count) for count in ROWS_AT_ONCE}
+
 _SQL: dict[Statement, tuple[str, ...]] = {
-    Statement.PUT_ROW: (
-        f"INSERT INTO rows SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS ({_DELETED} AND stamp >= ?6)"
-        " ON CONFLICT DO UPDATE SET stamp = excluded.stamp, append = excluded.append WHERE excluded.stamp > stamp",
-    ),
     Statement.PUT_BLOB: (
         "INSERT INTO blobs SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
         f" WHERE NOT EXISTS ({_DELETED} AND uid = ?4 AND stamp >= ?6)"
@@ -113,6 +126,16 @@ def execute(connection: apsw.Connection, batch: Iterable[Bound]) -> None:
     for statement, parameters in batch:
         groups[statement].append(parameters)
     for statement in Statement:
-        if groups[statement]:
+        if statement is Statement.PUT_ROW:
+            _execute_rows(connection, groups[statement])
+        elif groups[statement]:
             for sql in _SQL[statement]:
                 connection.executemany(sql, groups[statement])
+
+
+def _execute_rows(connection: apsw.Connection, rows: list[tuple[Any, ...]]) -> None:
+    at = 0
+    for count in ROWS_AT_ONCE:
+        while len(rows) - at >= count:
+            connection.execute(_PUT_ROWS[count], [value for row in rows[at : at + count] for value in row])
+            at += count

@@ -58,17 +58,13 @@ class Reader:
     def listings(
         self, tenant: TenantUid, workflow: WorkflowId, statuses: Sequence[str], after: PageEnd | None, limit: int
     ) -> list[Listing]:
-        """Without statuses, all. Each status is a range of its own in the index: a rare one is found among many."""
-        before = " AND (created_at, instance, uid) < (?, ?, ?)" if after is not None else ""
-        where = "tenant = ? AND workflow = ?"
+        """Without statuses, all."""
+        query = listings_query(len(statuses), after is not None)
+        position = after or ()
         if statuses:
-            each = f"SELECT {_LISTING} FROM listings WHERE {where} AND status = ?{before} {_NEWEST_FIRST} LIMIT ?"
-            union = " UNION ALL ".join([f"SELECT * FROM ({each})"] * len(statuses))
-            query = f"SELECT * FROM ({union}) {_NEWEST_FIRST} LIMIT ?"
-            values = [v for status in statuses for v in (tenant, workflow, status, *(after or ()), limit)]
+            values = [value for status in statuses for value in (tenant, workflow, status, *position, limit)]
         else:
-            query = f"SELECT {_LISTING} FROM listings WHERE {where}{before} {_NEWEST_FIRST} LIMIT ?"
-            values = [tenant, workflow, *(after or ())]
+            values = [tenant, workflow, *position]
         return [
             Listing(InstanceKey(tenant, workflow, instance), uid, created_at, *rest)
             for created_at, instance, uid, *rest in self._all(query, (*values, limit))
@@ -76,3 +72,15 @@ class Reader:
 
     def _all(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         return self._connection.execute(query, values).fetchall()
+
+
+def listings_query(statuses: int, after: bool) -> str:
+    """Each status is a range of its own in the index, merged here: a rare one is found at once among many others."""
+    before = " AND (created_at, instance, uid) < (?, ?, ?)" if after else ""
+    select = f"SELECT {_LISTING} FROM listings"
+    page = f"{before} {_NEWEST_FIRST} LIMIT ?"
+    if not statuses:
+        return f"{select} WHERE tenant = ? AND workflow = ?{page}"
+    each = f"{select} INDEXED BY listings_by_status WHERE tenant = ? AND workflow = ? AND status = ?{page}"
+    union = " UNION ALL ".join([f"SELECT * FROM ({each})"] * statuses)
+    return f"SELECT * FROM ({union}) {_NEWEST_FIRST} LIMIT ?"

@@ -20,7 +20,8 @@ from data_plane.journal.sqlite.mutations import Bound, execute
 from data_plane.journal.store import Done
 
 COMMIT_MUTATIONS_MAX = 4096
-"""In one transaction: bounds how long a commit can take, far above what one fsync's time lets in."""
+"""In one transaction, and what one turn of the loop adds: bounds how long a commit can take, far above what one fsync's
+time lets in."""
 
 _Entry = tuple[Bound, Done]
 
@@ -39,16 +40,27 @@ class GroupCommit:
         self._checkpointer = Checkpointer(connection, path)
         self._loop = loop
         self._on_fatal = on_fatal
-        self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[_Entry] | None] = SimpleQueue()
+        self._turn: list[_Entry] = []
         self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="journal-commit", daemon=True)
         self._thread.start()
 
     def put(self, bound: Bound, done: Done) -> None:
-        self._queue.put((bound, done))
+        """What one turn of the event loop puts goes to the thread together: a commit for each guest's first row would
+        cost more than the turn."""
+        if not self._turn:
+            self._loop.call_soon(self._hand_over)
+        self._turn.append((bound, done))
+
+    def _hand_over(self) -> None:
+        turn, self._turn = self._turn, []
+        if turn:
+            self._queue.put(turn)
 
     async def close(self) -> None:
         """Commit what was put, then end the thread; returns at once when it has ended."""
+        self._hand_over()
         self._queue.put(None)
         await self._ended.wait()
 
@@ -72,19 +84,18 @@ class GroupCommit:
                 self._checkpointer.after_commit()
 
     def _take(self) -> tuple[list[_Entry], bool]:
-        """Everything that is queued, at least one entry; and whether the end was among it."""
+        """Everything that is queued, at least one turn's; and whether the end was among it."""
         batch: list[_Entry] = []
-        entry = self._queue.get()
+        turn = self._queue.get()
         try:
-            while entry is not None and len(batch) < COMMIT_MUTATIONS_MAX:
-                batch.append(entry)
-                entry = self._queue.get_nowait()
+            while turn is not None:
+                batch += turn
+                if len(batch) >= COMMIT_MUTATIONS_MAX:
+                    return batch, False
+                turn = self._queue.get_nowait()
         except Empty:
             return batch, False
-        if entry is None:
-            return batch, True
-        batch.append(entry)
-        return batch, False
+        return batch, True
 
     def _tell(self, callback: Callable[..., object], *args: object) -> None:
         try:

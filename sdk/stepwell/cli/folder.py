@@ -15,8 +15,8 @@ from pathlib import Path
 
 from stepwell.errors import BundleRefusedError
 
-LEFT_OUT = (".git", ".venv", ".env*", "__pycache__", "*.pyc")
-"""By name, at any depth."""
+LEFT_OUT = (".git", ".venv", ".env*", "__pycache__", "*.pyc", ".mypy_cache", ".ruff_cache", ".pytest_cache")
+"""By name, at any depth: secrets, and what tools leave behind."""
 
 CHUNK_SIZE = 256 * 1024
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from contextvars import copy_context
 from json.encoder import encode_basestring_ascii
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 from stepwell.errors import RunRestrictionError, StepDefinitionError, WorkflowClosedError
 from stepwell.guest.asks import Ask, Key, shown, step_ask
@@ -17,6 +18,10 @@ from stepwell.guest.scheduler import Draining, RunLoop, RunTimer
 if TYPE_CHECKING:
     from stepwell.config import StepConfig
     from stepwell.steps import Call
+
+
+TIMERS_A_STEP_MAX: Final = 10
+"""asyncio's timers of an instance, for each step that it may make: a timeout around each, and some besides."""
 
 
 class Asked(Protocol):
@@ -51,7 +56,7 @@ class Asking:
         self._timers = 0
 
     def next_count(self, kind: str, name: str) -> int:
-        if Draining.loop is not self.loop:
+        if Draining.loop is not self.loop or get_ident() != Draining.thread:
             _refuse_outsider(name)
         if self.closing:
             raise WorkflowClosedError(f"{name!r} was called while the instance is being closed")
@@ -91,6 +96,11 @@ class Asking:
 
     def ask_timer(self, timer: RunTimer, when_ms: int) -> None:
         self._timers += 1
+        if self._timers > TIMERS_A_STEP_MAX * self._steps_max:
+            raise StepDefinitionError(
+                f"run set asyncio's timer {self._timers}, over {TIMERS_A_STEP_MAX} times its limit of steps; "
+                "sleep longer, or continue in a new instance"
+            )
         timer.count = self._timers
         self._ask(Ask(("timer", "", timer.count), timer, f'["timer",{self._act},{timer.count},{when_ms}]'))
 

@@ -46,6 +46,8 @@ def described(error: BaseException) -> str:
 def _described(error: BaseException, causes: int, message_max: int, traceback_max: int, seen: set[int]) -> str:
     seen.add(id(error))
     cause = error.__cause__ if error.__cause__ is not None or error.__suppress_context__ else error.__context__
+    if cause is None and isinstance(error, BaseExceptionGroup):
+        cause = error.exceptions[0]
     inner = "null"
     if cause is not None and causes and id(cause) not in seen:
         inner = _described(cause, causes - 1, message_max, traceback_max, seen)

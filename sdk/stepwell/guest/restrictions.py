@@ -95,16 +95,15 @@ def _refusing(what: str) -> Callable[..., NoReturn]:
     return method
 
 
-_main_thread: Final = threading.get_ident()
 _start_thread: Final = threading._start_new_thread  # type: ignore[attr-defined]
 
 
 def _audit(event: str, args: object) -> None:
-    if Draining.loop is not None and event in _EVENTS and threading.get_ident() == _main_thread:
+    if Draining.loop is not None and event in _EVENTS and threading.get_ident() == Draining.thread:
         refuse(_EVENTS[event])
 
 
 def _start_new_thread(*args: Any) -> Any:
-    if Draining.loop is not None and threading.get_ident() == _main_thread:
+    if Draining.loop is not None and threading.get_ident() == Draining.thread:
         refuse("a thread")
     return _start_thread(*args)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import sys
 import traceback
 from json import JSONDecoder
@@ -155,7 +156,9 @@ def _reap_children_without_threads(loop: asyncio.AbstractEventLoop) -> None:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError):
         return
-    asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+    watcher = asyncio.PidfdChildWatcher()
+    watcher.attach_loop(loop)
+    asyncio.set_child_watcher(watcher)
 
 
 def main(fd: int) -> None:
@@ -163,6 +166,7 @@ def main(fd: int) -> None:
     selector = TurnSelector()
     loop = asyncio.SelectorEventLoop(selector)
     asyncio.set_event_loop(loop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _reap_children_without_threads(loop)
     determinism.install()
     restrictions.install()

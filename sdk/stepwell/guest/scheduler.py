@@ -15,6 +15,7 @@ from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
+from threading import get_ident
 from types import AsyncGeneratorType
 from typing import Any, Final, NoReturn, Protocol
 
@@ -105,9 +106,10 @@ class RunTask(asyncio.Task):  # type: ignore[type-arg]
 
 
 class Draining:
-    """Which scheduler is being drained in this process, by which thread: there is one at a time, all in one thread."""
+    """Which scheduler is being drained in this process: one at a time, and all in the thread that imported this."""
 
     loop: RunLoop | None = None
+    thread: Final = get_ident()
 
 
 _Loop: Any = events.AbstractEventLoop  # typeshed has every method abstract; `restrictions` adds those that are not here
@@ -173,7 +175,7 @@ class RunLoop(_Loop):  # type: ignore[misc]
                 gc.enable()
 
     def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> RunHandle:
-        if Draining.loop is not self:
+        if Draining.loop is not self or get_ident() != Draining.thread:
             self._refuse_outsider()
         handle = RunHandle(callback, args, copy_context() if context is None else context)
         self.ready.append(handle)
@@ -187,7 +189,7 @@ class RunLoop(_Loop):  # type: ignore[misc]
     def call_at(
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> RunTimer:
-        if Draining.loop is not self:
+        if Draining.loop is not self or get_ident() != Draining.thread:
             self._refuse_outsider()
         delay = when - self.time()
         if not delay <= _TIMER_DAYS_MAX * 86_400:
@@ -207,7 +209,7 @@ class RunLoop(_Loop):  # type: ignore[misc]
     def create_task(
         self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None
     ) -> RunTask:
-        if Draining.loop is not self:
+        if Draining.loop is not self or get_ident() != Draining.thread:
             self._refuse_outsider()
         self._names += 1
         task = RunTask(coro, loop=self, name=f"Task-{self._names}" if name is None else name, context=context)

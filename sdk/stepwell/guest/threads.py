@@ -19,7 +19,10 @@ class Threads:
         self._count = 0
 
     def run(self, function: Callable[[], None]) -> None:
-        """Call it in a thread, soon. It must not raise."""
+        """Call it in a thread, soon. It must not raise.
+
+        Where the system gives no further thread, it waits for one that is there. Raises RuntimeError if there is none.
+        """
         with self._lock:
             self._waiting.append(function)
             if self._idle >= len(self._waiting) or self._count >= self.running_max:
@@ -27,9 +30,14 @@ class Threads:
             else:
                 self._count += 1
                 start = True
-        if start:
-            threading.Thread(target=self._serve, name=f"step-{self._count}", daemon=True).start()
         self._work.release()
+        if start:
+            try:
+                threading.Thread(target=self._serve, name=f"step-{self._count}", daemon=True).start()
+            except RuntimeError:
+                self._count -= 1
+                if not self._count:
+                    raise
 
     def _serve(self) -> None:
         while True:

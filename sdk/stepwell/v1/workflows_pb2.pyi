@@ -79,7 +79,9 @@ class Manifest(_message.Message):
 
     @_builtins.property
     def vars(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Plain values that the code finds in self.env: at most 64, 32 KiB in all."""
+        """Plain values that the code finds in self.env: at most 100, each name at most 128 characters. The manifest as a
+        whole is at most 64 KiB of JSON.
+        """
 
     def __init__(
         self,

@@ -64,6 +64,9 @@ def test_what_is_no_code_stays_out(cli: Cli, server: FakeServer, folder: Path) -
         "__pycache__/main.pyc",
         "old.pyc",
         "sub/.env",
+        ".mypy_cache/3.11/main.data.json",
+        ".ruff_cache/main",
+        "sub/.pytest_cache/lastfailed",
     ):
         (folder / name).parent.mkdir(exist_ok=True, parents=True)
         (folder / name).touch()

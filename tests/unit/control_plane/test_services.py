@@ -1,8 +1,9 @@
-"""The API's tenant and workflow calls, over a real connection with real tokens, records in SQLite and bundles in files."""
+"""The tenant and workflow calls, over a real connection with real tokens, records in SQLite and bundles in files."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -71,9 +72,6 @@ async def served(folder: Path) -> AsyncIterator[Api]:
     def clock_ms() -> int:
         return next(clock)
 
-    def random_bytes(count: int) -> bytes:
-        return next(clock).to_bytes(count, "big")
-
     def fatal(error: BaseException) -> None:
         raise AssertionError(error)
 
@@ -81,8 +79,8 @@ async def served(folder: Path) -> AsyncIterator[Api]:
     async with open_sqlite_store(folder / "control.db", on_fatal=fatal) as store, asyncio.TaskGroup() as group:
         directory = Directory(store, monotonic_s=asyncio.get_running_loop().time)
         watching = group.create_task(directory.run())
-        tokens = Tokens(store, clock_ms=clock_ms, random_bytes=random_bytes, limits=limits)
-        tenants = Tenants(store, clock_ms=clock_ms, random_bytes=random_bytes)
+        tokens = Tokens(store, clock_ms=clock_ms, random_bytes=secrets.token_bytes, limits=limits)
+        tenants = Tenants(store, clock_ms=clock_ms, random_bytes=secrets.token_bytes)
         deploys = Deploys(store, FileBundleStore(folder / "bundles"), Check(), clock_ms=clock_ms, limits=limits)
         workflows = WorkflowService(directory, deploys, Versions(store), Workflows(store))
         server = await build_server(
@@ -98,11 +96,13 @@ async def served(folder: Path) -> AsyncIterator[Api]:
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         operator = (("authorization", f"Bearer {await tokens.operator_token()}"),)
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            tenant_stub = tenants_pb2_grpc.TenantServiceStub(channel)
-            yield Api(tenant_stub, workflows_pb2_grpc.WorkflowServiceStub(channel), operator, log)
-        await server.stop(None)
-        watching.cancel()
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                tenant_stub = tenants_pb2_grpc.TenantServiceStub(channel)
+                yield Api(tenant_stub, workflows_pb2_grpc.WorkflowServiceStub(channel), operator, log)
+        finally:
+            await server.stop(None)
+            watching.cancel()
 
 
 @pytest.fixture

@@ -6,16 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.replay.fake_host import install
+from tests.replay.fake_host import FakeHost, install
 from tests.replay.guest_process import GuestProcess
 
 
 @pytest.fixture
-def in_guest() -> Iterator[None]:
-    """asyncio as it is in a guest."""
-    hooks = sys.get_asyncgen_hooks()
+def in_guest(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """asyncio as it is in a guest; instances that a test leaves open are closed."""
+    hooks, begin, hosts = sys.get_asyncgen_hooks(), FakeHost.begin, []
+
+    def noted(host: FakeHost) -> FakeHost:
+        hosts.append(host)
+        return begin(host)
+
+    monkeypatch.setattr(FakeHost, "begin", noted)
     install()
     yield
+    for host in hosts:
+        host.instance.stop()
     sys.set_asyncgen_hooks(*hooks)
 
 

@@ -16,6 +16,7 @@ from rpc.auth import Authenticator, principal
 from rpc.health import Health
 from rpc.limits import RpcLimits
 from rpc.server import Service, build_server
+from stepwell.errors import NotFoundError
 from stepwell.names import TenantId, TenantUid
 
 NAME = "stepwell.tests.Echo"
@@ -67,6 +68,11 @@ class Echo:
     async def stream_unary(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
         return await self.body(b"+".join([request async for request in requests]), context)
 
+    async def refuse_at_once(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
+        async for _ in requests:
+            raise NotFoundError("refused")
+        return b""
+
     async def unary_stream(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
         for _ in range(2):
             yield await self.body(request, context)
@@ -78,9 +84,10 @@ class Echo:
 
 def add_echo(echo: Any, server: Any) -> None:
     """As generated code does it."""
-    handlers = {
+    handlers: dict[str, Any] = {
         "UnaryUnary": grpc.unary_unary_rpc_method_handler(echo.unary_unary),
         "StreamUnary": grpc.stream_unary_rpc_method_handler(echo.stream_unary),
+        "RefuseAtOnce": grpc.stream_unary_rpc_method_handler(echo.refuse_at_once),
         "UnaryStream": grpc.unary_stream_rpc_method_handler(echo.unary_stream),
         "StreamStream": grpc.stream_stream_rpc_method_handler(echo.stream_stream),
     }
@@ -107,17 +114,22 @@ class Served:
         """The answers of one call of that kind, with `hello` as its request."""
         text = header if header is not None else f"Bearer {token}"
         metadata = () if token is None and header is None else (("authorization", text),)
-        path = f"/{NAME}/{kind}"
+        path, channel = f"/{NAME}/{kind}", self.raw
         match kind:
             case "UnaryUnary":
-                return [await self.channel.unary_unary(path)(b"hello", metadata=metadata)]
+                return [await channel.unary_unary(path)(b"hello", metadata=metadata)]
             case "StreamUnary":
-                return [await self.channel.stream_unary(path)(messages(b"hello", b"you"), metadata=metadata)]
+                return [await channel.stream_unary(path)(messages(b"hello", b"you"), metadata=metadata)]
             case "UnaryStream":
-                return [each async for each in self.channel.unary_stream(path)(b"hello", metadata=metadata)]
+                return [each async for each in channel.unary_stream(path)(b"hello", metadata=metadata)]
             case _:
-                call = self.channel.stream_stream(path)(messages(b"hello", b"you"), metadata=metadata)
+                call = channel.stream_stream(path)(messages(b"hello"), metadata=metadata)
                 return [each async for each in call]
+
+    @property
+    def raw(self) -> Any:
+        """The connection for calls whose messages are plain bytes, which gRPC's types don't know."""
+        return self.channel
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from rpc import guard
 from rpc.auth import principal
 from rpc.guard import GuardedRegistrar
 from rpc.limits import RpcLimits
@@ -151,15 +152,39 @@ async def test_a_stream_that_fails_midway_gives_what_it_had_and_then_the_error(s
         raise NotFoundError("no more")
 
     server.echo.body = once
-    call = server.channel.unary_stream(f"/{NAME}/UnaryStream")(
-        b"", metadata=(("authorization", f"Bearer {TENANTS.text}"),)
-    )
+    call = server.raw.unary_stream(f"/{NAME}/UnaryStream")(b"", metadata=(("authorization", f"Bearer {TENANTS.text}"),))
     received: list[bytes] = []
-    with pytest.raises(grpc.aio.AioRpcError) as ended:
+
+    async def receive() -> None:
         async for answer in call:
             received.append(answer)
+
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await receive()
     assert received == [b"first"]
     assert type(error_from(ended.value)) is NotFoundError
+
+
+async def test_an_upload_that_is_refused_while_it_is_sent_gets_the_reason(server: Served) -> None:
+    token = (("authorization", f"Bearer {TENANTS.text}"),)
+    for metadata in (token, ()):
+        for n in range(100):
+            call = server.raw.stream_unary(f"/{NAME}/RefuseAtOnce")(metadata=metadata)
+            for _ in range(n % 7 + 2):
+                await call.write(b"x" * 10_000)
+            await call.done_writing()
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await call
+            assert type(error_from(ended.value)) is (NotFoundError if metadata else UnauthenticatedError)
+
+
+async def test_an_upload_without_end_is_refused_all_the_same(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "READ_OUT_SECONDS_MAX", 0.01)
+    call = server.raw.stream_unary(f"/{NAME}/RefuseAtOnce")()
+    async with asyncio.timeout(10):
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            await call
+    assert type(error_from(ended.value)) is UnauthenticatedError
 
 
 async def test_an_error_with_a_long_message_and_much_metadata_still_arrives(server: Served) -> None:
@@ -184,11 +209,11 @@ async def test_two_calls_at_once_have_each_their_own_caller(server: Served) -> N
 
     server.echo.body = meet
     answers = await asyncio.gather(server.call("UnaryUnary"), server.call("UnaryUnary", OPERATORS.text))
-    assert answers == [[b"acme"], [b"operator"]]
+    assert [*answers] == [[b"acme"], [b"operator"]]
 
 
 async def test_health_needs_no_token_and_says_whether_calls_are_welcome(server: Served) -> None:
-    stub = health_pb2_grpc.HealthStub(server.channel)
+    stub: Any = health_pb2_grpc.HealthStub(server.channel)
 
     async def status(service: str) -> int:
         answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
@@ -205,7 +230,7 @@ async def test_health_needs_no_token_and_says_whether_calls_are_welcome(server: 
 async def test_a_message_over_the_limit_is_refused() -> None:
     async with served(RpcLimits(receive_bytes_max=1_000)) as server:
         with pytest.raises(grpc.aio.AioRpcError) as ended:
-            await server.channel.unary_unary(f"/{NAME}/UnaryUnary")(
+            await server.raw.unary_unary(f"/{NAME}/UnaryUnary")(
                 b"x" * 1_001, metadata=(("authorization", f"Bearer {TENANTS.text}"),)
             )
         assert ended.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -31,7 +31,9 @@ def test_every_public_name_is_there(name: str) -> None:
     assert getattr(workers, name) is not None
 
 
-@pytest.mark.parametrize("name", ["WorkerEntrypoint", "DurableObject", "Response", "Request", "Headers", "File", "HTMLRewriter"])
+@pytest.mark.parametrize(
+    "name", ["WorkerEntrypoint", "DurableObject", "Response", "Request", "Headers", "File", "HTMLRewriter"]
+)
 def test_what_is_not_served_can_be_subclassed_and_says_so_when_used(name: str) -> None:
     subclass = type("Mine", (getattr(workers, name),), {})
     with pytest.raises(workers.NotServedError, match=r"workers\.Mine is not served here: "):

@@ -75,7 +75,9 @@ async def test_a_step_is_called_by_its_name_or_else_like_its_function(runner: Ru
     assert runner.ran == ["first 1", "the second 1", "first 2"]
 
 
-async def test_a_parameter_named_like_a_step_gets_its_result_and_runs_it_first(runner: Runner, step: WorkflowStep) -> None:
+async def test_a_parameter_named_like_a_step_gets_its_result_and_runs_it_first(
+    runner: Runner, step: WorkflowStep
+) -> None:
     @step.do()
     async def one() -> int:
         return 1
@@ -92,7 +94,9 @@ async def test_a_parameter_named_like_a_step_gets_its_result_and_runs_it_first(r
     assert runner.ran == ["one 1", "two 1", "three 1"]
 
 
-async def test_only_dependencies_are_memoised_and_they_take_the_latest_result(runner: Runner, step: WorkflowStep) -> None:
+async def test_only_dependencies_are_memoised_and_they_take_the_latest_result(
+    runner: Runner, step: WorkflowStep
+) -> None:
     results = iter([1, 2])
 
     @step.do()
@@ -168,7 +172,7 @@ async def test_ctx_beats_a_step_of_that_name_and_a_default_is_kept(step: Workflo
 async def test_dependencies_run_at_once_only_when_concurrent(runner: Runner, step: WorkflowStep) -> None:
     def declare(concurrent: bool) -> Any:
         for name in ("a", "b", "c"):
-            step.do(name)(lambda: name)
+            step.do(name)(lambda: None)
 
         @step.do(concurrent=concurrent)
         async def user(a: str, b: str, c: str) -> None:
@@ -203,7 +207,9 @@ async def test_a_diamond_runs_its_shared_step_once(runner: Runner, step: Workflo
     assert sorted(runner.ran) == ["bottom 1", "left 1", "right 1", "top 1"]
 
 
-async def test_a_dependency_that_fails_fails_those_that_wait_for_it_and_is_tried_again_later(step: WorkflowStep) -> None:
+async def test_a_dependency_that_fails_fails_those_that_wait_for_it_and_is_tried_again_later(
+    step: WorkflowStep,
+) -> None:
     fails = [True]
 
     @step.do()
@@ -298,7 +304,9 @@ async def test_call_gives_copies_of_its_arguments_and_the_context(step: Workflow
     items = [1]
     assert await step.call("scaled", body, items, 3) == [[1, 3], 1]
     assert items == [1]
-    with pytest.raises(StepValueError, match=r"step 'scaled': an argument can't be given to it: value is a builtins.object"):
+    with pytest.raises(
+        StepValueError, match=r"step 'scaled': an argument can't be given to it: value is a builtins.object"
+    ):
         await step.call("scaled", body, object(), 1)
 
 

@@ -38,7 +38,9 @@ def test_an_authors_own_dict_that_looks_like_a_tag_stays_a_dict(value: Any) -> N
     assert decode(encode(value)) == value
 
 
-@pytest.mark.parametrize("text", ['{"$stepwell":"bytes"}', '{"$stepwell":"bytes","value":"!"}', '{"$stepwell":"x","value":1}'])
+@pytest.mark.parametrize(
+    "text", ['{"$stepwell":"bytes"}', '{"$stepwell":"bytes","value":"!"}', '{"$stepwell":"x","value":1}']
+)
 def test_a_clients_dict_that_is_no_valid_tag_stays_a_dict(text: str) -> None:
     assert decode(text.encode())["$stepwell"] in ("bytes", "x")
 

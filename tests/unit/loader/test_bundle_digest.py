@@ -1,0 +1,72 @@
+"""A version's name depends on what its bundle is, and on nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from loader.bundles.digest import FileEntry, bundle_digest
+from loader.bundles.manifest import Manifest, WorkflowEntry, check_manifest
+from stepwell import names
+from stepwell.errors import BundleRefusedError, LimitExceededError
+from stepwell.names import WorkflowId
+
+MAIN = FileEntry("main.py", False, 3, "aa")
+TOOL = FileEntry("bin/tool", True, 4, "bb")
+ORDER = WorkflowEntry(WorkflowId("order"), "main:Order")
+REFUND = WorkflowEntry(WorkflowId("refund"), "main:Refund")
+MANIFEST = Manifest((ORDER, REFUND), {"a": "1", "b": "ü"})
+
+
+def test_the_order_of_files_workflows_and_vars_does_not_matter() -> None:
+    other = Manifest((REFUND, ORDER), {"b": "ü", "a": "1"})
+    assert bundle_digest([MAIN, TOOL], MANIFEST) == bundle_digest([TOOL, MAIN], other)
+
+
+def test_the_digest_is_a_versions_name() -> None:
+    found = bundle_digest([MAIN, TOOL], MANIFEST)
+    assert names.digest(found) == found
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(MAIN, path="Main.py"),
+        replace(MAIN, executable=True),
+        replace(MAIN, size_bytes=4),
+        replace(MAIN, sha256="ab"),
+    ],
+)
+def test_whatever_a_file_is_changes_the_digest(changed: FileEntry) -> None:
+    assert bundle_digest([changed, TOOL], MANIFEST) != bundle_digest([MAIN, TOOL], MANIFEST)
+
+
+def test_the_manifest_changes_the_digest() -> None:
+    assert bundle_digest([MAIN], MANIFEST) != bundle_digest([MAIN], Manifest((ORDER,), MANIFEST.vars))
+    assert bundle_digest([MAIN], MANIFEST) != bundle_digest([MAIN], Manifest(MANIFEST.workflows, {"a": "2"}))
+
+
+def test_a_manifest_comes_back_from_its_canonical_bytes() -> None:
+    assert Manifest.from_canonical(MANIFEST.canonical()) == MANIFEST
+
+
+@pytest.mark.parametrize(
+    ("manifest", "why"),
+    [
+        (Manifest((), {}), "no workflow"),
+        (Manifest((ORDER, ORDER), {}), "named twice"),
+        (Manifest((replace(ORDER, entrypoint="main.Order"),), {}), "module:Class"),
+        (Manifest((replace(ORDER, workflow_id=WorkflowId("-")),), {}), "workflow name"),
+        (Manifest((ORDER,), {"": "x"}), "vars"),
+    ],
+)
+def test_a_manifest_that_cannot_work_is_refused_with_the_reason(manifest: Manifest, why: str) -> None:
+    with pytest.raises(BundleRefusedError, match=why):
+        check_manifest(manifest)
+
+
+def test_a_manifest_over_its_bytes_names_the_limit() -> None:
+    with pytest.raises(LimitExceededError) as caught:
+        check_manifest(Manifest((ORDER,), {"a": "x" * 70_000}))
+    assert caught.value.metadata["limit"] == "manifest_bytes_max"

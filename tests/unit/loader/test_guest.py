@@ -1,0 +1,288 @@
+"""The host's end of a conversation, with the test as the guest."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+
+from loader import messages
+from loader.bundles.manifest import Manifest, WorkflowEntry
+from loader.guest import Guest, GuestDiedError
+from loader.limits import LOG_LINE_BYTES_MAX, LOG_LINES_A_SECOND_MAX
+from loader.logs import LogLine
+from loader.messages import ActivationMessage, Idle, Result
+from stepwell.errors import BundleRefusedError
+from stepwell.frames import HEADER, frame
+from stepwell.names import WorkflowId
+from tests.unit.loader.fake_sandbox import HELLO, FakeSandbox
+
+MANIFEST = Manifest((WorkflowEntry(WorkflowId("order"), "main:Order"),), {"a": "b"})
+LOADED = frame(b'["loaded"]')
+
+
+class Ear:
+    """Keeps what an activation is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[ActivationMessage, bytes]] = []
+        self.batches = 0
+        self.deaths: list[str] = []
+        self.something = asyncio.Event()
+
+    def on_message(self, message: ActivationMessage, payload: bytes) -> None:
+        self.heard.append((message, payload))
+
+    def on_batch_end(self) -> None:
+        self.batches += 1
+        self.something.set()
+
+    def on_death(self, reason: str) -> None:
+        self.deaths.append(reason)
+        self.something.set()
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[FakeSandbox]:
+    fake = FakeSandbox()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+async def guest(sandbox: FakeSandbox) -> AsyncIterator[Guest]:
+    guest = Guest(sandbox)
+    yield guest
+    guest.kill("the test is over")
+    await asyncio.sleep(0)
+
+
+async def loaded(guest: Guest, sandbox: FakeSandbox, lines: list[LogLine] | None = None) -> None:
+    sandbox.say(HELLO)
+    await guest.greet(5_000)
+    loading = asyncio.ensure_future(
+        guest.load("/bundle", MANIFEST, {}, log_sink=(lines if lines is not None else []).append)
+    )
+    await sandbox.heard()
+    sandbox.say(LOADED)
+    await loading
+
+
+def result(act: int, payload: bytes = b"1") -> bytes:
+    return frame(f'["result",{act},"a",1,1,5]'.encode(), payload)
+
+
+async def test_a_bundle_is_loaded_after_the_greeting(guest: Guest, sandbox: FakeSandbox) -> None:
+    sandbox.say(HELLO)
+    await guest.greet(5_000)
+    loading = asyncio.ensure_future(guest.load("/bundle", MANIFEST, {"steps": 9}))
+    [(envelope, _)] = await sandbox.heard()
+    assert envelope == b'["load","/bundle",["main:Order"],{"a":"b"},{"steps":9}]'
+    sandbox.say(LOADED)
+    await loading
+    assert guest.alive
+
+
+async def test_messages_go_to_the_activation_they_name_and_payloads_pass_untouched(
+    guest: Guest, sandbox: FakeSandbox
+) -> None:
+    await loaded(guest, sandbox)
+    one, two = Ear(), Ear()
+    first, second = guest.open(one), guest.open(two)
+    sandbox.say(result(first, b"{not json"), result(second), frame(f'["idle",{first},0]'.encode()))
+    await one.something.wait()
+    assert one.heard == [(Result(first, "a", 1, 1, 5), b"{not json"), (Idle(first, 0), b"")]
+    assert two.heard == [(Result(second, "a", 1, 1, 5), b"1")]
+    assert (one.batches, two.batches) == (1, 1)
+
+
+async def test_what_comes_for_a_closed_activation_is_dropped(guest: Guest, sandbox: FakeSandbox) -> None:
+    await loaded(guest, sandbox)
+    closed, open_ = Ear(), Ear()
+    act = guest.open(closed)
+    guest.close(act)
+    sandbox.say(result(act), result(99), result(guest.open(open_)))
+    await open_.something.wait()
+    assert closed.heard == []
+    assert len(open_.heard) == 1
+
+
+async def test_frames_of_one_turn_are_written_together_and_in_order(guest: Guest, sandbox: FakeSandbox) -> None:
+    for act in range(3):
+        guest.send(messages.order("hold", act))
+    await asyncio.sleep(0)
+    data = sandbox.guest.recv(1 << 16)
+    assert data == b"".join(messages.order("hold", act) for act in range(3))
+
+
+async def test_frames_for_a_full_socket_wait_and_arrive_whole(guest: Guest, sandbox: FakeSandbox) -> None:
+    sent = [frame(b'["x"]', bytes([n]) * 400_000) for n in range(20)]
+    for each in sent:
+        guest.send(each)
+    await asyncio.sleep(0)
+    assert guest.outgoing_bytes > 0
+    guest.send(frame(b'["last"]'))
+    frames = await sandbox.heard(21)
+    assert [payload[:1] for _, payload in frames] == [bytes([n]) for n in range(20)] + [b""]
+    await guest.drain()
+    assert guest.outgoing_bytes == 0
+
+
+async def test_a_guest_that_does_not_read_is_ended_at_the_limit(sandbox: FakeSandbox) -> None:
+    guest = Guest(sandbox, outgoing_bytes_max=1 << 20)
+    guest.send(frame(b"[]", b"x" * (1 << 20)))
+    assert "unread" in await guest.death
+
+
+ILLEGAL = {
+    "garbage": b"\xff" * 64,
+    "oversized": HEADER.pack(10, 1 << 30),
+    "no json": frame(b"["),
+    "no message": frame(b'["unheard-of",1]'),
+    "wrong type": frame(b'["result","one","a",1,1,5]', b"1"),
+    "too many fields": frame(b'["idle",1,0,7]'),
+    "negative": frame(b'["idle",-1,0]'),
+    "huge number": frame(b'["idle",1' + b"0" * 5000 + b",0]"),
+    "bad text": frame(b'["result",1,"\xff",1,1,5]'),
+    "deep": frame(b'["raised",1,' + b'["","","","",' * 9_000 + b"null" + b"]" * 9_000 + b"]"),
+    "second hello": HELLO,
+    "second loaded": LOADED,
+}
+
+
+@pytest.mark.parametrize("bad", ILLEGAL.values(), ids=ILLEGAL.keys())
+async def test_an_illegal_frame_ends_that_sandbox_only_and_tells_why_once(
+    guest: Guest, sandbox: FakeSandbox, bad: bytes
+) -> None:
+    await loaded(guest, sandbox)
+    other_sandbox = FakeSandbox()
+    other, ear = Guest(other_sandbox), Ear()
+    act = guest.open(ear)
+    sandbox.say(result(act), bad, result(act))
+    reason = await guest.death
+    assert "illegal frame" in reason
+    await ear.something.wait()
+    await asyncio.sleep(0)
+    assert ear.deaths == [reason]
+    assert len(ear.heard) == (0 if bad in (ILLEGAL["garbage"], ILLEGAL["oversized"]) else 1)
+    assert sandbox.kills >= 1
+    assert other.alive
+    other_sandbox.close()
+    await other.death
+
+
+async def test_an_activations_message_before_the_bundle_is_loaded_is_illegal(
+    guest: Guest, sandbox: FakeSandbox
+) -> None:
+    sandbox.say(HELLO, result(1))
+    assert "before the bundle was loaded" in await guest.death
+
+
+async def test_another_protocol_is_refused_at_the_greeting(guest: Guest, sandbox: FakeSandbox) -> None:
+    sandbox.say(frame(b'["hello",999,"x","y"]'))
+    with pytest.raises(GuestDiedError, match="protocol 999"):
+        await guest.greet(5_000)
+
+
+async def test_a_guest_that_says_nothing_is_given_up(guest: Guest) -> None:
+    with pytest.raises(GuestDiedError, match="hello within 1 ms"):
+        await guest.greet(1)
+
+
+async def test_the_first_reason_stays_and_death_is_told_after_the_call(guest: Guest, sandbox: FakeSandbox) -> None:
+    ear = Ear()
+    guest.open(ear)
+    guest.kill("first")
+    guest.kill("second")
+    assert ear.deaths == []
+    await ear.something.wait()
+    assert ear.deaths == ["first"]
+    assert guest.death.result() == "first"
+    with pytest.raises(GuestDiedError, match="first"):
+        guest.open(ear)
+    guest.send(b"goes nowhere")
+
+
+async def test_the_guests_own_end_is_a_death(guest: Guest, sandbox: FakeSandbox) -> None:
+    sandbox.guest.close()
+    assert await guest.death == "it closed its connection"
+
+
+async def test_the_end_of_the_process_is_a_death_with_its_status(guest: Guest, sandbox: FakeSandbox) -> None:
+    sandbox.exited.set_result(3)
+    assert await guest.death == "its process ended with status 3"
+    os.close(sandbox.guest_output)
+
+
+async def test_paused_reading_holds_messages_back(guest: Guest, sandbox: FakeSandbox) -> None:
+    await loaded(guest, sandbox)
+    ear = Ear()
+    act = guest.open(ear)
+    guest.pause_reading()
+    sandbox.say(result(act))
+    await asyncio.to_thread(lambda: None)
+    assert ear.heard == []
+    guest.resume_reading()
+    await ear.something.wait()
+    assert len(ear.heard) == 1
+
+
+async def test_a_bundle_that_cannot_be_imported_is_refused_in_its_authors_words(
+    guest: Guest, sandbox: FakeSandbox
+) -> None:
+    sandbox.say(HELLO)
+    loading = asyncio.ensure_future(guest.load("/bundle", MANIFEST, {}))
+    await sandbox.heard()
+    sandbox.say(frame(b'["unloadable",["builtins","NameError","main.py:3: no \\u001b[31mname","",null]]'))
+    with pytest.raises(BundleRefusedError) as caught:
+        await loading
+    assert "NameError: main.py:3: no \ufffd[31mname" in caught.value.message
+    assert not guest.alive
+
+
+async def test_an_import_without_end_is_refused(guest: Guest, sandbox: FakeSandbox) -> None:
+    with pytest.raises(BundleRefusedError, match=r"took over 0\.001 s"):
+        await guest.load("/bundle", MANIFEST, {}, timeout_ms=1)
+    assert not guest.alive
+
+
+async def test_log_lines_are_tagged_and_raw_output_is_not(guest: Guest, sandbox: FakeSandbox) -> None:
+    lines: list[LogLine] = []
+    await loaded(guest, sandbox, lines)
+    ear = Ear()
+    act = guest.open(ear)
+    sandbox.say(frame(f'["log",{act},"a",1,2,1]'.encode(), b"hi\n"), result(act))
+    await ear.something.wait()
+    assert lines == [LogLine(ear, "a", 1, 2, 1, b"hi\n")]
+    os.write(sandbox.guest_output, b"one\ntwo")
+    sandbox.kill()
+    await guest.death
+    assert [(line.source, line.stream, line.text) for line in lines[1:]] == [(None, 0, b"one"), (None, 0, b"two")]
+
+
+async def test_raw_lines_are_cut_and_a_flood_is_dropped_and_counted(guest: Guest, sandbox: FakeSandbox) -> None:
+    lines: list[LogLine] = []
+    await loaded(guest, sandbox, lines)
+    os.write(sandbox.guest_output, b"x" * (LOG_LINE_BYTES_MAX + 5) + b"\n" + b"\n" * (LOG_LINES_A_SECOND_MAX + 50))
+    sandbox.kill()
+    await guest.death
+    assert len(lines[0].text) == LOG_LINE_BYTES_MAX
+    assert len(lines[1].text) == 5
+    assert len(lines) <= 2 * LOG_LINES_A_SECOND_MAX
+
+
+async def test_a_handler_that_raises_ends_the_guest_since_its_state_is_unknown(
+    guest: Guest, sandbox: FakeSandbox
+) -> None:
+    class Broken(Ear):
+        def on_message(self, message: ActivationMessage, payload: bytes) -> None:
+            raise RuntimeError("a fault of ours")
+
+    reports: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reports.append(context))
+    await loaded(guest, sandbox)
+    sandbox.say(result(guest.open(Broken())))
+    assert "the host failed" in await guest.death
+    assert len(reports) == 1

@@ -1,0 +1,262 @@
+"""Leases, sharing, eviction and failures, over launchers that are quick: plain processes, and ones that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from loader.bundles.manifest import Manifest, WorkflowEntry
+from loader.bundles.store_files import FileBundleStore
+from loader.guest import Guest
+from loader.loader import Loader
+from loader.sandbox.sandbox import Sandbox, SandboxError
+from loader.sandbox.sandbox_process import ProcessLauncher
+from loader.settings import LoaderSettings
+from stepwell.errors import BundleRefusedError, NotFoundError, SandboxUnavailableError, UnavailableError
+from stepwell.names import Digest, TenantUid, WorkflowId
+
+ACME, OTHER = TenantUid("acme1"), TenantUid("other1")
+MANIFEST = Manifest((WorkflowEntry(WorkflowId("order"), "main:Order"),), {})
+WORKFLOW = """
+from stepwell import WorkflowEntrypoint
+class Order(WorkflowEntrypoint):
+    async def run(self, event, step): ...
+"""
+SETTINGS = LoaderSettings(warm_sandboxes=0)
+
+
+class CountingLauncher(ProcessLauncher):
+    """Plain processes, counted; the first `failures` launches fail."""
+
+    def __init__(self, folder: Path, failures: int = 0) -> None:
+        super().__init__(folder)
+        self.launches = 0
+        self.failures = failures
+
+    async def launch(self) -> Sandbox:
+        self.launches += 1
+        if self.launches <= self.failures:
+            raise SandboxError("/host/path: out of luck")
+        return await super().launch()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileBundleStore:
+    return FileBundleStore(tmp_path / "bundles")
+
+
+@pytest.fixture
+async def launcher(tmp_path: Path) -> AsyncIterator[CountingLauncher]:
+    os.mkdir(tmp_path / "sandboxes")
+    launcher = CountingLauncher(tmp_path / "sandboxes")
+    yield launcher
+    assert os.listdir(tmp_path / "sandboxes") == []
+
+
+async def deployed(store: FileBundleStore, tenant: TenantUid = ACME, code: str = WORKFLOW) -> Digest:
+    upload = store.upload(tenant)
+    await upload.open("main.py", False)
+    await upload.write(code.encode())
+    return (await upload.commit(MANIFEST)).digest
+
+
+def loader_of(store: FileBundleStore, launcher: CountingLauncher, settings: LoaderSettings = SETTINGS) -> Loader:
+    return Loader(store, launcher, settings, make_correlation_id=lambda: "c-1")
+
+
+async def test_leases_of_a_version_share_one_sandbox_and_one_load(
+    store: FileBundleStore, launcher: CountingLauncher
+) -> None:
+    digest = await deployed(store)
+    async with loader_of(store, launcher) as loader:
+        first, second = await asyncio.gather(loader.acquire(ACME, digest), loader.acquire(ACME, digest))
+        third = await loader.acquire(ACME, digest)
+        assert first.guest is second.guest is third.guest
+        assert launcher.launches == 1
+
+
+async def test_tenants_with_the_same_bytes_never_share(store: FileBundleStore, launcher: CountingLauncher) -> None:
+    digest = await deployed(store)
+    assert await deployed(store, OTHER) == digest
+    async with loader_of(store, launcher) as loader:
+        mine, theirs = await asyncio.gather(loader.acquire(ACME, digest), loader.acquire(OTHER, digest))
+        assert mine.guest is not theirs.guest
+
+
+async def test_a_lease_alone_is_alone_and_its_sandbox_ends_with_it(
+    store: FileBundleStore, launcher: CountingLauncher
+) -> None:
+    digest = await deployed(store)
+    async with loader_of(store, launcher) as loader:
+        shared = await loader.acquire(ACME, digest)
+        alone = await loader.acquire(ACME, digest, alone=True)
+        assert alone.guest is not shared.guest
+        alone.release()
+        alone.release()
+        assert await alone.guest.death == "it is not needed any more"
+        shared.release()
+        assert shared.guest.alive
+
+
+async def test_a_dead_sandbox_is_replaced_at_the_next_acquire(
+    store: FileBundleStore, launcher: CountingLauncher
+) -> None:
+    digest = await deployed(store)
+    async with loader_of(store, launcher) as loader:
+        lease = await loader.acquire(ACME, digest)
+        lease.guest.kill("the test says so")
+        await lease.guest.death
+        again = await loader.acquire(ACME, digest)
+        assert again.guest.alive
+        assert again.guest is not lease.guest
+        lease.release()
+        assert loader.sandboxes == 1
+
+
+async def test_the_one_idle_longest_makes_room_and_leased_ones_never_do(
+    store: FileBundleStore, launcher: CountingLauncher
+) -> None:
+    digests = [await deployed(store, code=WORKFLOW + f"# {n}\n") for n in range(4)]
+    async with loader_of(store, launcher, LoaderSettings(warm_sandboxes=0, sandboxes_max=3)) as loader:
+        leases = [await loader.acquire(ACME, digest) for digest in digests[:3]]
+        leases[2].release()
+        leases[1].release()
+        fourth = await loader.acquire(ACME, digests[3])
+        assert [lease.guest.alive for lease in leases] == [True, True, False]
+        assert await leases[2].guest.death == "its place was needed"
+        assert fourth.guest.alive
+
+
+async def test_without_room_a_request_waits_until_something_is_released(
+    store: FileBundleStore, launcher: CountingLauncher
+) -> None:
+    one, two = await deployed(store), await deployed(store, OTHER)
+    async with loader_of(store, launcher, LoaderSettings(warm_sandboxes=0, sandboxes_max=1)) as loader:
+        held = await loader.acquire(ACME, one)
+        waiting = asyncio.ensure_future(loader.acquire(OTHER, two))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        held.release()
+        assert (await waiting).guest.alive
+
+
+async def test_an_idle_sandbox_ends_after_its_time(store: FileBundleStore, launcher: CountingLauncher) -> None:
+    digest = await deployed(store)
+    async with loader_of(store, launcher, LoaderSettings(warm_sandboxes=0, idle_timeout_ms=1)) as loader:
+        lease = await loader.acquire(ACME, digest)
+        lease.release()
+        assert await lease.guest.death == "it was idle"
+        assert loader.sandboxes == 0
+
+
+async def test_a_warm_sandbox_is_taken_and_the_stock_refilled(
+    store: FileBundleStore, launcher: CountingLauncher
+) -> None:
+    digest = await deployed(store)
+    async with loader_of(store, launcher, LoaderSettings(warm_sandboxes=1)) as loader:
+        await stocked(loader)
+        lease = await loader.acquire(ACME, digest)
+        await stocked(loader)
+        assert launcher.launches == 2
+        assert lease.guest.alive
+
+
+async def stocked(loader: Loader) -> None:
+    """Wait for a warm sandbox."""
+    async with asyncio.timeout(20):
+        while loader.warm_sandboxes < 1:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+async def test_a_failed_start_is_tried_again(store: FileBundleStore, tmp_path: Path) -> None:
+    digest = await deployed(store)
+    launcher = CountingLauncher(tmp_path / "sandboxes", failures=2)
+    async with loader_of(store, launcher, LoaderSettings(warm_sandboxes=0, boot_backoff_ms=1)) as loader:
+        assert (await loader.acquire(ACME, digest)).guest.alive
+        assert launcher.launches == 3
+
+
+async def test_starts_that_keep_failing_give_a_correlation_id_and_no_host_path(
+    store: FileBundleStore, tmp_path: Path
+) -> None:
+    digest = await deployed(store)
+    launcher = CountingLauncher(tmp_path / "sandboxes", failures=100)
+    async with loader_of(store, launcher, LoaderSettings(warm_sandboxes=0, boot_backoff_ms=1)) as loader:
+        with pytest.raises(SandboxUnavailableError) as caught:
+            await loader.acquire(ACME, digest)
+        assert caught.value.metadata == {"correlation_id": "c-1"}
+        assert "host" not in caught.value.message
+        assert loader.sandboxes == 0
+
+
+async def test_a_check_passes_a_good_bundle_and_leaves_no_sandbox(
+    store: FileBundleStore, launcher: CountingLauncher
+) -> None:
+    digest = await deployed(store)
+    async with loader_of(store, launcher) as loader:
+        await loader.check(ACME, digest)
+        assert loader.sandboxes == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("def broken(:\n", "SyntaxError"),
+        ("import nothing_of_this_name\n", "nothing_of_this_name"),
+        ("x = 1\n", "Order"),
+        ("import os\nos._exit(1)\n", "does a module end the process"),
+        ("while True: pass\n", "took over 2 s"),
+    ],
+)
+async def test_a_check_refuses_a_bundle_with_the_reason(
+    store: FileBundleStore, launcher: CountingLauncher, code: str, why: str
+) -> None:
+    digest = await deployed(store, code=code)
+    settings = LoaderSettings(warm_sandboxes=0, import_timeout_ms=2_000)
+    async with loader_of(store, launcher, settings) as loader:
+        with pytest.raises(BundleRefusedError, match=why):
+            await loader.check(ACME, digest)
+
+
+async def test_a_version_that_is_not_there_is_not_found(store: FileBundleStore, launcher: CountingLauncher) -> None:
+    async with loader_of(store, launcher) as loader:
+        with pytest.raises(NotFoundError):
+            await loader.acquire(ACME, Digest("sha256-" + "0" * 64))
+        assert loader.sandboxes == 0
+
+
+async def test_closing_ends_every_sandbox_and_refuses_who_waits(
+    store: FileBundleStore, launcher: CountingLauncher
+) -> None:
+    one, two = await deployed(store), await deployed(store, OTHER)
+    guests: list[Guest] = []
+    async with loader_of(store, launcher, LoaderSettings(warm_sandboxes=0, sandboxes_max=1)) as loader:
+        guests.append((await loader.acquire(ACME, one)).guest)
+        waiting = asyncio.ensure_future(loader.acquire(OTHER, two))
+        alone = asyncio.ensure_future(loader.acquire(OTHER, two, alone=True))
+        await asyncio.sleep(0)
+        await loader.close()
+        with pytest.raises(UnavailableError):
+            await alone
+        assert guests[0].death.result() == "the server stops"
+        with pytest.raises(UnavailableError):
+            await waiting
+        with pytest.raises(UnavailableError):
+            await loader.acquire(ACME, one)
+
+
+async def test_giving_up_one_acquire_leaves_the_shared_load_to_the_others(
+    store: FileBundleStore, launcher: CountingLauncher
+) -> None:
+    digest = await deployed(store)
+    async with loader_of(store, launcher) as loader:
+        impatient = asyncio.ensure_future(loader.acquire(ACME, digest))
+        patient = asyncio.ensure_future(loader.acquire(ACME, digest))
+        await asyncio.sleep(0)
+        impatient.cancel()
+        assert (await patient).guest.alive
+        assert launcher.launches == 1
