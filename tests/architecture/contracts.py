@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import pkgutil
 import re
 from collections.abc import Iterator
+from importlib import import_module
 
 import click
 
-from stepwell import errors
+from stepwell import cli, client, errors
 from stepwell.cli.root import root
 from stepwell.v1 import instances_pb2
 
@@ -47,9 +49,16 @@ def settings(module: object) -> list[str]:
     ]
 
 
-def reasons(kind: type[errors.ApiError] = errors.ApiError) -> set[str]:
-    """Every reason that a call can fail with."""
-    return {kind.reason}.union(*(reasons(below) for below in kind.__subclasses__()))
+def reasons() -> set[str]:
+    """Every reason that a call can fail with, those that the client and the command find out among them."""
+    for package in (client, cli):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
+    return _reasons_of(errors.ApiError)
+
+
+def _reasons_of(kind: type[errors.ApiError]) -> set[str]:
+    return {kind.reason}.union(*(_reasons_of(below) for below in kind.__subclasses__()))
 
 
 def statuses() -> dict[str, list[str]]:

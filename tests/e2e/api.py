@@ -90,9 +90,7 @@ class Api:
         return found
 
     async def send_event(self, name: str, type: str, payload: object, request_id: str = "") -> None:
-        request = pb.SendEventRequest(
-            name=name, type=type, payload=json.dumps(payload).encode(), request_id=request_id
-        )
+        request = pb.SendEventRequest(name=name, type=type, payload=json.dumps(payload).encode(), request_id=request_id)
         await self.call(self.instances.SendEvent, request)
 
     async def steps(self, name: str) -> list[pb.Step]:
@@ -114,9 +112,7 @@ class Api:
         found: list[pb.Instance] = []
         token = ""
         while True:
-            request = pb.ListInstancesRequest(
-                parent=workflow, page_size=page_size, page_token=token, statuses=statuses
-            )
+            request = pb.ListInstancesRequest(parent=workflow, page_size=page_size, page_token=token, statuses=statuses)
             page = await self.call(self.instances.ListInstances, request)
             found += page.instances
             token = page.next_page_token

@@ -136,9 +136,10 @@ class Server:
     def last_words(self, lines: int = 30) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def processes(self) -> list[int]:
-        """Processes that name the data directory: the server and all that is its sandboxes'."""
-        return [pid for pid in pids() if str(self.data).encode() in command_of(pid)]
+    def processes(self, naming: str = "") -> list[int]:
+        """Processes that name the data directory: the server and all that is its sandboxes'. Or another path."""
+        text = (naming or str(self.data)).encode()
+        return [pid for pid in pids() if text in command_of(pid)]
 
     def sandboxes(self) -> list[int]:
         """The `runsc run` processes, one a sandbox."""

@@ -7,11 +7,11 @@ every committed result that it is shown, at once, and the end is held against th
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import random
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from tests.e2e.api import BUNDLES, ENDED, RETRY_DELAY_S, UNKNOWN, Api
 
 SHAPES = ("chain", "retries", "events", "fan", "large", "race")
 EVENTS_EACH = 3
+ATTEMPTS = {"first": 3, "second": 3, "slow": 2}
+"""Steps that fail at first, and how often they run when nothing is killed."""
 Key = tuple[int, str, int]
 Event = tuple[str, str, str, int, int]
 
@@ -76,14 +78,15 @@ class Traffic:
             await self.api.create_tenant(tenant)
             self.versions[tenant] = await self.api.deploy(tenant, BUNDLES / "traffic", {"TENANT": tenant})
 
-    async def carry_on(self, over_s: float) -> None:
-        """Start every instance within that time, and follow each to its end."""
+    async def carry_on(self, progress: Callable[[], float]) -> None:
+        """Start instances as the test's own progress, from 0 to 1, goes on, and follow each to its end."""
         async with asyncio.TaskGroup() as tasks:
             for number, run in enumerate(self.runs):
-                tasks.create_task(self._follow(run, over_s * number / len(self.runs)))
+                while progress() < number / len(self.runs):
+                    await asyncio.sleep(0.02)
+                tasks.create_task(self._follow(run))
 
-    async def _follow(self, run: Run, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
+    async def _follow(self, run: Run) -> None:
         created = await self._create(run)
         run.name, run.uid, run.version = created.name, created.uid, created.version
         async with asyncio.TaskGroup() as tasks:
@@ -217,3 +220,27 @@ def executions(log: Path) -> dict[tuple[str, str], list[tuple[int, str]]]:
     ):
         found.setdefault((instance, step), []).append((int(attempt), token))
     return found
+
+
+def at_least_once(traffic: Traffic, log: Path) -> tuple[list[str], int, int]:
+    """What breaks the promise that a committed result is that of an execution; how often bodies of committed steps
+    were seen to run, and how often they had to."""
+    printed, wrong, ran, needed = executions(log), [], 0, 0
+    for run in traffic.runs:
+        instance = run.name.rpartition("/")[2]
+        committed = Counter(name for kind, name, _ in run.results if kind == pb.STEP_KIND_DO)
+        for name, count in committed.items():
+            ran += len(printed.get((instance, name), ()))
+            needed += count * ATTEMPTS.get(name, 1)
+        for (kind, name, _), output in run.results.items():
+            token = _token_in(output) if kind == pb.STEP_KIND_DO and output is not None else None
+            if token is not None and token not in [each for _, each in printed.get((instance, name), ())]:
+                wrong.append(f"{run.name}: {name} has the result {token}, which no execution printed")
+    return wrong, ran, needed
+
+
+def _token_in(output: bytes) -> str | None:
+    """The token of a step that returns one, bare or last in a list."""
+    value = json.loads(output)
+    text = value[-1] if isinstance(value, list) else value
+    return text if isinstance(text, str) and re.fullmatch(r"[0-9a-f]{16}", text) else None

@@ -44,8 +44,8 @@ Bound = tuple[Statement, tuple[Any, ...]]
 _DELETED = "SELECT 1 FROM deletes WHERE tenant = ?1 AND workflow = ?2 AND instance = ?3"
 
 ROWS_AT_ONCE = (64, 16, 4, 1)
-"""Rows in one statement. The GIL is given up for each statement, not for each row: with one row a statement, two threads
-would hand it to and fro more often than they work."""
+"""Rows in one statement. The GIL is given up for each statement, not for each row: with one row a statement, two
+threads would hand it to and fro more often than they work."""
 
 
 def _put_rows(count: int) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from stepwell.frames import FrameError, FrameReader, frame
+from stepwell.guest.scheduler import drains_together
 
 READ_BYTES: Final = 64 * 1024
 """Under malloc's threshold for a mapping of its own: that would be three system calls more a read, dear in gVisor."""
@@ -155,8 +156,9 @@ class Connection:
             os._exit(0)
         self._reading = True
         try:
-            for envelope, payload in self._reader.feed(data):
-                self._on_frame(envelope, payload)
+            with drains_together():
+                for envelope, payload in self._reader.feed(data):
+                    self._on_frame(envelope, payload)
         except FrameError:
             os._exit(70)
         finally:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from types import AsyncGeneratorType
 from typing import Any
 
-from stepwell.guest.scheduler import Draining, RunLoop, counted_hash
+from stepwell.guest.scheduler import RUN_LOOP, Draining, counted_hash
 
 _ordinary_all_tasks = tasks.all_tasks
 
@@ -44,7 +44,9 @@ def hold_generators(ordinary_loop: Any) -> None:
 def all_tasks(loop: Any = None) -> Any:
     """As asyncio.all_tasks; in `run`, built in order of creation."""
     loop = loop or asyncio.get_running_loop()
-    return set(loop.live_tasks()) if type(loop) is RunLoop else _ordinary_all_tasks(loop)
+    if loop is RUN_LOOP and Draining.loop is not None:
+        return set(Draining.loop.live_tasks())
+    return _ordinary_all_tasks(loop)
 
 
 def as_completed(fs: Any, *, timeout: float | None = None) -> Iterator[Any]:

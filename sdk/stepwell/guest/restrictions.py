@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from stepwell.errors import RunRestrictionError
-from stepwell.guest.scheduler import Draining, RunLoop
+from stepwell.guest.scheduler import Draining, RunningLoop
 
 _LOOP_METHODS: Final = {
     "a thread": ("run_in_executor", "set_default_executor", "call_soon_threadsafe"),
@@ -83,13 +83,13 @@ def install() -> None:
     """Refuse these things from now on, in this process. Once."""
     for what, names in _LOOP_METHODS.items():
         for name in names:
-            setattr(RunLoop, name, _refusing(what))
+            setattr(RunningLoop, name, _refusing(what))
     sys.addaudithook(_audit)
     threading._start_new_thread = _start_new_thread  # type: ignore[attr-defined]
 
 
 def _refusing(what: str) -> Callable[..., NoReturn]:
-    def method(self: RunLoop, *args: Any, **kwargs: Any) -> NoReturn:
+    def method(self: RunningLoop, *args: Any, **kwargs: Any) -> NoReturn:
         refuse(what)
 
     return method

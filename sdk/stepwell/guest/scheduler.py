@@ -5,6 +5,10 @@ only then may the next one enter; so a replay that lets the same completions ent
 program states. Whatever asyncio keeps in sets hashes by a number given in order of creation, not by its address.
 Tasks and async generators are held until the instance ends, so that no garbage collection decides when their
 `finally` blocks run.
+
+asyncio knows one loop here, `RUN_LOOP`, whichever instance runs: it hands everything to the scheduler that is being
+drained. Telling asyncio of another loop costs system calls, dear in gVisor, so that happens once for all completions
+that came together.
 """
 
 from __future__ import annotations
@@ -13,8 +17,9 @@ import asyncio
 import gc
 from asyncio import events
 from collections import deque
-from collections.abc import Callable, Coroutine
-from contextvars import Context, copy_context
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from contextvars import Context, ContextVar, copy_context
 from threading import get_ident
 from types import AsyncGeneratorType
 from typing import Any, Final, NoReturn, Protocol
@@ -83,12 +88,15 @@ class RunTimer(RunHandle):
 
 
 def counted_hash(future: Any) -> int:
-    """A future's place in its loop's order of first hashing; for futures of other loops, their address."""
+    """A future's place in its instance's order of first hashing; for futures of the ordinary loop, their address."""
     try:
         return future._stepwell_number  # type: ignore[no-any-return]
     except AttributeError:
-        loop = future.get_loop()
-        number = loop.next_number() if type(loop) is RunLoop else object.__hash__(future)
+        scheduler = Draining.loop
+        if scheduler is not None and future.get_loop() is RUN_LOOP:
+            number = scheduler.next_number()
+        else:
+            number = object.__hash__(future)
         future._stepwell_number = number
         return number
 
@@ -110,12 +118,28 @@ class Draining:
 
     loop: RunLoop | None = None
     thread: Final = get_ident()
+    together: bool = False
+    """asyncio was told of `RUN_LOOP` for several drains."""
 
 
-_Loop: Any = events.AbstractEventLoop  # typeshed has every method abstract; `restrictions` adds those that are not here
+@contextmanager
+def drains_together() -> Iterator[None]:
+    """Within the block, asyncio takes `RUN_LOOP` for the running loop between drains too."""
+    outer_loop = events._get_running_loop()
+    events._set_running_loop(RUN_LOOP)
+    Draining.together = True
+    try:
+        yield
+    finally:
+        Draining.together = False
+        events._set_running_loop(outer_loop)
 
 
-class RunLoop(_Loop):  # type: ignore[misc]
+SCHEDULER: Final[ContextVar[RunLoop | None]] = ContextVar("stepwell_scheduler", default=None)
+"""Whose `run` a context belongs to; the bodies of its steps inherit it."""
+
+
+class RunLoop:
     """The scheduler of one instance. `now` is the time of the completion that entered last, in ms since the epoch."""
 
     def __init__(self, timers: Timers, now_ms: int, turns_max: int) -> None:
@@ -143,13 +167,19 @@ class RunLoop(_Loop):  # type: ignore[misc]
         Raises WorkflowStalledError when that does not end, and whatever a callback raises that is no Exception, such as
         SystemExit: both end the instance.
         """
+        if Draining.together:
+            self._drain(first, args)
+        else:
+            with drains_together():
+                self._drain(first, args)
+
+    def _drain(self, first: Callable[..., object], args: tuple[object, ...]) -> None:
         ready = self.ready
         turns_left = self._turns_max
-        outer_loop = events._get_running_loop()
         collects = gc.isenabled()
         if collects:
             gc.disable()
-        events._set_running_loop(self)
+        outer = SCHEDULER.set(self)
         Draining.loop = self
         try:
             first(*args)
@@ -170,14 +200,18 @@ class RunLoop(_Loop):  # type: ignore[misc]
                         )
         finally:
             Draining.loop = None
-            events._set_running_loop(outer_loop)
+            SCHEDULER.reset(outer)
             if collects:
                 gc.enable()
 
     def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> RunHandle:
-        if Draining.loop is not self or get_ident() != Draining.thread:
-            self._refuse_outsider()
-        handle = RunHandle(callback, args, copy_context() if context is None else context)
+        """Have it called within this drain. Raises RunRestrictionError outside of one, and for another's callback."""
+        if context is None:
+            context = copy_context()
+        owner = context.get(SCHEDULER) or self
+        if Draining.loop is not owner or owner is not self or get_ident() != Draining.thread:
+            owner.refuse_outsider()
+        handle = RunHandle(callback, args, context)
         self.ready.append(handle)
         return handle
 
@@ -190,7 +224,7 @@ class RunLoop(_Loop):  # type: ignore[misc]
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> RunTimer:
         if Draining.loop is not self or get_ident() != Draining.thread:
-            self._refuse_outsider()
+            self.refuse_outsider()
         delay = when - self.time()
         if not delay <= _TIMER_DAYS_MAX * 86_400:
             raise ValueError(
@@ -204,15 +238,15 @@ class RunLoop(_Loop):  # type: ignore[misc]
         return self.now_ms / 1000
 
     def create_future(self) -> RunFuture:
-        return RunFuture(loop=self)
+        return RunFuture(loop=RUN_LOOP)
 
     def create_task(
         self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None
     ) -> RunTask:
         if Draining.loop is not self or get_ident() != Draining.thread:
-            self._refuse_outsider()
+            self.refuse_outsider()
         self._names += 1
-        task = RunTask(coro, loop=self, name=f"Task-{self._names}" if name is None else name, context=context)
+        task = RunTask(coro, loop=RUN_LOOP, name=f"Task-{self._names}" if name is None else name, context=context)
         tasks = self._tasks
         tasks.append(task)
         if len(tasks) > self._tasks_kept_max:
@@ -236,28 +270,13 @@ class RunLoop(_Loop):  # type: ignore[misc]
         """The async generators that began and have not ended, in that order."""
         return [generator for generator in self._generators if generator.ag_frame is not None]
 
-    def _refuse_outsider(self) -> NoReturn:
+    def refuse_outsider(self) -> NoReturn:
         problem = RunRestrictionError(
             "the body of a step woke something that run waits for, such as an asyncio.Event, a future or a queue: that "
             "would not happen again on a replay; return a value from the step instead"
         )
         self.spoiled = problem
         raise problem
-
-    def get_debug(self) -> bool:
-        return False
-
-    def set_debug(self, enabled: bool) -> None:
-        """Refused quietly: there is no debug mode here."""
-
-    def is_running(self) -> bool:
-        return Draining.loop is self
-
-    def is_closed(self) -> bool:
-        return False
-
-    def get_task_factory(self) -> None:
-        return None
 
     def get_exception_handler(self) -> Any:
         return self._on_problem
@@ -267,7 +286,69 @@ class RunLoop(_Loop):  # type: ignore[misc]
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         if self._on_problem is not None:
-            self._on_problem(self, context)  # type: ignore[call-arg]
+            self._on_problem(RUN_LOOP, context)  # type: ignore[call-arg]
+        else:
+            RUN_LOOP.default_exception_handler(context)
+
+
+_Loop: Any = events.AbstractEventLoop  # typeshed has every method abstract; `restrictions` adds those that are not here
+
+
+class RunningLoop(_Loop):  # type: ignore[misc]
+    """What `asyncio.get_running_loop()` is in every `run`: the scheduler that is being drained does the work."""
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> RunHandle:
+        scheduler = Draining.loop
+        if scheduler is None:
+            _refuse_outside(SCHEDULER.get() if context is None else context.get(SCHEDULER))
+        return scheduler.call_soon(callback, *args, context=context)
+
+    def call_later(
+        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> RunTimer:
+        return _drained().call_later(delay, callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> RunTimer:
+        return _drained().call_at(when, callback, *args, context=context)
+
+    def time(self) -> float:
+        return _drained().time()
+
+    def create_future(self) -> RunFuture:
+        return RunFuture(loop=self)
+
+    def create_task(
+        self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None
+    ) -> RunTask:
+        return _drained().create_task(coro, name=name, context=context)
+
+    def get_debug(self) -> bool:
+        return False
+
+    def set_debug(self, enabled: bool) -> None:
+        """Refused quietly: there is no debug mode here."""
+
+    def is_running(self) -> bool:
+        return Draining.loop is not None
+
+    def is_closed(self) -> bool:
+        return False
+
+    def get_task_factory(self) -> None:
+        return None
+
+    def get_exception_handler(self) -> Any:
+        return _drained().get_exception_handler()
+
+    def set_exception_handler(self, handler: Any) -> None:
+        _drained().set_exception_handler(handler)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        scheduler = Draining.loop or SCHEDULER.get()
+        if scheduler is not None:
+            scheduler.call_exception_handler(context)
         else:
             self.default_exception_handler(context)
 
@@ -280,3 +361,20 @@ class RunLoop(_Loop):  # type: ignore[misc]
         error = context.get("exception")
         text = "".join(traceback.format_exception(error)) if error is not None else ""
         sys.stderr.write(f"{message}\n{text}")
+
+
+RUN_LOOP: Final = RunningLoop()
+
+
+def _drained() -> RunLoop:
+    """The scheduler that is being drained. Raises RunRestrictionError for a body that got hold of `run`'s loop."""
+    scheduler = Draining.loop
+    if scheduler is None:
+        _refuse_outside(SCHEDULER.get())
+    return scheduler
+
+
+def _refuse_outside(owner: RunLoop | None) -> NoReturn:
+    if owner is not None:
+        owner.refuse_outsider()
+    raise RunRestrictionError("the event loop of run was used outside of run; use asyncio's own functions in a step")

@@ -10,7 +10,7 @@ import pytest
 from stepwell.errors import RunRestrictionError, WorkflowStalledError
 from stepwell.guest import closing
 from stepwell.guest.determinism import as_completed
-from stepwell.guest.scheduler import RunLoop, RunTimer
+from stepwell.guest.scheduler import RUN_LOOP, RunLoop, RunTimer
 
 pytestmark = pytest.mark.usefixtures("in_guest")
 
@@ -72,7 +72,7 @@ def test_the_loop_that_ran_before_a_drain_runs_after_it(loop: RunLoop) -> None:
 
     seen: list[object] = []
     asyncio.run(outer())
-    assert seen == [loop]
+    assert seen == [RUN_LOOP]
 
 
 def test_garbage_is_not_collected_while_draining(loop: RunLoop) -> None:

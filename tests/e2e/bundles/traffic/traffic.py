@@ -33,15 +33,17 @@ class Traffic(WorkflowEntrypoint):
 
                 @step.do(f"s{number}")
                 def body() -> str:
-                    time.sleep(0.05)
-                    return executed(me, f"s{number}")  # noqa: B023
+                    token = executed(me, f"s{number}")  # noqa: B023
+                    time.sleep(0.3)
+                    return token
 
             else:
 
                 @step.do(f"s{number}")
                 async def body() -> str:
-                    await asyncio.sleep(0.05)
-                    return executed(me, f"s{number}")  # noqa: B023
+                    token = executed(me, f"s{number}")  # noqa: B023
+                    await asyncio.sleep(0.3)
+                    return token
 
             tokens.append(await body())
             await step.sleep(f"nap {number}", payload["sleeps"][number])
@@ -102,12 +104,14 @@ class Traffic(WorkflowEntrypoint):
         """Parallel steps of one name and of many, twice."""
 
         def blocking(number: int) -> list:
-            time.sleep(0.1)
-            return [number, executed(me, "blocking")]
+            token = executed(me, "blocking")
+            time.sleep(0.2)
+            return [number, token]
 
         async def waiting(number: int) -> list:
-            await asyncio.sleep(0.15)
-            return [number, executed(me, f"waiting-{number}")]
+            token = executed(me, f"waiting-{number}")
+            await asyncio.sleep(0.1 * number)
+            return [number, token]
 
         tokens = []
         for _ in range(2):

@@ -24,15 +24,6 @@ async def test_no_wake_is_lost_and_takeovers_read_little(first: int) -> None:
             raise AssertionError(f"seed {seed}: {violation}") from violation
 
 
-class IgnoresWakesInFlight(ShardWakes):
-    def _lowest(self) -> int:
-        flying, self._flying = self._flying, {}
-        try:
-            return super()._lowest()
-        finally:
-            self._flying = flying
-
-
 class KeepsNothingInMemoryOfBucketsThatWereRead(ShardWakes):
     def _put(self, number: int, wake: Wake, done: Callable[[Wake], None], *, due_now: bool) -> None:
         reading_to, self._reading_to = self._reading_to, -1
@@ -65,7 +56,6 @@ async def noticed(**broken: Any) -> str:
 @pytest.mark.parametrize(
     "broken",
     [
-        IgnoresWakesInFlight,
         KeepsNothingInMemoryOfBucketsThatWereRead,
         PassesWhenANewerWakeIsDurable,
         StartsAtNow,

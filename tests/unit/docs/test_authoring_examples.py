@@ -1,0 +1,64 @@
+"""The whole examples of the documentation run, in a guest, and return what the page says they do.
+
+An example is a Python block behind a comment `<!-- run: {"params": …, "event": …, "output": …} -->`: `event` is the
+payload of every event that it waits for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loader import messages
+from tests.replay.guest_process import GuestProcess
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGES = ("README.md", "docs/authoring.md")
+EXAMPLE = re.compile(r"^<!-- run: (\{.*\}) -->\n```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python$", re.MULTILINE)
+
+
+class Host(GuestProcess):
+    """Grants everything at once; every event has the example's payload."""
+
+    event = b"null"
+
+    def complete(self, message: Any, outcome: Any, detail: object = None, payload: bytes = b"") -> None:
+        super().complete(message, outcome, detail, self.event if outcome == "event" else payload)
+
+
+def examples() -> list[Any]:
+    return [
+        pytest.param(json.loads(match[1]), match[2], id=f"{page}: {_class_in(match[2])}")
+        for page in PAGES
+        for match in EXAMPLE.finditer((ROOT / page).read_text(encoding="utf-8"))
+    ]
+
+
+def _class_in(source: str) -> str:
+    found = re.search(r"^class (\w+)\(WorkflowEntrypoint\)", source, re.MULTILINE)
+    assert found is not None, "an example has a workflow"
+    return found[1]
+
+
+@pytest.mark.parametrize(("terms", "source"), examples())
+def test_an_example_returns_what_its_page_says(terms: dict[str, Any], source: str, tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(source, encoding="utf-8")
+    entrypoint = f"main:{_class_in(source)}"
+    with Host() as host:
+        host.event = json.dumps(terms.get("event")).encode()
+        assert isinstance(host.load(tmp_path, entrypoint), messages.Loaded)
+        host.start(entrypoint=entrypoint, params=json.dumps(terms.get("params")).encode())
+        last, output = host.serve()
+    assert isinstance(last, messages.Returned), last
+    assert json.loads(output) == terms["output"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_python_block_is_an_example_that_is_run(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert len(PYTHON.findall(text)) == len(EXAMPLE.findall(text)) > 0
