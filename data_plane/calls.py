@@ -182,7 +182,7 @@ class InstanceCalls:
         watcher = self._node.watchers.add(key, status_only=status_only)
         try:
             rows = await self._rows(key)
-            history = History()
+            history = History(status_only=status_only)
             after = _parse_cursor(cursor)
             seen = None
             while True:

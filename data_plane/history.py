@@ -45,11 +45,15 @@ class Happening(NamedTuple):
 
 
 class History:
-    """Folds records as they come. `ended` once nothing more can come but a deletion."""
+    """Folds records as they come; with `status_only`, what happens to steps is counted and left out.
 
-    def __init__(self) -> None:
+    `ended` once nothing more can come but a deletion.
+    """
+
+    def __init__(self, *, status_only: bool = False) -> None:
         self.instance = Instance()
         self.number = 0
+        self._status_only = status_only
 
     @property
     def ended(self) -> bool:
@@ -59,8 +63,10 @@ class History:
         """What the record means to a watcher; None for what is the engine's own."""
         if isinstance(record, Created):
             self.instance, self.number = Instance(), 0
-        fold.apply(self.instance, record)
         self.number += 1
+        if self._status_only and hasattr(record, "key"):
+            return None
+        fold.apply(self.instance, record)
         type_, key = _type_and_key(record, self.instance)
         if type_ is None:
             return None

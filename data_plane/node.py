@@ -27,7 +27,7 @@ from data_plane.resident import Resident
 from data_plane.shard import Shard
 from data_plane.timers import Timers
 from data_plane.wakes import DUE_NOW, ShardWakes
-from data_plane.watchers import Watchers
+from data_plane.watchers import Watchers, steps_alone
 from loader.guest import GuestDiedError, GuestHandler
 from stepwell.errors import BundleRefusedError, NotFoundError, SandboxUnavailableError, UnavailableError
 from stepwell.names import Digest, TenantUid
@@ -323,7 +323,7 @@ class Node:
     def appended(self, resident: Resident, row: Row) -> None:
         """A row is durable: tell who watches, and keep the list fresh when the status changed."""
         self.watchers.publish(resident.key, row)
-        if row.records:
+        if row.records and not steps_alone(row):
             self._list(resident)
 
     def _list(self, resident: Resident) -> None:

@@ -26,7 +26,7 @@ class Watcher:
             self._rows.clear()
             self.missed = True
         self._rows.append(row)
-        if not self._status_only or not _steps_alone(row):
+        if not self._status_only or not steps_alone(row):
             self._changed.set()
 
     async def next_rows(self) -> list[Row]:
@@ -38,8 +38,8 @@ class Watcher:
         return rows
 
 
-def _steps_alone(row: Row) -> bool:
-    """Whether nothing but steps changed: not worth waking a watcher of the status for, it gets the row with the next."""
+def steps_alone(row: Row) -> bool:
+    """Whether nothing but steps changed: whoever looks at the status alone can wait for the next row."""
     return all(hasattr(record, "key") for record in row.records)
 
 

@@ -18,7 +18,7 @@ from tests.replay.guest_process import GuestProcess
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = ("README.md", "docs/authoring.md")
-EXAMPLE = re.compile(r"^<!-- run: (\{.*\}) -->\n```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+EXAMPLE = re.compile(r"^<!-- run: (\{[^\n]*\}) -->\n```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(r"^```python$", re.MULTILINE)
 
 
