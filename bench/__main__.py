@@ -1,7 +1,7 @@
 """`python -m bench [NAME ...]`: one JSON line a figure, each beside the floor of the same run.
 
-A line has `figure`, `value`, `unit`, `floor` and `ratio` (value / floor); floor and ratio are null where a figure stands
-for itself. Floor and ours are interleaved and their medians compared, since machines drift by tens of percent.
+A line has `figure`, `value`, `unit`, `floor` and `ratio` (value / floor); floor and ratio are null where a figure
+stands for itself. Floor and ours are interleaved and their medians compared, since machines drift by tens of percent.
 """
 
 from __future__ import annotations

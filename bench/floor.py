@@ -103,9 +103,7 @@ async def _boot(folder: Path, number: int) -> asyncio.subprocess.Process:
     return process
 
 
-async def _drive(
-    run: str, process: asyncio.subprocess.Process, journal: Journal, shape: Shape
-) -> list[float]:
+async def _drive(run: str, process: asyncio.subprocess.Process, journal: Journal, shape: Shape) -> list[float]:
     assert process.stdin is not None
     assert process.stdout is not None
     began, received, times = time.perf_counter(), bytearray(), list[float]()
@@ -123,7 +121,7 @@ async def measure(shape: Shape, rounds: int = 3) -> Floor:
     """The median of some rounds; boots are not counted."""
     folder = Path(tempfile.mkdtemp(prefix="stepwell-floor-"))
     try:
-        folder.chmod(0o755)
+        folder.chmod(0o755)  # before anything is timed
         script = folder / "guest.py"
         shutil.copyfile(floor_guest.__file__, script)
         (folder / "config.json").write_text(json.dumps(oci_config(str(script))))

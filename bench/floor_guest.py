@@ -4,10 +4,13 @@ Runs inside a sandbox on the standard library alone. A message is a length and a
 ["run", instance, steps] and ["ok", number, ...]; the guest sends [number, instance, step, result].
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 import os
 import struct
+from typing import Any
 
 LENGTH = struct.Struct(">I")
 
@@ -17,7 +20,7 @@ def pack(message: object) -> bytes:
     return LENGTH.pack(len(body)) + body
 
 
-def unpack(buffer: bytearray) -> list:
+def unpack(buffer: bytearray) -> list[Any]:
     """Take every whole message off the buffer's front."""
     messages, at = [], 0
     while at + LENGTH.size <= len(buffer):
@@ -33,11 +36,11 @@ def unpack(buffer: bytearray) -> list:
 class Guest:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.durable: dict[int, asyncio.Future] = {}
+        self.durable: dict[int, asyncio.Future[None]] = {}
         self.number = 0
         self.unsent: list[bytes] = []
         self.received = bytearray()
-        self.running: set[asyncio.Task] = set()
+        self.running: set[asyncio.Task[None]] = set()
 
     def send(self) -> None:
         data = b"".join(self.unsent)
@@ -45,7 +48,7 @@ class Guest:
         while data:
             data = data[os.write(1, data) :]
 
-    def step(self, instance: int, name: str, result: object) -> asyncio.Future:
+    def step(self, instance: int, name: str, result: object) -> asyncio.Future[None]:
         self.number += 1
         if not self.unsent:
             self.loop.call_soon(self.send)

@@ -42,10 +42,10 @@ class Server:
         return f"tenants/{name}/workflows/steps"
 
     async def warm(self, sandboxes: int, within_s: float) -> None:
-        """Wait until so many sandboxes stand in the warm pool: until so many runsc processes of this server have booted."""
+        """Wait until so many sandboxes were started for the warm pool, and have had time to boot."""
         async with asyncio.timeout(within_s):
             while len(list(self.sandboxes.glob("*/*/config.json"))) < sandboxes:
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.1)  # another process's folders: nothing tells of them
             await asyncio.sleep(2)
 
 
@@ -65,7 +65,7 @@ async def running(config: str = "", sandbox: str = "gvisor") -> AsyncIterator[Se
     try:
         context = folder / "config" / "stepwell" / "contexts.toml"
         async with asyncio.timeout(START_S):
-            while not context.exists():
+            while not context.exists():  # another process writes it
                 if process.returncode is not None:
                     raise SystemExit((folder / "log").read_text())
                 await asyncio.sleep(0.05)

@@ -135,9 +135,7 @@ class InstanceCalls:
     ) -> ListingPage:
         """Newest first. Raises InvalidArgumentError for a page token that is none."""
         try:
-            return await self._node.store.list_instances(
-                tenant, workflow, limit=limit, token=token, statuses=statuses
-            )
+            return await self._node.store.list_instances(tenant, workflow, limit=limit, token=token, statuses=statuses)
         except ValueError:
             raise InvalidArgumentError("page_token is not one that this list gave", field="page_token") from None
 
@@ -226,4 +224,3 @@ def _parse_cursor(cursor: str) -> tuple[str, int] | None:
     if not uid or not number.isascii() or not number.isdigit() or len(number) > 12:
         raise InvalidArgumentError("cursor is not one that a watch gave", field="cursor")
     return uid, int(number)
-

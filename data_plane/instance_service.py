@@ -54,9 +54,7 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         tenant, key = await self._named(request.name, context)
         return await self._instance(tenant, await self._calls.get(key))
 
-    async def ListInstances(
-        self, request: pb.ListInstancesRequest, context: Context
-    ) -> pb.ListInstancesResponse:
+    async def ListInstances(self, request: pb.ListInstancesRequest, context: Context) -> pb.ListInstancesResponse:
         tenant, workflow = parse_workflow(request.parent, principal(context), "parent")
         limit = page_size(request.page_size)
         statuses = frozenset(_status_name(number) for number in request.statuses)
@@ -70,7 +68,7 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         )
 
     async def ListSteps(self, request: pb.ListStepsRequest, context: Context) -> pb.ListStepsResponse:
-        tenant, key = await self._named(request.parent, context, "parent")
+        _, key = await self._named(request.parent, context, "parent")
         limit = page_size(request.page_size)
         scope = f"steps of {request.parent}"
         begin = int(position(scope, request.page_token) or 0)

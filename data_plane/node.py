@@ -11,15 +11,14 @@ from asyncio import TaskGroup
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
-from data_plane.activation import Activation
-from data_plane.engine.events import ActivationStarted, DrainRequested, LoadRefused
+from data_plane.activating import GuestLoader, Guests
+from data_plane.engine.events import DrainRequested
 from data_plane.engine.instance import Phase
 from data_plane.engine.limits import EngineLimits
-from data_plane.engine.records import Failure
 from data_plane.journal.chain import chain
 from data_plane.journal.store import DeleteInstance, InstanceKey, JournalStore, PutListing, Row, Wake
 from data_plane.listing import listing_of
@@ -28,9 +27,7 @@ from data_plane.shard import Shard
 from data_plane.timers import Timers
 from data_plane.wakes import DUE_NOW, ShardWakes
 from data_plane.watchers import Watchers, steps_alone
-from loader.guest import GuestDiedError, GuestHandler
-from stepwell.errors import BundleRefusedError, NotFoundError, SandboxUnavailableError, UnavailableError
-from stepwell.names import Digest, TenantUid
+from stepwell.errors import UnavailableError
 
 log = structlog.get_logger(__name__)
 
@@ -39,34 +36,6 @@ WAKE_READ_EVERY_S: Final = 1.0
 
 LOADS_MAX: Final = 64
 """Instances that wakes load at once: a takeover of many is lazy."""
-
-RETRY_DELAY_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
-"""Before a sandbox that could not be had is asked for again; the last one repeats."""
-
-
-class LoadedGuest(Protocol):
-    """What a node needs of `loader.guest.Guest`."""
-
-    @property
-    def runtime(self) -> str: ...
-    def open(self, handler: GuestHandler) -> int: ...
-    def send(self, frame: bytes) -> None: ...
-    def close(self, act: int) -> None: ...
-    def kill(self, reason: str) -> None: ...
-
-
-class GuestLease(Protocol):
-    """A share in a guest, until it is released."""
-
-    @property
-    def guest(self) -> LoadedGuest: ...
-    def release(self) -> None: ...
-
-
-class GuestLoader(Protocol):
-    """What a node needs of `loader.loader.Loader`."""
-
-    async def acquire(self, tenant: TenantUid, digest: Digest, *, alone: bool = False) -> GuestLease: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +64,9 @@ class Node:
         self.limits = limits
         self.watchers = Watchers()
         self.shard = shard
-        self._loader = loader
-        self._settings = settings
         self._residents: dict[InstanceKey, Resident] = {}
         self._loading: dict[InstanceKey, asyncio.Future[None]] = {}
         self._removals: dict[InstanceKey, asyncio.Future[None]] = {}
-        self._slots = asyncio.Semaphore(settings.activations_max)
         self._loads = asyncio.Semaphore(LOADS_MAX)
         self._draining = False
         self._tasks: TaskGroup | None = None
@@ -109,6 +75,17 @@ class Node:
         self.timers = Timers(self._loop, clock)
         self._sooner = asyncio.Event()
         self._wakes = ShardWakes(shard, store, clock, later=self.later, sooner=self._sooner.set)
+        self._guests = Guests(
+            loader,
+            settings.activations_max,
+            clock=clock,
+            limits=limits,
+            later=self.later,
+            spawn=self._spawn,
+            rest=self.rest,
+            serving=lambda: not self._draining and shard.owned(),
+        )
+        self.activate = self._guests.give
 
     @property
     def resident_count(self) -> int:
@@ -321,12 +298,18 @@ class Node:
             await asyncio.shield(gone)
 
     def appended(self, resident: Resident, row: Row) -> None:
-        """A row is durable: tell who watches, and keep the list fresh when the status changed."""
+        """A row is durable: tell who watches, and keep the list fresh when the status changed.
+
+        What memory has is listed once nothing of it waits for its append any more.
+        """
         self.watchers.publish(resident.key, row)
         if row.records and not steps_alone(row):
+            resident.listing_due = True
+        if resident.listing_due and not resident.lane.busy:
             self._list(resident)
 
     def _list(self, resident: Resident) -> None:
+        resident.listing_due = False
         listing = listing_of(resident.key, resident.instance)
         if listing is not None and listing.status != resident.listed:
             resident.listed = listing.status
@@ -384,79 +367,6 @@ class Node:
             return
         finally:
             self._loads.release()
-
-    # ---------------------------------------------------------------- activations
-    def activate(self, resident: Resident) -> None:
-        """Give it a guest, in its turn."""
-        if not (resident.activating or self._draining or resident.instance.live is not None):
-            resident.activating = True
-            self._spawn(self._activate(resident))
-
-    async def _activate(self, resident: Resident) -> None:
-        await self._slots.acquire()
-        lease = None
-        try:
-            lease = await self._lease(resident)
-        finally:
-            if lease is None:
-                self._slots.release()
-                resident.activating = False
-                resident.settle()
-                self.rest(resident)
-        if lease is not None:
-            self._begin(resident, lease)
-
-    async def _lease(self, resident: Resident) -> GuestLease | None:
-        attempt = 0
-        while resident.instance.phase is Phase.LIVE and not self._draining:
-            instance = resident.instance
-            alone = (
-                instance.sandbox_deaths >= self.limits.sandbox_deaths_alone
-                or instance.node_deaths >= self.limits.node_deaths_alone
-            )
-            try:
-                return await self._loader.acquire(resident.key.tenant, instance.digest, alone=alone)
-            except (BundleRefusedError, NotFoundError) as refused:
-                failure = Failure("stepwell.errors", type(refused).__name__, refused.message)
-                resident.step(LoadRefused(self.clock(), failure))
-                return None
-            except (SandboxUnavailableError, UnavailableError) as unavailable:
-                log.warning("no sandbox", reason=unavailable.message, **unavailable.metadata)
-            except Exception:
-                log.exception("no sandbox, by a fault of ours")
-            await asyncio.sleep(RETRY_DELAY_S[min(attempt, len(RETRY_DELAY_S) - 1)])
-            attempt += 1
-        return None
-
-    def _begin(self, resident: Resident, lease: GuestLease) -> None:
-        def ended() -> None:
-            lease.release()
-            self._slots.release()
-            if resident.activation is activation:
-                resident.activation = None
-            if resident.starting is activation:
-                resident.starting = None
-            if not resident.lane.busy:
-                self.rest(resident)
-
-        guest = lease.guest
-        activation = Activation(resident, guest, later=self.later, read=self._spawn_call, ended=ended)
-        resident.activating = False
-        try:
-            activation.act = guest.open(activation)
-        except GuestDiedError:
-            ended()
-            return
-        resident.starting = activation
-        resident.step(ActivationStarted(self.clock(), guest.runtime))
-        activation.live = resident.instance.live
-        if activation.live is None:
-            resident.starting = None
-            activation.abandon()
-        resident.settle()
-
-    def _spawn_call(self, work: Callable[[], Awaitable[None]]) -> None:
-        self._spawn(work())
 
 
 def _shard_lost() -> UnavailableError:

@@ -60,6 +60,7 @@ class Resident:
         """The newest durable wake of this epoch."""
         self.resting = False
         self.listed = ""
+        self.listing_due = False
         self._node = node
 
     # ---------------------------------------------------------------- what happens to it

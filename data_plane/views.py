@@ -99,9 +99,7 @@ def steps_of(instance: Instance) -> list[Step]:
             if before is None:
                 shown[key] = Step(key, "running", running.attempt, running.started_at)
             elif before.status == "retrying":
-                shown[key] = Step(
-                    key, "running", running.attempt, before.started_at, failure=before.failure
-                )
+                shown[key] = Step(key, "running", running.attempt, before.started_at, failure=before.failure)
     return list(shown.values())
 
 

@@ -1,18 +1,19 @@
 """The measured workflow: as many small steps, one after the other, as its params say."""
 
 import time
+from typing import Any
 
 from stepwell import WorkflowEntrypoint
 
 
 class Steps(WorkflowEntrypoint):
-    async def run(self, event, step):
+    async def run(self, event: Any, step: Any) -> Any:
         count, window = event["payload"]["steps"], event["payload"].get("window")
         total, marks = 0, [time.monotonic()]
         for number in range(count):
 
             @step.do(f"step {number}")
-            async def one():
+            async def one() -> int:
                 return number  # noqa: B023  # awaited within the turn
 
             total += await one()

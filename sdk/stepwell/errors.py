@@ -1,6 +1,6 @@
 """Every error that Stepwell raises, in one tree.
 
-Two halves: `WorkflowError` is what an author's code meets inside a workflow; `ApiError` is what a call to the API meets.
+Two halves: `WorkflowError` is what an author's code meets inside a workflow, `ApiError` what a call to the API meets.
 An `ApiError` says what happened, to what, and what to do; `reason` is what a program branches on, never the text. Each
 class says whether the same call may be sent again (`retryable`) and whether its effect may have happened (`committed`).
 The table from reasons to gRPC codes and back is `stepwell.client.errors`. Standard library only: guests import this.

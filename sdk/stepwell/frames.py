@@ -12,45 +12,64 @@ the next only when nothing is ready there, so that a replay meets them exactly a
 `act` is the activation's number, unique in its sandbox. `[]` marks the payload.
 
 Guest to host
-    ["hello", protocol, runtime, python]              first, when the guest is ready for a bundle
-    ["loaded"]                                        the bundle was imported and every entrypoint found
-    ["unloadable", ERROR]                             it was not
-    ["started", act, name, count, attempt, timeout]   an attempt's body runs; left out when it ended within the same flush
-    ["result", act, name, count, attempt, elapsed_us] [JSON]        an attempt succeeded
+    ["hello", protocol, runtime, python]
+        First, when the guest is ready for a bundle.
+    ["loaded"]
+        The bundle was imported and every entrypoint found.
+    ["unloadable", ERROR]
+        It was not.
+    ["started", act, name, count, attempt, timeout]
+        An attempt's body runs; left out when it ended within the same flush.
+    ["result", act, name, count, attempt, elapsed_us] [JSON]
+        An attempt succeeded.
     ["failed", act, name, count, attempt, elapsed_us, retryable, limit, delay, backoff, ERROR]
-                                                      an attempt failed; limit is the number of retries, delay in ms
-    ["sleep", act, name, count, duration or null, until or null]    exactly one is given, ms
-    ["wait", act, name, count, type, timeout or null]               null waits for ever
-    ["timer", act, count, when]                       asyncio's own timers in `run`; kind "timer", name ""
-    ["cancel", act, kind, name, count]                `run` no longer waits for this key
-    ["idle", act, entered]                            after `entered` completions nothing is ready and no body runs: only
-                                                      time, an event, a retry or the acknowledgement of nothing can go on
-    ["quiet", act]                                    answers "hold": no body runs any more
-    ["returned", act] [JSON]                          `run` returned
-    ["raised", act, ERROR]                            `run` raised
-    ["mismatch", act, position, expected, got]        replay and journal differ, at that completion, from 0
-    ["closed", act]                                   answers "stop", and follows "returned" and "raised": nothing of this activation runs any more
-    ["log", act, name, count, attempt, stream] [text] what the author printed: stream 1 or 2; name "" and count 0 in `run`; act 0 outside
+        An attempt failed; limit is the number of retries, delay in ms.
+    ["sleep", act, name, count, duration or null, until or null]
+        Exactly one is given, in ms.
+    ["wait", act, name, count, type, timeout or null]
+        null waits for ever.
+    ["timer", act, count, when]
+        asyncio's own timers in `run`; kind "timer", name "".
+    ["cancel", act, kind, name, count]
+        `run` no longer waits for this key.
+    ["idle", act, entered]
+        After `entered` completions nothing is ready and no body runs: only time, an event or a retry can go on.
+    ["quiet", act]
+        Answers "hold": no body runs any more.
+    ["returned", act] [JSON]
+        `run` returned.
+    ["raised", act, ERROR]
+        `run` raised.
+    ["mismatch", act, position, expected, got]
+        Replay and journal differ, at that completion, from 0.
+    ["closed", act]
+        Answers "stop", and follows "returned", "raised" and "mismatch": nothing of this activation runs any more.
+    ["log", act, name, count, attempt, stream] [text]
+        What the author printed: stream 1 or 2; name "" and count 0 in `run`; act 0 outside of instances.
 
 Host to guest
-    ["load", path, [entrypoint, ...], {name: value}, {limit: number}]   the bundle is at path; vars; limits as `Limits`
+    ["load", path, [entrypoint, ...], {name: value}, {limit: number}]
+        The bundle is at path; then vars, and limits as `guest.limits.Limits` names them.
     ["start", act, entrypoint, {id, uid, workflow, created, now}, recorded, [[kind, name, count], ...]] [JSON params]
-                                                      the next `recorded` completions of this activation are the journal's;
-                                                      no body starts before they have entered. The list names what is open:
-                                                      asked for before and still to come. An open step's next attempt waits
-                                                      for "go"; an open sleep, wait or timer is not asked for again
+        The next `recorded` completions of this activation are the journal's; no body starts before they have entered.
+        The list names what is open: asked for before and still to come. An open step's next attempt waits for "go"; an
+        open sleep, wait or timer is not asked for again.
     ["completion", act, kind, name, count, at, outcome, detail] [JSON]
-                                                      outcome, detail, payload:
-                                                      "value", null, the result of a step that this activation did not run
-                                                      "held", null: the result that this guest sent is durable
-                                                      "error", ERROR: the step failed for good
-                                                      "fired", null: a sleep or a timer
-                                                      "event", [type, timestamp], the event's payload
-                                                      "timeout", null: no event came in time
-    ["go", act, name, count, attempt]                 start this attempt of an open step
-    ["hold", act]                                     start no more bodies; say "quiet" when none runs
-    ["release", act]                                  undo "hold"
-    ["stop", act]                                     cancel what runs, drop the instance, say "closed"
+        outcome, detail and payload are one of
+        "value", null, the result of a step that this activation did not run
+        "held", null: the result that this guest sent is durable
+        "error", ERROR: the step failed for good
+        "fired", null: a sleep or a timer
+        "event", [type, timestamp], the event's payload
+        "timeout", null: no event came in time
+    ["go", act, name, count, attempt]
+        Start this attempt of an open step.
+    ["hold", act]
+        Start no more bodies; say "quiet" when none runs.
+    ["release", act]
+        Undo "hold".
+    ["stop", act]
+        Cancel what runs, drop the instance, say "closed".
 """
 
 from __future__ import annotations

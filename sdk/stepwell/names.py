@@ -1,7 +1,8 @@
 """The names that everything in Stepwell goes by, and what makes each of them valid.
 
-One place for the rule, so that the CLI, the API and the stores agree. Sources of the figures: Cloudflare Workflows' published
-limits for instance ids (100) and step names (256); DNS labels for tenants (63). Standard library only: guests import this.
+One place for the rule, so that the CLI, the API and the stores agree. Sources of the figures: Cloudflare Workflows'
+published limits for instance ids (100) and step names (256); DNS labels for tenants (63). Standard library only: guests
+import this.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def tenant_id(text: str) -> TenantId:
 def workflow_id(text: str) -> WorkflowId:
     """The text as a workflow's id. Raises ValueError saying what would be valid."""
     if not _WORKFLOW.fullmatch(text):
-        raise ValueError(f"{_shown(text)} is not a workflow name: 1 to 64 of a-z, A-Z, 0-9, '_' and '-', not starting with '-'")
+        raise ValueError(
+            f"{_shown(text)} is not a workflow name: 1 to 64 of a-z, A-Z, 0-9, '_' and '-', not starting with '-'"
+        )
     return WorkflowId(text)
 
 
@@ -67,7 +70,8 @@ def event_type(text: str) -> str:
     """The text as an event's type. Raises ValueError saying what would be valid."""
     if not _EVENT_TYPE.fullmatch(text):
         raise ValueError(
-            f"{_shown(text)} is not an event type: 1 to 100 of a-z, A-Z, 0-9, '_', '-' and '.', not starting with '-' or '.'"
+            f"{_shown(text)} is not an event type: 1 to 100 of a-z, A-Z, 0-9, '_', '-' and '.', "
+            "not starting with '-' or '.'"
         )
     return text
 

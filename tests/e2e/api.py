@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf import any_pb2
-from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
+from stepwell.client.errors import error_from
 from stepwell.v1 import instances_pb2 as pb
 from stepwell.v1 import instances_pb2_grpc, tenants_pb2, tenants_pb2_grpc, workflows_pb2, workflows_pb2_grpc
 
@@ -161,14 +159,5 @@ async def _parts(
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:
-    """The one ErrorInfo's reason."""
-    status: status_pb2.Status | None = rpc_status.from_call(error)
-    assert status is not None, f"no details: {error}"
-    reasons = [info.reason for info in map(_error_info, status.details) if info is not None]
-    assert len(reasons) == 1, f"not exactly one ErrorInfo: {status}"
-    return reasons[0]
-
-
-def _error_info(detail: any_pb2.Any) -> error_details_pb2.ErrorInfo | None:
-    info = error_details_pb2.ErrorInfo()
-    return info if detail.Unpack(info) else None
+    """The ErrorInfo's reason, as the client's own table has it."""
+    return error_from(error).reason

@@ -19,7 +19,7 @@ from typing import Any
 import grpc
 
 from stepwell.v1 import instances_pb2 as pb
-from tests.e2e.api import BUNDLES, ENDED, RETRY_DELAY_S, UNKNOWN, Api
+from tests.e2e.api import BUNDLES, RETRY_DELAY_S, UNKNOWN, Api
 
 SHAPES = ("chain", "retries", "events", "fan", "large", "race")
 EVENTS_EACH = 3
@@ -134,7 +134,7 @@ class Traffic:
 
     async def _note(self, run: Run) -> None:
         """Keep what is committed; what was seen before must be there, as it was."""
-        shown = {
+        shown: dict[Key, bytes | None] = {
             (step.kind, step.step_name, step.count): step.output if step.HasField("output") else None
             for step in await self.api.steps(run.name)
             if step.status == pb.STEP_STATUS_COMPLETE

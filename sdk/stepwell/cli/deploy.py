@@ -19,7 +19,8 @@ def command(app: App, folder: Path, tenant: str | None, output: str) -> None:
     """Upload FOLDER, check it in a sandbox, and route new instances of its workflows to it.
 
     FOLDER has a stepwell.toml with [[workflows]] name = "…", entrypoint = "module:Class", and its code beside it.
-    .git, .venv, .env*, __pycache__, *.pyc and the caches of mypy, ruff and pytest stay out. Running instances stay on the version that they began with.
+    .git, .venv, .env*, __pycache__, *.pyc and the caches of mypy, ruff and pytest stay out. Running instances stay on
+    the version that they began with.
     """
     from stepwell.cli import documents
     from stepwell.cli.folder import files_of

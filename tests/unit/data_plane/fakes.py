@@ -220,16 +220,21 @@ class FakeLease:
 
 class FakeLoader:
     """Gives a fresh guest each time; `refusals` are raised first, one a call;
-    the next `doomed` guests die as they are opened."""
+    the next `doomed` guests die as they are opened. While `held` is not set, callers wait."""
 
     def __init__(self) -> None:
         self.leases: list[FakeLease] = []
         self.alone: list[bool] = []
         self.refusals: list[Exception] = []
         self.doomed = 0
+        self.held: asyncio.Event | None = None
+        self.waiting = 0
 
     async def acquire(self, tenant: TenantUid, digest: Digest, *, alone: bool = False) -> FakeLease:
         await asyncio.sleep(0)
+        if self.held is not None:
+            self.waiting += 1
+            await self.held.wait()
         if self.refusals:
             raise self.refusals.pop(0)
         self.alone.append(alone)

@@ -6,7 +6,7 @@ import asyncio
 
 from data_plane.engine.records import EventReceived, SleepFired
 from loader import messages as m
-from tests.unit.data_plane.test_node import on_virtual_time, serving
+from tests.unit.data_plane.house import on_virtual_time, serving
 
 
 @on_virtual_time

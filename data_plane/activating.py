@@ -1,0 +1,156 @@
+"""Giving residents their guests: each in its turn, on a lease that ends with the activation.
+
+A sandbox that can't be had is asked for again for as long as the instance is to run: nothing is lost by waiting. Code
+that doesn't load pauses its instance with the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import structlog
+
+from data_plane.activation import Activation
+from data_plane.engine.events import ActivationStarted, LoadRefused
+from data_plane.engine.instance import Phase
+from data_plane.engine.limits import EngineLimits
+from data_plane.engine.records import Failure
+from data_plane.resident import Resident
+from loader.guest import GuestDiedError, GuestHandler
+from stepwell.errors import BundleRefusedError, NotFoundError, SandboxUnavailableError, UnavailableError
+from stepwell.names import Digest, TenantUid
+
+log = structlog.get_logger(__name__)
+
+RETRY_DELAY_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
+"""Before a sandbox that could not be had is asked for again; the last one repeats."""
+
+
+class LoadedGuest(Protocol):
+    """What a node needs of `loader.guest.Guest`."""
+
+    @property
+    def runtime(self) -> str: ...
+    def open(self, handler: GuestHandler) -> int: ...
+    def send(self, frame: bytes) -> None: ...
+    def close(self, act: int) -> None: ...
+    def kill(self, reason: str) -> None: ...
+
+
+class GuestLease(Protocol):
+    """A share in a guest, until it is released."""
+
+    @property
+    def guest(self) -> LoadedGuest: ...
+    def release(self) -> None: ...
+
+
+class GuestLoader(Protocol):
+    """What a node needs of `loader.loader.Loader`."""
+
+    async def acquire(self, tenant: TenantUid, digest: Digest, *, alone: bool = False) -> GuestLease: ...
+
+
+class Guests:
+    """The guests of a node's instances, at most `activations_max` activations at once; more wait their turn.
+
+    `serving` says whether the node may begin anything; `rest` hears of a resident that has no guest any more.
+    """
+
+    def __init__(
+        self,
+        loader: GuestLoader,
+        activations_max: int,
+        *,
+        clock: Callable[[], int],
+        limits: EngineLimits,
+        later: Callable[[float, Callable[[], None]], object],
+        spawn: Callable[[Awaitable[object]], None],
+        rest: Callable[[Resident], None],
+        serving: Callable[[], bool],
+    ) -> None:
+        self._loader = loader
+        self._slots = asyncio.Semaphore(activations_max)
+        self._clock = clock
+        self._limits = limits
+        self._later = later
+        self._spawn = spawn
+        self._rest = rest
+        self._serving = serving
+
+    def give(self, resident: Resident) -> None:
+        """Have the instance activated, in its turn; nothing happens while one is under way."""
+        if self._serving() and not resident.activating and resident.instance.live is None:
+            resident.activating = True
+            self._spawn(self._activate(resident))
+
+    async def _activate(self, resident: Resident) -> None:
+        await self._slots.acquire()
+        lease = None
+        try:
+            lease = await self._lease(resident)
+            if lease is not None and (resident.lost or not self._serving()):
+                lease.release()
+                lease = None
+        finally:
+            if lease is None:
+                self._slots.release()
+                resident.activating = False
+                resident.settle()
+                self._rest(resident)
+        if lease is not None:
+            self._begin(resident, lease)
+
+    async def _lease(self, resident: Resident) -> GuestLease | None:
+        attempt = 0
+        while resident.instance.phase is Phase.LIVE and self._serving():
+            instance = resident.instance
+            alone = (
+                instance.sandbox_deaths >= self._limits.sandbox_deaths_alone
+                or instance.node_deaths >= self._limits.node_deaths_alone
+            )
+            try:
+                return await self._loader.acquire(resident.key.tenant, instance.digest, alone=alone)
+            except (BundleRefusedError, NotFoundError) as refused:
+                failure = Failure("stepwell.errors", type(refused).__name__, refused.message)
+                resident.step(LoadRefused(self._clock(), failure))
+                return None
+            except (SandboxUnavailableError, UnavailableError) as unavailable:
+                log.warning("no sandbox", reason=unavailable.message, **unavailable.metadata)
+            except Exception:
+                log.exception("no sandbox, by a fault of ours")
+            await asyncio.sleep(RETRY_DELAY_S[min(attempt, len(RETRY_DELAY_S) - 1)])
+            attempt += 1
+        return None
+
+    def _begin(self, resident: Resident, lease: GuestLease) -> None:
+        def ended() -> None:
+            lease.release()
+            self._slots.release()
+            if resident.activation is activation:
+                resident.activation = None
+            if resident.starting is activation:
+                resident.starting = None
+            if not resident.lane.busy:
+                self._rest(resident)
+
+        guest = lease.guest
+        activation = Activation(resident, guest, later=self._later, read=self._read, ended=ended)
+        resident.activating = False
+        try:
+            activation.act = guest.open(activation)
+        except GuestDiedError:
+            ended()
+            return
+        resident.starting = activation
+        resident.step(ActivationStarted(self._clock(), guest.runtime))
+        activation.live = resident.instance.live
+        if activation.live is None:
+            resident.starting = None
+            activation.abandon()
+        resident.settle()
+
+    def _read(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._spawn(work())

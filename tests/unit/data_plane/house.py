@@ -1,0 +1,105 @@
+"""A node with a store in memory and guests that the test speaks for, on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import wraps
+from itertools import count
+from typing import Any, cast
+
+from data_plane.calls import InstanceCalls, RoutedVersion
+from data_plane.engine.limits import EngineLimits
+from data_plane.engine.records import Record
+from data_plane.journal.chain import chain
+from data_plane.journal.store import InstanceKey
+from data_plane.listing import status_of
+from data_plane.node import Node, NodeSettings
+from data_plane.shard import Shard
+from loader import messages as m
+from stepwell.errors import (
+    NotFoundError,
+)
+from stepwell.names import Digest, InstanceId, TenantUid, WorkflowId
+from tests.unit.data_plane.fakes import FakeGuest, FakeLoader, MemoryStore
+from tests.unit.data_plane.virtual_loop import VirtualLoop, run, until
+
+TENANT, FLOW = TenantUid("tenant-1"), WorkflowId("flow")
+
+
+def on_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    @wraps(test)
+    def sync(*args: Any, **kwargs: Any) -> None:
+        run(lambda: test(*args, **kwargs))
+
+    return sync
+
+
+class Routes:
+    async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> RoutedVersion:
+        if workflow != FLOW:
+            raise NotFoundError("no route")
+        return RoutedVersion(Digest("sha256-1"), "main:Flow")
+
+
+class House:
+    """One owner of the shard."""
+
+    def __init__(self, store: MemoryStore, epoch: int, tasks: asyncio.TaskGroup, settings: NodeSettings) -> None:
+        loop = cast(VirtualLoop, asyncio.get_running_loop())
+        self.owned = True
+        self.store = store
+        self.loader = FakeLoader()
+        self.node = Node(
+            store,
+            self.loader,
+            Shard(0, epoch, lambda: self.owned),
+            clock=loop.clock,
+            limits=EngineLimits(),
+            settings=settings,
+        )
+        minted = count(1)
+        self.calls = InstanceCalls(self.node, Routes(), mint=lambda: f"minted-{epoch}-{next(minted)}")
+        self.tasks = tasks
+
+    async def create(self, name: str = "one", **more: Any) -> InstanceKey:
+        seen = await self.calls.create(TENANT, FLOW, InstanceId(name), b"null", more.get("request_id", ""))
+        return seen.key
+
+    async def guest(self, number: int) -> FakeGuest:
+        """The guest of the activation `number`, from 1, once it was told to start."""
+        await until(lambda: len(self.loader.leases) >= number)
+        guest = self.loader.leases[number - 1].guest
+        await until(lambda: guest.told("start"))
+        return guest
+
+    async def status(self, key: InstanceKey) -> str:
+        return status_of((await self.calls.get(key)).instance)
+
+    def records(self, key: InstanceKey) -> list[Record]:
+        rows = [put.row for _, put in sorted(self.store.rows.get(key, {}).items())]
+        return [record for row in chain(rows) for record in row.records]
+
+    async def asleep(self) -> None:
+        await until(lambda: self.node.resident_count == 0)
+
+
+@asynccontextmanager
+async def serving(
+    store: MemoryStore | None = None, epoch: int = 1, settings: NodeSettings | None = None
+) -> AsyncIterator[House]:
+    """A node that owns the shard until the block ends, and then dies as by SIGKILL."""
+    async with asyncio.TaskGroup() as tasks:
+        house = House(store or MemoryStore(), epoch, tasks, settings or NodeSettings())
+        await house.node.start(tasks)
+        try:
+            yield house
+        finally:
+            house.owned = False
+            house.node.close()
+
+
+def sleeping(guest: FakeGuest, duration_ms: int, act: int = 1) -> None:
+    guest.say(m.Sleep(act, "nap", 1, duration_ms, None), m.Idle(act, 0))
+    guest.say(m.Closed(act))

@@ -1,0 +1,177 @@
+"""What callers may do to instances, and what watchers see."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from data_plane.engine.records import Created, Resumed, StepCompleted
+from data_plane.history import Happening
+from data_plane.journal.store import InstanceKey
+from loader import messages as m
+from stepwell.errors import (
+    AlreadyExistsError,
+    InvalidArgumentError,
+    NotFoundError,
+    WrongStateError,
+)
+from stepwell.names import InstanceId
+from tests.unit.data_plane.house import FLOW, TENANT, House, on_virtual_time, serving
+from tests.unit.data_plane.virtual_loop import until
+
+
+@on_virtual_time
+async def test_an_id_is_taken_once_and_a_repeated_create_is_the_same_create() -> None:
+    async with serving() as house:
+        key = await house.create(request_id="call-1")
+        first = (await house.calls.get(key)).instance.uid
+        await house.create(request_id="call-1")
+        assert (await house.calls.get(key)).instance.uid == first
+        with pytest.raises(AlreadyExistsError):
+            await house.create(request_id="call-2")
+        with pytest.raises(InvalidArgumentError):
+            await house.calls.create(TENANT, FLOW, InstanceId("one"), b"1", "call-1")
+
+
+@on_virtual_time
+async def test_two_creates_of_one_id_at_once_make_one_instance() -> None:
+    async with serving() as house:
+        results = await asyncio.gather(house.create(), house.create(), return_exceptions=True)
+        assert sorted(type(result).__name__ for result in results) == ["AlreadyExistsError", "InstanceKey"]
+        assert sum(isinstance(record, Created) for record in house.records(InstanceKey(TENANT, FLOW, "one"))) == 1  # type: ignore[arg-type]
+
+
+@on_virtual_time
+async def test_pause_waits_for_the_guest_and_resume_goes_on() -> None:
+    async with serving() as house:
+        key = await house.create()
+        guest = await house.guest(1)
+        guest.say(m.Started(1, "fetch", 1, 1, 0))
+        await house.calls.pause(key, "")
+        assert await house.status(key) == "waitingForPause"
+        guest.say(m.Result(1, "fetch", 1, 1, 10), payload=b"1")
+        guest.say(m.Quiet(1))
+        guest.say(m.Closed(1))
+        await house.asleep()
+        assert await house.status(key) == "paused"
+        await house.calls.resume(key, "")
+        assert (await house.guest(2)).told("completion")[0][6] == "value"
+        assert sum(isinstance(record, Resumed) for record in house.records(key)) == 1
+
+
+@on_virtual_time
+async def test_terminate_stops_the_guest_and_drops_what_it_says() -> None:
+    async with serving() as house:
+        key = await house.create()
+        guest = await house.guest(1)
+        await house.calls.terminate(key, "")
+        assert guest.told("stop")
+        guest.say(m.Result(1, "fetch", 1, 1, 10), payload=b"1")
+        guest.say(m.Closed(1))
+        await house.asleep()
+        assert await house.status(key) == "terminated"
+        assert not any(isinstance(record, StepCompleted) for record in house.records(key))
+        with pytest.raises(WrongStateError):
+            await house.calls.send_event(key, "approve", b"1", "")
+
+
+@on_virtual_time
+async def test_a_delete_frees_the_id() -> None:
+    async with serving() as house:
+        key = await house.create()
+        await house.guest(1)
+        with pytest.raises(WrongStateError):
+            await house.calls.delete(key, "")
+        await house.calls.terminate(key, "")
+        house.loader.guest.say(m.Closed(1))
+        await house.calls.delete(key, "")
+        with pytest.raises(NotFoundError):
+            await house.calls.get(key)
+        await house.create()
+        await house.guest(2)
+        assert await house.status(key) == "running"
+        assert len([record for record in house.records(key) if isinstance(record, Created)]) == 1
+
+
+@on_virtual_time
+async def test_what_does_not_exist_is_not_found_and_leaves_nothing() -> None:
+    async with serving() as house:
+        key = InstanceKey(TENANT, FLOW, InstanceId("nobody"))
+        for call in (
+            house.calls.get(key),
+            house.calls.pause(key, ""),
+            house.calls.resume(key, ""),
+            house.calls.terminate(key, ""),
+            house.calls.delete(key, ""),
+            house.calls.send_event(key, "approve", b"1", ""),
+        ):
+            with pytest.raises(NotFoundError):
+                await call
+        assert house.node.resident_count == 0
+        assert house.store.rows == {}
+
+
+@on_virtual_time
+async def test_a_large_payload_goes_round_as_a_blob() -> None:
+    large = b'"' + b"x" * 100_000 + b'"'
+    async with serving() as house:
+        await house.create()
+        guest = await house.guest(1)
+        guest.say(m.Result(1, "fetch", 1, 1, 10), payload=large)
+        await until(lambda: guest.told("completion"))
+        guest.die("gone")
+        guest = await house.guest(2)
+        await until(lambda: guest.told("completion"))
+        assert [payload for frame, payload in guest.frames if frame[0] == "completion"] == [large]
+        assert len(house.store.blobs) == 1
+
+
+async def watched(house: House, key: InstanceKey, cursor: str = "", **more: Any) -> list[tuple[str, Happening]]:
+    return [each async for each in house.calls.watch(key, cursor, **more)]
+
+
+@on_virtual_time
+async def test_a_watch_gives_the_history_then_what_happens_then_ends() -> None:
+    async with serving() as house:
+        key = await house.create()
+        guest = await house.guest(1)
+        guest.say(m.Result(1, "fetch", 1, 1, 10), payload=b"1")
+        await until(lambda: guest.told("completion"))
+        watching = asyncio.ensure_future(watched(house, key))
+        await asyncio.sleep(1)
+        assert not watching.done()
+        guest.say(m.Result(1, "store", 1, 1, 10), payload=b"1")
+        guest.say(m.Returned(1), payload=b"null")
+        seen = await watching
+        assert [happening.type for _, happening in seen] == [
+            "created",
+            "started",
+            "stepCompleted",
+            "stepCompleted",
+            "completed",
+        ]
+        again = await watched(house, key, seen[2][0])
+        assert [cursor for cursor, _ in again] == [cursor for cursor, _ in seen[3:]]
+        status_only = await watched(house, key, status_only=True)
+        assert [happening.type for _, happening in status_only] == ["created", "started", "completed"]
+        assert house.node.watchers._by_key == {}
+
+
+@on_virtual_time
+async def test_a_watch_refuses_what_is_not_there_and_cursors_of_others() -> None:
+    async with serving() as house:
+        key = await house.create()
+        for cursor in ("nonsense", "minted-9.x", "minted-9."):
+            with pytest.raises(InvalidArgumentError):
+                await watched(house, key, cursor)
+        with pytest.raises(InvalidArgumentError):
+            await watched(house, key, "another-uid.1")
+        with pytest.raises(NotFoundError):
+            await watched(house, key._replace(instance=InstanceId("nobody")))
+        await house.guest(1)
+        await house.calls.terminate(key, "")
+        await house.calls.delete(key, "")
+        with pytest.raises(NotFoundError):
+            await watched(house, key)
