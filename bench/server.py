@@ -74,7 +74,7 @@ async def running(config: str = "", sandbox: str = "gvisor") -> AsyncIterator[Se
         token = known["contexts"][endpoint]["token"]
         async with grpc.aio.insecure_channel(endpoint) as channel:
             await asyncio.wait_for(channel.channel_ready(), START_S)
-            yield Server(process.pid, channel, token, data)
+            yield Server(process.pid, channel, token, data / "sandboxes")
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
