@@ -43,6 +43,10 @@ _STEP_KINDS: Final[dict[Kind, pb.StepKind.ValueType]] = {
 }
 
 
+_FOREIGN: Final = "StepError:"
+"""A guest puts it before the class of an error that it could not rebuild; users know the class."""
+
+
 def instance_message(
     tenant: TenantId,
     workflow: WorkflowId,
@@ -123,4 +127,6 @@ def step_message(step: Step, output: bytes | None = None, *, truncated: bool = F
 
 
 def failure_message(failure: Failure) -> resources_pb2.Failure:
-    return resources_pb2.Failure(type=failure.type, message=failure.message, traceback=failure.traceback)
+    return resources_pb2.Failure(
+        type=failure.type.removeprefix(_FOREIGN), message=failure.message, traceback=failure.traceback
+    )
