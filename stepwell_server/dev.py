@@ -53,7 +53,7 @@ from stepwell_server.guest_log import GuestLog
 from stepwell_server.log import configure_log
 from stepwell_server.routes import DirectoryRoutes
 
-GC_THRESHOLDS = (50_000, 20, 50)
+GC_THRESHOLDS = (10_000, 10, 10)
 """Objects and rounds between collections. At the default, a twentieth of the step path went to looking for cycles."""
 
 SERVICES = ("stepwell.v1.TenantService", "stepwell.v1.WorkflowService", "stepwell.v1.InstanceService")

@@ -127,6 +127,14 @@ class Api:
         finally:
             stream.cancel()
 
+    async def refused(self, method: Any, request: Any) -> tuple[grpc.StatusCode, str]:
+        """The code and the reason of a call that must fail."""
+        try:
+            answer = await self.once(method, request)
+        except grpc.aio.AioRpcError as error:
+            return error.code(), reason_of(error)
+        raise AssertionError(f"not refused: {answer}")
+
     async def reached(
         self, name: str, holds: Callable[[pb.Instance], bool], patience_s: float = 60, poll_s: float = 0.05
     ) -> pb.Instance:
@@ -152,12 +160,16 @@ async def _parts(
     manifest = workflows_pb2.Manifest(workflows=entries, vars=variables)
     header = workflows_pb2.DeployVersionRequest.Header(parent=f"tenants/{tenant}", manifest=manifest)
     yield workflows_pb2.DeployVersionRequest(header=header)
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted(folder.rglob("*.py")):  # noqa: ASYNC240  # a few small files
         name = path.relative_to(folder).as_posix()
         yield workflows_pb2.DeployVersionRequest(file=workflows_pb2.DeployVersionRequest.File(path=name))
         yield workflows_pb2.DeployVersionRequest(chunk=path.read_bytes())
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:
-    """The ErrorInfo's reason, as the client's own table has it."""
-    return error_from(error).reason
+    """The one ErrorInfo's reason."""
+    status = status_pb2.Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+    info = error_details_pb2.ErrorInfo()
+    reasons = [str(info.reason) for detail in status.details if detail.Unpack(info)]
+    assert len(reasons) == 1, f"not exactly one ErrorInfo: {status}"
+    return reasons[0]

@@ -14,19 +14,21 @@ from contextlib import suppress
 import pytest
 
 from tests.e2e.api import Api
+from tests.e2e.conftest import MakeServer
 from tests.e2e.server import Server, command_of
 from tests.e2e.traffic import Traffic, at_least_once
 
-KILLS = 25
+KILLS = 32
 SEED = 7
 TENANTS = ("acme", "globex", "initech")
-INSTANCES = 48
-SPACING_S = (0.8, 2.2)
+INSTANCES = 60
+SPACING_S = (0.6, 1.8)
 """Between two kills: each time another sandbox, so that every instance gets on between two deaths of its own."""
 
 
 @pytest.mark.timeout(300)
-async def test_nothing_is_lost_when_sandboxes_are_killed(server: Server) -> None:
+async def test_nothing_is_lost_when_sandboxes_are_killed(make_server: MakeServer) -> None:
+    server = make_server(config="[loader]\nwarm_sandboxes = 1\n")
     chance = random.Random(SEED)
     began = time.monotonic()
     await server.start()

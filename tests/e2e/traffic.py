@@ -25,7 +25,7 @@ SHAPES = ("chain", "retries", "events", "fan", "large", "race")
 EVENTS_EACH = 3
 ATTEMPTS = {"first": 3, "second": 3, "slow": 2}
 """Steps that fail at first, and how often they run when nothing is killed."""
-Key = tuple[int, str, int]
+Key = tuple[pb.StepKind.ValueType, str, int]
 Event = tuple[str, str, str, int, int]
 
 
@@ -82,7 +82,7 @@ class Traffic:
         """Start instances as the test's own progress, from 0 to 1, goes on, and follow each to its end."""
         async with asyncio.TaskGroup() as tasks:
             for number, run in enumerate(self.runs):
-                while progress() < number / len(self.runs):
+                while progress() < number / len(self.runs):  # noqa: ASYNC110  # kills are no event
                     await asyncio.sleep(0.02)
                 tasks.create_task(self._follow(run))
 
