@@ -126,7 +126,7 @@ async def create(api: Api, count: int, due: Callable[[int], int], prefix: str = 
 async def everybody_sleeps(api: Api) -> None:
     """Return once all are hibernated, or have ended."""
     busy = (pb.INSTANCE_STATUS_QUEUED, pb.INSTANCE_STATUS_RUNNING)
-    while await api.listed(WORKFLOW, busy):  # noqa: ASYNC110  # the server is another process
+    while await api.listed(WORKFLOW, busy):  # the server is another process
         await asyncio.sleep(0.5)
 
 

@@ -82,7 +82,7 @@ class Traffic:
         """Start instances as the test's own progress, from 0 to 1, goes on, and follow each to its end."""
         async with asyncio.TaskGroup() as tasks:
             for number, run in enumerate(self.runs):
-                while progress() < number / len(self.runs):  # noqa: ASYNC110  # kills are no event
+                while progress() < number / len(self.runs):  # kills are no event
                     await asyncio.sleep(0.02)
                 tasks.create_task(self._follow(run))
 
