@@ -12,21 +12,24 @@ BY_REASON = {
     "UNAVAILABLE": "Try again in a moment.",
     "SANDBOX_UNAVAILABLE": "`stepwell doctor` shows what the server lacks; the operator's log has the rest.",
     "DEADLINE_EXCEEDED": "It may have happened all the same: look before you try again.",
-    "ALREADY_EXISTS": "Choose another id, or leave it out and one is made.",
+    "ALREADY_EXISTS": "Choose another id; an instance's may be left out, and one is made.",
 }
 
 
-def for_instance(status: str, *, failed: bool, waits_for_event: bool, workflow: str, instance: str) -> str | None:
+def for_instance(
+    status: str, *, failed: bool, waits_for_event: bool, tenant: str, workflow: str, instance: str
+) -> str | None:
     """What a person can do about an instance as it stands; None when there is nothing to do."""
-    this = f"{workflow} {instance}"
+    whose = f" --tenant {tenant}" if tenant else ""
+    this = f"{workflow} {instance}{whose}"
     match status:
         case "paused" if failed:
-            return f"Deploy code that agrees with its journal if it changed, then: stepwell instances resume {this}"
+            return f"It stays on its version. Once the cause is gone: stepwell instances resume {this}"
         case "paused" | "waitingForPause":
             return f"To go on: stepwell instances resume {this}"
         case "waiting" | "running" if waits_for_event:
             return f"It waits for an event: stepwell instances send-event {this} --type TYPE --payload JSON"
         case "errored":
-            return f"It has ended. Mend the cause, deploy, then start anew: stepwell workflows trigger {workflow}"
+            return f"It has ended. Mend the cause, deploy, start anew: stepwell workflows trigger {workflow}{whose}"
         case _:
             return None

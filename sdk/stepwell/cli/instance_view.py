@@ -39,7 +39,12 @@ def show(screen: Screen, found: Reading, now: datetime) -> None:
         screen.aside(f"There are more steps: --steps-page-token {found.more}")
     waits = any(s.kind == STEP_KIND_WAIT_FOR_EVENT and s.status == STEP_STATUS_WAITING for s in steps)
     hint = hints.for_instance(
-        status, failed=instance.HasField("error"), waits_for_event=waits, workflow=workflow, instance=name
+        status,
+        failed=instance.HasField("error"),
+        waits_for_event=waits,
+        tenant=id_in(instance.name, "tenants") or "",
+        workflow=workflow,
+        instance=name,
     )
     if hint:
         screen.line("")

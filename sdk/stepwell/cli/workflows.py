@@ -94,4 +94,5 @@ def trigger(app: App, workflow: str, tenant: str | None, instance: str, params: 
         return
     name = id_in(made.name, "instances") or ""
     app.screen.line("Triggered ", Cell(f"{workflow} {name}", "bold"))
-    app.screen.aside(f"Follow it: stepwell instances watch {workflow} {name}")
+    whose = f" --tenant {tenant}" if tenant else ""
+    app.screen.aside(f"Follow it: stepwell instances watch {workflow} {name}{whose}")

@@ -1,6 +1,6 @@
 """Stepwell's API from Python: `connect(endpoint, token)` gives a `Client`.
 
-    async with connect("127.0.0.1:7233", token) as client:
+    async with connect("127.0.0.1:7837", token) as client:
         instance = await client.instances.create("acme", "order", params=b'{"item": 7}')
 
 Calls raise `stepwell.errors.ApiError`, never gRPC's own errors; answers are the messages of `stepwell.v1`. The names

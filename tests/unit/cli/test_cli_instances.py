@@ -14,6 +14,11 @@ from tests.unit.cli.fake_server import ACME, DIGEST, FakeServer
 from tests.unit.cli.samples import ORDER, event, put_errored_order, step
 
 
+def test_what_is_suggested_can_be_pasted(cli: Cli, server: FakeServer) -> None:
+    triggered = cli("workflows", "trigger", "order", "--tenant", "acme", "--id", "o-1")
+    assert "stepwell instances watch order o-1 --tenant acme" in triggered.err
+
+
 def test_trigger_prints_the_new_instance(cli: Cli, server: FakeServer) -> None:
     made = cli("workflows", "trigger", "order", "--tenant", "acme", "--id", "o-1", "--params", '{"a": 1}', "-o", "json")
     assert made.status == 0
