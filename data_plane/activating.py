@@ -105,7 +105,7 @@ class Guests:
 
     async def _lease(self, resident: Resident) -> GuestLease | None:
         attempt = 0
-        while resident.instance.phase is Phase.LIVE and self._serving():
+        while resident.instance.phase is Phase.LIVE and self._serving() and not resident.lost:
             instance = resident.instance
             alone = (
                 instance.sandbox_deaths >= self._limits.sandbox_deaths_alone

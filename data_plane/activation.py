@@ -133,7 +133,7 @@ class Activation:
             case messages.Cancel():
                 return events.KeyCancelled(at, StepKey(message.kind, message.name, message.count))
             case messages.Quiet():
-                return events.GuestQuiet(at)
+                return events.GuestQuiet(at, message.hold)
             case messages.Returned():
                 return events.RunReturned(at, self._resident.stage(payload))
             case messages.Raised():
@@ -190,7 +190,7 @@ class Activation:
             case TellStart():
                 self._send_start(told, blobs)
             case TellHold():
-                send(messages.order("hold", act))
+                send(messages.hold(act, told.number))
             case TellRelease():
                 send(messages.order("release", act))
             case TellStop():
@@ -208,6 +208,7 @@ class Activation:
             "uid": instance.uid,
             "workflow": resident.key.workflow,
             "created": instance.created_at,
+            "started": instance.started_at,
             "now": resident.now(),
         }
         opened = [(key.kind, key.name, key.count) for key in told.opened]

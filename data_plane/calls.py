@@ -5,8 +5,10 @@ Each call answers only what is durable. A read comes from the journal, never fro
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
@@ -25,6 +27,9 @@ from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowI
 
 REMOVALS_AWAITED_MAX: Final = 5
 """How often a create waits for a deletion of its id before it asks its caller to come again."""
+
+REMOVAL_AWAITED_S: Final = 2.0
+"""How long a delete waits for its rows to go: longer only when the instance still stands in line for a sandbox."""
 
 
 class RoutedVersion(NamedTuple):
@@ -143,31 +148,38 @@ class InstanceCalls:
     async def send_event(self, key: InstanceKey, event_type: str, payload: bytes, request_id: str) -> None:
         async with self._node.resident(key) as resident:
             _refuse_if_absent(key, resident.instance)
-            staged = resident.stage(payload)
-            resident.step(events.EventSent(self._node.clock(), event_type, staged, request_id))
+            minted = resident.mint(payload)
+            if resident.step(events.EventSent(self._node.clock(), event_type, minted, request_id)):
+                resident.write_blob(minted, payload)
             await self._node.flushed(resident)
 
     async def pause(self, key: InstanceKey, request_id: str) -> Seen:
-        return await self._carry_out(key, events.PauseRequested(self._node.clock(), request_id))
+        return await self._carry_out(key, events.PauseRequested, request_id)
 
     async def resume(self, key: InstanceKey, request_id: str) -> Seen:
-        return await self._carry_out(key, events.ResumeRequested(self._node.clock(), request_id))
+        return await self._carry_out(key, events.ResumeRequested, request_id)
 
     async def terminate(self, key: InstanceKey, request_id: str) -> Seen:
-        return await self._carry_out(key, events.TerminateRequested(self._node.clock(), request_id))
+        return await self._carry_out(key, events.TerminateRequested, request_id)
 
-    async def _carry_out(self, key: InstanceKey, event: Event) -> Seen:
+    async def _carry_out(self, key: InstanceKey, requested: Callable[[int, str], Event], request_id: str) -> Seen:
+        """The request happens when the instance is there to hear it, not when it began to load."""
         async with self._node.resident(key) as resident:
             _refuse_if_absent(key, resident.instance)
-            resident.step(event)
+            resident.step(requested(self._node.clock(), request_id))
             await self._node.flushed(resident)
         return await self.get(key)
 
     async def delete(self, key: InstanceKey, request_id: str) -> None:
+        """Of an instance that has ended. Durable when this returns; what is left of it is gone as a rule, so that no
+        list shows it any more."""
         async with self._node.resident(key) as resident:
             _refuse_if_absent(key, resident.instance)
             resident.step(events.DeleteRequested(self._node.clock(), request_id))
             await self._node.flushed(resident)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REMOVAL_AWAITED_S):
+                await self._node.removed(key)
 
     # ---------------------------------------------------------------- watch
     async def watch(

@@ -8,7 +8,7 @@ batches by itself. The lane outlives activations: `seq` goes on within an epoch.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from data_plane.engine.actions import Action, Actions, Append, WakeNow
@@ -83,10 +83,13 @@ class Lane:
         """A blob or a listing that must be durable before the next row."""
         self._before.append(mutation)
 
-    def mark(self) -> None:
-        """Write this epoch's first row, if there is none yet, without a record: what was read may be shown after it."""
+    def mark(self, records: Sequence[Record] = ()) -> None:
+        """Write this epoch's first row, if there is none yet: what was read may be shown after it.
+
+        `records` are what the row must hold of what was read: none, but for a deletion.
+        """
         if self._first and not self._in_flight:
-            self._send([])
+            self._send(list(records))
 
     def flush(self) -> None:
         """Send the next append, or perform what waits for none."""

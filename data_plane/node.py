@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import TaskGroup
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
 
 import structlog
 
@@ -19,9 +19,12 @@ from data_plane.activating import GuestLoader, Guests
 from data_plane.engine.events import DrainRequested
 from data_plane.engine.instance import Phase
 from data_plane.engine.limits import EngineLimits
+from data_plane.engine.records import Deleting, Record
+from data_plane.following import WakeFollower
 from data_plane.journal.chain import chain
-from data_plane.journal.store import DeleteInstance, InstanceKey, JournalStore, PutListing, Row, Wake
+from data_plane.journal.store import InstanceKey, JournalStore, PutListing, Row, Wake
 from data_plane.listing import listing_of
+from data_plane.removals import Removals
 from data_plane.resident import Resident
 from data_plane.shard import Shard
 from data_plane.timers import Timers
@@ -30,12 +33,6 @@ from data_plane.watchers import Watchers, steps_alone
 from stepwell.errors import UnavailableError
 
 log = structlog.get_logger(__name__)
-
-WAKE_READ_EVERY_S: Final = 1.0
-"""How often the buckets that are due are read and the low mark may move."""
-
-LOADS_MAX: Final = 64
-"""Instances that wakes load at once: a takeover of many is lazy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +63,24 @@ class Node:
         self.shard = shard
         self._residents: dict[InstanceKey, Resident] = {}
         self._loading: dict[InstanceKey, asyncio.Future[None]] = {}
-        self._removals: dict[InstanceKey, asyncio.Future[None]] = {}
-        self._loads = asyncio.Semaphore(LOADS_MAX)
         self._draining = False
         self._tasks: TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self.timers = Timers(self._loop, clock)
-        self._sooner = asyncio.Event()
-        self._wakes = ShardWakes(shard, store, clock, later=self.later, sooner=self._sooner.set)
+        sooner = asyncio.Event()
+        self._wakes = ShardWakes(shard, store, clock, later=self.later, sooner=sooner.set)
+        self._follower = WakeFollower(
+            self._wakes,
+            clock=clock,
+            sooner=sooner,
+            later=self.later,
+            spawn=self._spawn,
+            look=self._look,
+            working=self._works_on,
+            serving=self._serving,
+        )
+        self._removals = Removals(store, shard, later=self.later, removed=self._removed, lost=self.give_up)
         self._guests = Guests(
             loader,
             settings.activations_max,
@@ -83,7 +89,7 @@ class Node:
             later=self.later,
             spawn=self._spawn,
             rest=self.rest,
-            serving=lambda: not self._draining and shard.owned(),
+            serving=self._serving,
         )
         self.activate = self._guests.give
 
@@ -96,7 +102,7 @@ class Node:
         """Take the shard over, then serve. Everything that runs is a task of `tasks`."""
         self._tasks = tasks
         await self._wakes.take_over()
-        self._spawn(self._follow_wakes())
+        self._spawn(self._follower.follow())
 
     async def drain(self, within_s: float) -> None:
         """Stop taking work; end activations in good order; wait until nothing is in flight."""
@@ -115,6 +121,10 @@ class Node:
         self.timers.close()
         for task in self._running:
             task.cancel()
+
+    def _serving(self) -> bool:
+        """Whether anything may be begun."""
+        return not self._draining and self.shard.owned()
 
     def later(self, delay_s: float, then: Callable[[], None]) -> object:
         return self._loop.call_later(delay_s, then)
@@ -172,7 +182,7 @@ class Node:
         await done
 
     async def _load(self, key: InstanceKey) -> Resident:
-        if self._draining or not self.shard.owned():
+        if not self._serving():
             raise UnavailableError("the server is stopping; try again in a moment")
         while (resident := self._residents.get(key)) is None:
             if (loading := self._loading.get(key)) is not None:
@@ -194,11 +204,9 @@ class Node:
         if rows and resident.lane.first:
             due = resident.instance.next_due()
             if due is not None:
-                covered: asyncio.Future[Wake] = self._loop.create_future()
-                self._wakes.put(key, due, covered.set_result)
-                resident.cover = await covered
+                resident.cover = await self._covered_by(key, due)
             resident.uses += 1
-            resident.lane.mark()
+            resident.lane.mark(_first_records(resident, rows))
             await self._written(resident)
             resident.uses -= 1
         self._residents[key] = resident
@@ -206,6 +214,21 @@ class Node:
             self.activate(resident)
         resident.arm()
         return resident
+
+    async def _covered_by(self, key: InstanceKey, due: int) -> Wake:
+        """Have it looked at when `due` comes; return once that is durable. Raises UnavailableError."""
+        covered: asyncio.Future[Wake] = self._loop.create_future()
+
+        def put(wake: Wake) -> None:
+            if not covered.done():
+                covered.set_result(wake)
+
+        def lost() -> None:
+            if not covered.done():
+                covered.set_exception(_shard_lost())
+
+        self._wakes.put(key, due, put, lost)
+        return await covered
 
     def wake_now(self, resident: Resident, then: Callable[[], None]) -> None:
         """See that a wake that is due now is durable and held by the mark."""
@@ -217,10 +240,12 @@ class Node:
             resident.cover = wake
             then()
 
-        self._wakes.put(resident.key, DUE_NOW, done)
+        self._wakes.put(resident.key, DUE_NOW, done, lambda: self.give_up(resident))
 
     def rest(self, resident: Resident) -> None:
         """Nothing is left to do for it here: once a wake covers what is due next, let the mark pass, and forget it."""
+        if resident.listing_due and not resident.lane.busy and not resident.lost:
+            self._list(resident)
         instance = resident.instance
         if (
             resident.uses
@@ -233,7 +258,7 @@ class Node:
         ):
             return
         if instance.phase is Phase.DELETING:
-            self._remove(resident)
+            self._removals.begin(resident)
             return
         due = instance.next_due()
         if due == 0:
@@ -244,7 +269,8 @@ class Node:
             self._forget(resident, cover)
         else:
             resident.resting = True
-            self._wakes.put(resident.key, due, lambda wake: self._covered(resident, wake))
+            covered = partial(self._covered, resident)
+            self._wakes.put(resident.key, due, covered, lambda: self.give_up(resident))
 
     def _covered(self, resident: Resident, wake: Wake) -> None:
         resident.cover, resident.resting = wake, False
@@ -260,11 +286,12 @@ class Node:
 
     def give_up(self, resident: Resident) -> None:
         """The shard is lost: drop what was in flight; the next owner reads what is there."""
+        if resident.lost:
+            return
         resident.lost = True
         if self._residents.get(resident.key) is resident:
             del self._residents[resident.key]
-            if (gone := self._removals.pop(resident.key, None)) is not None:
-                gone.set_result(None)
+            self._removals.over(resident.key)
         for flush in list(resident.flushes):
             if not flush.done():
                 flush.set_exception(_shard_lost())
@@ -272,30 +299,16 @@ class Node:
         if activation is not None:
             activation.kill("the shard moved to another node")
 
-    def _remove(self, resident: Resident) -> None:
-        """Finish a deletion: its record is durable, what is left may go."""
-        resident.resting = True
-        instance = resident.instance
-        mutation = DeleteInstance(resident.key, instance.uid, instance.created_at, self.shard.stamp())
-
-        def done(error: Exception | None) -> None:
-            if error is not None:
-                self.later(1.0, lambda: self.store.write(mutation, done))
-                return
-            resident.resting = False
-            if self._residents.get(resident.key) is resident and not resident.lane.busy:
-                del self._residents[resident.key]
-                self._wakes.passed(resident.key)
-                if (gone := self._removals.pop(resident.key, None)) is not None:
-                    gone.set_result(None)
-
-        self.store.write(mutation, done)
+    def _removed(self, resident: Resident) -> None:
+        if self._residents.get(resident.key) is resident and not resident.lane.busy:
+            del self._residents[resident.key]
+            self._wakes.passed(resident.key)
+            self._removals.over(resident.key)
 
     async def removed(self, key: InstanceKey) -> None:
-        """Return once what is left of a deleted instance is gone."""
+        """Return once what is left of a deleted instance is gone, or the shard is lost."""
         if key in self._residents:
-            gone = self._removals.setdefault(key, self._loop.create_future())
-            await asyncio.shield(gone)
+            await self._removals.awaited(key)
 
     def appended(self, resident: Resident, row: Row) -> None:
         """A row is durable: tell who watches, and keep the list fresh when the status changed.
@@ -316,57 +329,30 @@ class Node:
             self.store.write(PutListing(listing, self.shard.stamp()), _ignore)
 
     # ---------------------------------------------------------------- wakes
-    async def _follow_wakes(self) -> None:
-        while not self._draining:
-            self._sooner.clear()
-            try:
-                await self._wakes.read_ahead()
-            except Exception:
-                # What is known goes on; what could not be read is read again, and holds the mark until then.
-                log.exception("wakes could not be read")
-            now = self.clock()
-            for key in self._wakes.take_due(now, LOADS_MAX):
-                if not self._works_on(key):
-                    await self._loads.acquire()
-                    self._spawn(self._wake(key))
-            for key in self._wakes.move(now, LOADS_MAX):
-                self._wakes.put(key, DUE_NOW, _forget_wake)
-            self._wakes.advance()
-            await self._sleep_until_due()
-
     def _works_on(self, key: InstanceKey) -> bool:
         resident = self._residents.get(key)
         return resident is not None and (
             resident.activating or resident.lane.busy or resident.instance.live is not None
         )
 
-    async def _sleep_until_due(self) -> None:
-        due = self._wakes.next_due()
-        wait_s = WAKE_READ_EVERY_S
-        if due is not None:
-            wait_s = min(wait_s, (due - self.clock()) / 1000)
-        if wait_s <= 0:
-            await asyncio.sleep(0)
+    async def _look(self, key: InstanceKey) -> None:
+        """A wake leads here: do what is due. Raises UnavailableError, and what the store raises."""
+        resident = await self._load(key)
+        if resident.instance.phase is Phase.ABSENT:
+            if self._residents.get(key) is resident and not resident.uses and not resident.lane.busy:
+                del self._residents[key]
+                self._wakes.passed(key)
             return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                await self._sooner.wait()
+        if not resident.activating and resident.instance.live is None:
+            resident.tick()
+        self.rest(resident)
 
-    async def _wake(self, key: InstanceKey) -> None:
-        try:
-            resident = await self._load(key)
-            if resident.instance.phase is Phase.ABSENT:
-                if self._residents.get(key) is resident and not resident.uses and not resident.lane.busy:
-                    del self._residents[key]
-                    self._wakes.passed(key)
-                return
-            if not resident.activating and resident.instance.live is None:
-                resident.tick()
-            self.rest(resident)
-        except UnavailableError:
-            return
-        finally:
-            self._loads.release()
+
+def _first_records(resident: Resident, rows: list[Row]) -> Sequence[Record]:
+    """What this epoch's first row must hold: of a deletion, the record itself, since the rows below may go any time."""
+    if resident.instance.phase is not Phase.DELETING:
+        return ()
+    return [record for row in rows for record in row.records if isinstance(record, Deleting)][-1:]
 
 
 def _shard_lost() -> UnavailableError:
@@ -375,7 +361,3 @@ def _shard_lost() -> UnavailableError:
 
 def _ignore(error: Exception | None) -> None:
     """A listing is a hint: the next change of status writes it again."""
-
-
-def _forget_wake(wake: Wake) -> None:
-    """It is known to the shard's wakes, which is all that it is for."""

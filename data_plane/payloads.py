@@ -9,8 +9,7 @@ from typing import Final
 
 from data_plane.engine.instance import Instance
 from data_plane.engine.records import BlobRef, Payload
-from data_plane.journal.store import InstanceKey, JournalStore, PutBlob
-from data_plane.lane import Lane
+from data_plane.journal.store import InstanceKey, JournalStore
 from data_plane.shard import Shard
 from stepwell.names import InstanceUid
 
@@ -18,14 +17,12 @@ INLINE_BYTES_MAX: Final = 16 * 1024
 INLINE_TOTAL_BYTES_MAX: Final = 64 * 1024 * 1024
 
 
-def stage(data: bytes, key: InstanceKey, uid: InstanceUid, instance: Instance, lane: Lane, shard: Shard) -> Payload:
-    """The payload as a record holds it; a blob is written before the row that names it."""
+def mint(data: bytes, instance: Instance, shard: Shard) -> Payload:
+    """The payload as a record holds it; a blob, under an id never used before, is to be written before that record."""
     if len(data) <= INLINE_BYTES_MAX and instance.inline_bytes + len(data) < INLINE_TOTAL_BYTES_MAX:
         return data
     stamp = shard.stamp()
-    ref = BlobRef(f"{stamp.epoch:x}-{stamp.counter:x}", len(data))
-    lane.write_before(PutBlob(key, uid, ref.id, data, stamp))
-    return ref
+    return BlobRef(f"{stamp.epoch:x}-{stamp.counter:x}", len(data))
 
 
 async def fetch(payload: Payload, key: InstanceKey, uid: InstanceUid, store: JournalStore) -> bytes:

@@ -16,8 +16,8 @@ from data_plane.engine import fold, machine
 from data_plane.engine.actions import Action, Activate, Append, TellStart, TellStop, WakeNow
 from data_plane.engine.events import Event, Tick
 from data_plane.engine.instance import IllegalTransition, Instance
-from data_plane.engine.records import Payload
-from data_plane.journal.store import InstanceKey, PutListing, Row, Wake
+from data_plane.engine.records import BlobRef, Payload
+from data_plane.journal.store import InstanceKey, PutBlob, PutListing, Row, Wake
 from data_plane.lane import Lane
 from data_plane.listing import listing_of
 from data_plane.shard import Shard
@@ -64,9 +64,14 @@ class Resident:
         self._node = node
 
     # ---------------------------------------------------------------- what happens to it
-    def step(self, event: Event) -> None:
-        """Let the engine decide. Raises what `machine.handle` raises, having changed nothing."""
-        self.lane.add(machine.handle(self.instance, event, self._node.limits))
+    def step(self, event: Event) -> bool:
+        """Let the engine decide; return whether anything is to be done.
+
+        Raises what `machine.handle` raises, having changed nothing.
+        """
+        actions = machine.handle(self.instance, event, self._node.limits)
+        self.lane.add(actions)
+        return bool(actions)
 
     def step_guest(self, event: Event, activation: Activation) -> None:
         """The same for a guest's message: what it may not do ends its sandbox, and nothing else."""
@@ -97,7 +102,19 @@ class Resident:
 
     def stage(self, data: bytes, uid: InstanceUid | None = None) -> Payload:
         """A payload as a record may hold it; `uid` where the instance is only being created."""
-        return payloads.stage(data, self.key, uid or self.instance.uid, self.instance, self.lane, self.shard)
+        payload = self.mint(data)
+        self.write_blob(payload, data, uid)
+        return payload
+
+    def mint(self, data: bytes) -> Payload:
+        """The same, for a record that may not come to be: once it does, `write_blob` before anything is flushed."""
+        return payloads.mint(data, self.instance, self.shard)
+
+    def write_blob(self, payload: Payload, data: bytes, uid: InstanceUid | None = None) -> None:
+        """If the payload is a blob, write it before the next row."""
+        if isinstance(payload, BlobRef):
+            stamp = self.shard.stamp()
+            self.lane.write_before(PutBlob(self.key, uid or self.instance.uid, payload.id, data, stamp))
 
     def list_first(self) -> None:
         """Have the instance listed before its next row is durable."""

@@ -8,6 +8,10 @@ from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 TIMER_MAX_S: Final = 60.0
 """The loop's timer is set anew at least this often, so that a clock that was stepped is noticed."""
 
@@ -63,7 +67,10 @@ class Timers:
         for due, _, reference in ringing:
             armed = reference()
             if armed is not None and armed.armed == due:
-                armed.tick()
+                try:
+                    armed.tick()
+                except Exception:
+                    log.exception("a timer's work failed")
         self._set()
 
     def _sweep(self) -> None:

@@ -63,7 +63,8 @@ class ShardWakes:
     """One per epoch of a shard; `take_over` first. All calls are made on the event loop.
 
     `clock` gives ms since the epoch; `later(delay_s, call)` calls once, later; `sooner` is called when `next_due` may
-    have become earlier. Once the shard is not owned any more, no callback is called and nothing more is written.
+    have become earlier. Once the shard is not owned any more, no callback but `lost` is called and nothing more is
+    written.
     """
 
     def __init__(
@@ -119,15 +120,26 @@ class ShardWakes:
 
     # What the instances' owner writes and says
 
-    def put(self, key: InstanceKey, due: int, done: Callable[[Wake], None]) -> None:
-        """Have the instance looked at when `due` comes; DUE_NOW or a past time is now. `done` once that is durable."""
+    def put(
+        self,
+        key: InstanceKey,
+        due: int,
+        done: Callable[[Wake], None],
+        lost: Callable[[], None] = _nothing,
+    ) -> None:
+        """Have the instance looked at when `due` comes; DUE_NOW or a past time is now.
+
+        `done` is called once that is durable, or `lost` once the shard is not owned any more.
+        """
         now = self._clock()
         due = max(due, now)
         wake = Wake(max(due // BUCKET_MS, self._mark), due, key)
         stamp = self._shard.stamp()
         self._flying[stamp.counter] = wake
         self._send(
-            PutWake(self._shard.number, wake, stamp), lambda: self._put(stamp.counter, wake, done, due_now=due == now)
+            PutWake(self._shard.number, wake, stamp),
+            lambda: self._put(stamp.counter, wake, done, due_now=due == now),
+            lost,
         )
 
     def passed(self, key: InstanceKey, keep: Wake | None = None) -> None:
@@ -227,7 +239,9 @@ class ShardWakes:
             else:
                 self._later(RESEND_DELAY_S, lambda: self._store.write(mutation, done))
 
-        if not self._lost:
+        if self._lost:
+            lost()
+        else:
             self._store.write(mutation, done)
 
     def _put(self, number: int, wake: Wake, done: Callable[[Wake], None], *, due_now: bool) -> None:

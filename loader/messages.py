@@ -117,6 +117,7 @@ class Idle(_Message, tag="idle", frozen=True):
 
 class Quiet(_Message, tag="quiet", frozen=True):
     act: Number
+    hold: Number
 
 
 class Returned(_Message, tag="returned", frozen=True):
@@ -209,6 +210,11 @@ def go(act: int, name: str, count: int, attempt: int) -> bytes:
     return frame(_encode(("go", act, name, count, attempt)))
 
 
-def order(kind: Literal["hold", "release", "stop"], act: int) -> bytes:
+def hold(act: int, number: int) -> bytes:
+    """The frame that lets no more bodies start; "quiet" answers with the number."""
+    return frame(_encode(("hold", act, number)))
+
+
+def order(kind: Literal["release", "stop"], act: int) -> bytes:
     """One of the orders that name only their activation."""
     return frame(_encode((kind, act)))

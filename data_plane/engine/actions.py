@@ -57,7 +57,9 @@ class TellGo:
 
 @dataclass(frozen=True, slots=True)
 class TellHold:
-    pass
+    """`number` comes back with the guest's word that it is quiet."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

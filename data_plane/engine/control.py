@@ -37,13 +37,19 @@ def on_pause_requested(turn: Turn, event: PauseRequested) -> None:
     _refuse_if_finished(instance, "paused")
     turn.record(Paused(event.at, None, event.request_id))
     if instance.live is not None:
-        turn.do(TellHold())
+        instance.live.holds += 1
+        turn.do(TellHold(instance.live.holds))
 
 
 def on_guest_quiet(turn: Turn, event: GuestQuiet) -> None:
-    """No body runs any more: a paused instance holds nothing from here on."""
-    turn.live()
-    if turn.instance.phase is Phase.PAUSED:
+    """No body runs any more: a paused instance holds nothing from here on.
+
+    What answers an earlier pause says nothing of this one: bodies started after the resume between them.
+    """
+    live = turn.live()
+    if event.hold > live.holds:
+        raise IllegalTransition(f"it is quiet for hold {event.hold}, and was told to hold {live.holds} times")
+    if turn.instance.phase is Phase.PAUSED and event.hold == live.holds:
         turn.end_activation()
 
 
@@ -56,6 +62,7 @@ def on_resume_requested(turn: Turn, event: ResumeRequested) -> None:
     if instance.paused is None:
         return
     turn.make_runnable(Resumed(event.at, max(0, event.at - instance.paused.at), event.request_id))
+    instance.retry_due = False
     live = instance.live
     if live is None:
         turn.activate()

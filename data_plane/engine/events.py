@@ -116,9 +116,10 @@ class GuestIdle:
 
 @dataclass(frozen=True, slots=True)
 class GuestQuiet:
-    """No body runs, and none starts: the instance was told to hold."""
+    """No body runs, and none starts: answers the TellHold of that number."""
 
     at: int
+    hold: int
 
 
 @dataclass(frozen=True, slots=True)

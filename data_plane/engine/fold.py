@@ -88,8 +88,6 @@ def apply(instance: Instance, record: Record) -> None:
             step.status, step.attempts, step.failure = "retrying", record.attempt, record.failure
             instance.open[record.key] = Open(record.at, record.retry_at)
             heapq.heappush(instance.deadlines, (record.retry_at, record.key))
-            if instance.live is not None:
-                instance.live.gone.discard(record.key)
         case StepFailed():
             step = _end_step(instance, record.key, record.attempt, record.started_at, record.at)
             step.status, step.failure = "errored", record.failure

@@ -1,7 +1,7 @@
 """One instance's state: what its journal says, and what its present activation adds to that.
 
-Everything but `live` is a fold over the journal (`fold.apply`); `live` is what only the present activation knows and
-what a crash forgets. Nothing here decides anything.
+Everything but `live` and `retry_due` is a fold over the journal (`fold.apply`); `live` is what only the present
+activation knows and what a crash forgets. Nothing here decides anything.
 """
 
 from __future__ import annotations
@@ -73,11 +73,15 @@ class Open:
 
 @dataclass(slots=True)
 class Running:
-    """A body that runs in the guest; past `deadline` its sandbox is killed."""
+    """A body that runs in the guest; past `deadline` its sandbox is killed.
+
+    Until it has `begun` the guest was told to start it and has not said that it did.
+    """
 
     attempt: int
     started_at: int
     deadline: int | None
+    begun: bool = True
 
 
 @dataclass(slots=True)
@@ -91,6 +95,8 @@ class Live:
     """Open steps whose next attempt the guest was told to start."""
     withheld: list[tuple[Completion, bool]] = field(default_factory=list)
     """Recorded while paused: told after a resume."""
+    holds: int = 0
+    """How often the guest was told to hold: the number of the newest."""
     deadlines: list[tuple[int, StepKey]] = field(default_factory=list)
     """A heap over the deadlines of `running`; stale entries as in `Instance.deadlines`."""
 
@@ -141,6 +147,8 @@ class Instance:
     sandbox_deaths: int = 0
     """Of those, the ones that ended in a sandbox's death that a living node saw."""
     live: Live | None = None
+    retry_due: bool = False
+    """A tick found a retry due while nothing was live: no record says so, the next owner's tick finds it again."""
     deadlines: list[tuple[int, StepKey]] = field(default_factory=list)
     """A heap over `open`; entries that `open` no longer bears out are stale."""
 
@@ -150,7 +158,7 @@ class Instance:
             return 0
         if self.phase is not Phase.LIVE:
             return None
-        if self.runnable:
+        if self.runnable or self.retry_due:
             return 0
         return self.next_deadline()
 
@@ -172,7 +180,7 @@ class Instance:
 
         None while an activation is on its way: what is due by then happens in it.
         """
-        if self.live is None and self.runnable:
+        if self.live is None and (self.runnable or self.retry_due):
             return None
         earliest = self.next_deadline()
         if self.live is not None:

@@ -46,6 +46,7 @@ def on_activation_started(turn: Turn, event: ActivationStarted) -> None:
         return
     turn.record(Activated(event.at, event.runtime))
     instance.live = Live(event.at, told=len(instance.completions))
+    instance.retry_due = False
     instance.rearm()
     turn.do(TellStart(len(instance.completions), tuple(instance.open)))
 
@@ -74,11 +75,11 @@ def on_tick(turn: Turn, event: Tick) -> None:
         key = instance.deadlines[0][1]
         if key.kind == "do":
             if instance.live is None:
-                instance.runnable = fired = True
+                instance.retry_due = fired = True
                 break
             instance.live.gone.add(key)
             attempt = instance.steps[key].attempts + 1
-            instance.live.running[key] = Running(attempt, event.at, None)
+            instance.live.running[key] = Running(attempt, event.at, None, begun=False)
             turn.do(TellGo(key, attempt))
         elif key.kind == "waitForEvent":
             time_out(turn, key, event.at)

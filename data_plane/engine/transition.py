@@ -70,7 +70,8 @@ class Turn:
 
     def activate(self) -> None:
         """Ask for a guest, unless one runs."""
-        if self.instance.live is None and self.instance.phase is Phase.LIVE and self.instance.runnable:
+        instance = self.instance
+        if instance.live is None and instance.phase is Phase.LIVE and (instance.runnable or instance.retry_due):
             self.actions.append(Activate())
 
     def end_activation(self) -> None:

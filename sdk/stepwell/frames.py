@@ -34,8 +34,8 @@ Guest to host
         `run` no longer waits for this key.
     ["idle", act, entered]
         After `entered` completions nothing is ready and no body runs: only time, an event or a retry can go on.
-    ["quiet", act]
-        Answers "hold": no body runs any more.
+    ["quiet", act, hold]
+        Answers the "hold" of that number: no body runs any more. One that crossed a later "hold" is stale.
     ["returned", act] [JSON]
         `run` returned.
     ["raised", act, ERROR]
@@ -50,7 +50,9 @@ Guest to host
 Host to guest
     ["load", path, [entrypoint, ...], {name: value}, {limit: number}]
         The bundle is at path; then vars, and limits as `guest.limits.Limits` names them.
-    ["start", act, entrypoint, {id, uid, workflow, created, now}, recorded, [[kind, name, count], ...]] [JSON params]
+    ["start", act, entrypoint, about, recorded, [[kind, name, count], ...]] [JSON params]
+        `about` is {id, uid, workflow, created, started, now}; `started` is the time of the first activation, the same
+        in all that follow: `run`'s clock begins there.
         The next `recorded` completions of this activation are the journal's; no body starts before they have entered.
         The list names what is open: asked for before and still to come. An open step's next attempt waits for "go"; an
         open sleep, wait or timer is not asked for again.
@@ -64,8 +66,8 @@ Host to guest
         "timeout", null: no event came in time
     ["go", act, name, count, attempt]
         Start this attempt of an open step.
-    ["hold", act]
-        Start no more bodies; say "quiet" when none runs.
+    ["hold", act, hold]
+        Start no more bodies; say "quiet" with this number when none runs. Numbers rise within an activation, from 1.
     ["release", act]
         Undo "hold".
     ["stop", act]

@@ -45,7 +45,7 @@ async def test_nothing_is_lost_when_sandboxes_are_killed(make_server: MakeServer
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                         died.append(state_folder)
-            await carried
+            await traffic.finished(carried)
         problems = await traffic.verdict()
         deaths = Counter(event[1] for run in traffic.runs for event in run.history)["sandboxDied"]
     unfounded, ran, needed = at_least_once(traffic, server.log)

@@ -19,9 +19,12 @@ from typing import Any
 import grpc
 
 from stepwell.v1 import instances_pb2 as pb
-from tests.e2e.api import BUNDLES, RETRY_DELAY_S, UNKNOWN, Api
+from tests.e2e.api import BUNDLES, ENDED, RETRY_DELAY_S, UNKNOWN, Api
 
 SHAPES = ("chain", "retries", "events", "fan", "large", "race")
+END_S_MAX = 60
+"""How long what is unfinished may take to its end after the last kill."""
+
 EVENTS_EACH = 3
 ATTEMPTS = {"first": 3, "second": 3, "slow": 2}
 """Steps that fail at first, and how often they run when nothing is killed."""
@@ -38,6 +41,7 @@ class Run:
     params: dict[str, Any]
     id: str
     request_id: str
+    attended: bool
     name: str = ""
     uid: str = ""
     version: str = ""
@@ -54,7 +58,11 @@ class Run:
 
 
 class Traffic:
-    """`seed` decides shapes, times and who chooses ids; what is killed when is the test's affair."""
+    """`seed` decides shapes, times and who chooses ids; what is killed when is the test's affair.
+
+    Half of the instances are unattended: nobody asks for them before a list shows that they have ended, since a
+    question would bring an instance back that its wake had lost.
+    """
 
     def __init__(self, api: Api, tenants: tuple[str, ...], instances: int, seed: int) -> None:
         self.api = api
@@ -63,15 +71,19 @@ class Traffic:
         self.runs = [self._planned(number) for number in range(instances)]
         self.versions: dict[str, str] = {}
         self.doubled_creates = 0
+        self.doubled_events = 0
+        self._ended: set[str] = set()
         self.changes: list[str] = []
 
     def _planned(self, number: int) -> Run:
         chance = self._random
         shape = SHAPES[number % len(SHAPES)]
         sleeps = [chance.choice((200, 400, 900, 1500, 3000)) for _ in range(8)]
+        attended = number // len(SHAPES) % 2 == 0
         own_id = f"run-{number}" if chance.random() < 0.5 else ""
         params = {"shape": shape, "sleeps": sleeps}
-        return Run(self.tenants[number // len(SHAPES) % len(self.tenants)], shape, params, own_id, f"create-{number}")
+        tenant = self.tenants[number // len(SHAPES) % len(self.tenants)]
+        return Run(tenant, shape, params, own_id, f"create-{number}", attended)
 
     async def deploy(self) -> None:
         for tenant in self.tenants:
@@ -80,20 +92,31 @@ class Traffic:
 
     async def carry_on(self, progress: Callable[[], float]) -> None:
         """Start instances as the test's own progress, from 0 to 1, goes on, and follow each to its end."""
-        async with asyncio.TaskGroup() as tasks:
-            for number, run in enumerate(self.runs):
-                while progress() < number / len(self.runs):  # kills are no event
-                    await asyncio.sleep(0.02)
-                tasks.create_task(self._follow(run))
+        async with asyncio.TaskGroup() as around:
+            listing = around.create_task(self._list_ended())
+            async with asyncio.TaskGroup() as tasks:
+                for number, run in enumerate(self.runs):
+                    while progress() < number / len(self.runs):  # kills are no event
+                        await asyncio.sleep(0.02)
+                    tasks.create_task(self._follow(run))
+            listing.cancel()
+
+    async def _list_ended(self) -> None:
+        """What has ended, by lists alone: they load no instance."""
+        while True:
+            for tenant in self.tenants:
+                listed = await self.api.listed(f"tenants/{tenant}/workflows/traffic", ENDED)
+                self._ended.update(each.name for each in listed)
+            await asyncio.sleep(0.5)
 
     async def _follow(self, run: Run) -> None:
         created = await self._create(run)
         run.name, run.uid, run.version = created.name, created.uid, created.version
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._watch(run))
+            tasks.create_task(self._watch(run) if run.attended else self._await_end(run))
             if run.shape == "events":
                 tasks.create_task(self._send_events(run))
-            if self._random.random() < 0.3:
+            if run.attended and self._random.random() < 0.5:
                 tasks.create_task(self._create_again(run))
 
     async def _create(self, run: Run) -> pb.Instance:
@@ -113,6 +136,10 @@ class Traffic:
             payload = f"event {number} for {run.name}"
             await self.api.send_event(run.name, "go", payload, f"event-{number}")
             run.sent.append(payload)
+            if number < EVENTS_EACH - 1 and self._random.random() < 0.5:
+                await asyncio.sleep(self._random.uniform(0, 2))
+                await self.api.send_event(run.name, "go", payload, f"event-{number}")
+                self.doubled_events += 1
 
     async def _watch(self, run: Run) -> None:
         """Follow by cursor over as many streams as it takes."""
@@ -132,6 +159,11 @@ class Traffic:
             await asyncio.sleep(RETRY_DELAY_S)
         await self._note(run)
 
+    async def _await_end(self, run: Run) -> None:
+        while run.name not in self._ended:
+            await asyncio.sleep(0.1)
+        await self._note(run)
+
     async def _note(self, run: Run) -> None:
         """Keep what is committed; what was seen before must be there, as it was."""
         shown: dict[Key, bytes | None] = {
@@ -145,6 +177,14 @@ class Traffic:
             elif shown[key] != output:
                 self.changes.append(f"{run.name}: {key} was {output!r}, is {shown[key]!r}")
         run.results.update(shown)
+
+    async def finished(self, carried: asyncio.Task[None]) -> None:
+        """Wait for `carry_on`, once nothing is killed any more. Raises AssertionError naming what does not end."""
+        await asyncio.wait({carried}, timeout=END_S_MAX)
+        if not carried.done():
+            self._ended.update(run.name for run in self.runs if run.history and run.history[-1][1] == "completed")
+            waiting = [f"{run.name} ({run.shape})" for run in self.runs if run.name not in self._ended]
+            raise AssertionError(f"after {END_S_MAX} s these have not ended: {waiting}")
 
     async def verdict(self) -> list[str]:
         """What is not as it must be, once all has ended."""
@@ -163,7 +203,7 @@ class Traffic:
             if output["tokens"] != expected(run, results):
                 wrong.append(f"{run.name} ({run.shape}) gave {output['tokens']}, its steps {results}")
             again = [told(event) async for event in self.api.watch(run.name)]
-            if again != run.history:
+            if run.attended and again != run.history:
                 wrong.append(f"{run.name}: watched {run.history}, history says {again}")
         return wrong + await self._listed()
 

@@ -86,7 +86,8 @@ class Instance:
         """Results that were sent and are not known to be durable."""
         self._held_back: list[tuple[Ask, int]] | None = None
         """Attempts that wait for "release"; None when not on hold."""
-        self._quiet_due = False
+        self._quiet_due: int | None = None
+        """The number of the "hold" that is still to be answered."""
         self._idle_told = False
         self._outcome: tuple[str, bytes] | None = None
         self._outcome_told = False
@@ -178,17 +179,17 @@ class Instance:
         if ask is not None and ask.attempt is None:
             self._start(ask, number)
 
-    def hold(self) -> None:
-        """Start no more bodies; say "quiet" when none runs."""
+    def hold(self, number: int) -> None:
+        """Start no more bodies; say "quiet" with the number when none runs."""
         if self._held_back is None:
             self._held_back = []
-        self._quiet_due = True
+        self._quiet_due = number
         self._host.touch(self)
 
     def release(self) -> None:
         """Go on where `hold` stopped."""
         held_back, self._held_back = self._held_back or [], None
-        self._quiet_due = False
+        self._quiet_due = None
         for ask, number in held_back:
             if self._asking.open.get(ask.key) is ask:
                 self._start(ask, number)
@@ -275,9 +276,9 @@ class Instance:
                 self.gone = True
                 self.say(f'["closed",{self.act}]')
             return
-        if self._quiet_due:
-            self._quiet_due = False
-            self.say(f'["quiet",{self.act}]')
+        if self._quiet_due is not None:
+            hold, self._quiet_due = self._quiet_due, None
+            self.say(f'["quiet",{self.act},{hold}]')
         if not (self._idle_told or self._unacknowledged or self._held_back) and asking.deferred is None:
             self._idle_told = True
             self.say(f'["idle",{self.act},{self._entered}]')

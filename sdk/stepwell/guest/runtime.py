@@ -104,7 +104,7 @@ class Guest:
         if kind == "go":
             instance.go(*rest)
         elif kind == "hold":
-            instance.hold()
+            instance.hold(*rest)
         elif kind == "release":
             instance.release()
         elif kind == "stop":

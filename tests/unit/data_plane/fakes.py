@@ -81,9 +81,23 @@ class MemoryStore:
         """So many writes from here on are applied, but answered as unknown."""
         self.reads_fail_next = 0
         self.wake_reads_fail_next = 0
+        self.holds: Callable[[Mutation], bool] | None = None
+        """What it says yes to is under way until `let_go`."""
+        self.held: list[tuple[Mutation, Callable[[Exception | None], None]]] = []
+
+    def let_go(self, error: Exception | None = None) -> None:
+        """Carry out what is held, or answer with the error instead; hold no more."""
+        held, self.held, self.holds = self.held, [], None
+        for mutation, done in held:
+            if error is None:
+                self._apply(mutation)
+            asyncio.get_running_loop().call_soon(done, error)
 
     def write(self, mutation: Mutation, done: Callable[[Exception | None], None]) -> None:
         self.log.append(mutation)
+        if self.holds is not None and self.holds(mutation):
+            self.held.append((mutation, done))
+            return
         self._apply(mutation)
         error = None
         if self.unknown_next:

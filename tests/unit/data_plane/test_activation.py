@@ -104,7 +104,7 @@ class Rig:
         ),
         (m.Cancel(1, "timer", "", 4), e.KeyCancelled(NOW, StepKey("timer", "", 4))),
         (m.Idle(1, 9), e.GuestIdle(NOW, 9)),
-        (m.Quiet(1), e.GuestQuiet(NOW)),
+        (m.Quiet(1, 7), e.GuestQuiet(NOW, 7)),
         (m.Returned(1), e.RunReturned(NOW, b"[2]")),
         (m.Raised(1, ERROR), e.RunRaised(NOW, FAILURE)),
         (m.Mismatch(1, 3, "this", "that"), e.ReplayMismatched(NOW, 3, "this", "that")),
@@ -168,15 +168,21 @@ def test_each_completion_is_its_frame(
 
 
 def test_orders_are_frames_that_name_the_activation() -> None:
-    frames = Rig().told(TellGo(FETCH, 3), TellHold(), TellRelease(), TellStop())
-    assert [envelope for envelope, _ in frames] == [["go", 1, "fetch", 2, 3], ["hold", 1], ["release", 1], ["stop", 1]]
+    frames = Rig().told(TellGo(FETCH, 3), TellHold(1), TellRelease(), TellStop())
+    assert [envelope for envelope, _ in frames] == [
+        ["go", 1, "fetch", 2, 3],
+        ["hold", 1, 1],
+        ["release", 1],
+        ["stop", 1],
+    ]
 
 
 def test_a_start_is_followed_by_exactly_what_is_recorded() -> None:
     rig = Rig()
     rig.resident.instance.completions = [Completion(FETCH, 5, "value", b"1"), Completion(FETCH, 6, "fired")]
+    rig.resident.instance.started_at = NOW - 3
     (start, params), *rest = rig.told(TellStart(1, (StepKey("sleep", "nap", 1),)))
-    about = {"id": "one", "uid": "u", "workflow": "flow", "created": NOW - 5, "now": NOW}
+    about = {"id": "one", "uid": "u", "workflow": "flow", "created": NOW - 5, "started": NOW - 3, "now": NOW}
     assert start == ["start", 1, "main:Flow", about, 1, [["sleep", "nap", 1]]]
     assert params == b"[1]"
     assert rest == [(["completion", 1, "do", "fetch", 2, 5, "value", None], b"1")]
@@ -186,7 +192,7 @@ async def test_what_waits_for_a_blob_keeps_its_place() -> None:
     rig = Rig()
     ref = BlobRef("b", 3)
     rig.store.blobs[KEY, InstanceUid("u"), "b"] = b'"x"'
-    frames = rig.told(TellCompletion(Completion(FETCH, 5, "value", ref), False), TellHold())
+    frames = rig.told(TellCompletion(Completion(FETCH, 5, "value", ref), False), TellHold(1))
     assert frames == []
     (read,) = rig.reads
     await read()
@@ -211,7 +217,7 @@ async def test_a_store_that_can_not_be_read_is_asked_again() -> None:
         raise OSError("the disk is gone")
 
     rig.store.read_blob = broken  # type: ignore[assignment,method-assign]
-    frames = rig.told(TellCompletion(Completion(FETCH, 5, "value", BlobRef("b", 3)), False), TellHold())
+    frames = rig.told(TellCompletion(Completion(FETCH, 5, "value", BlobRef("b", 3)), False), TellHold(1))
     with pytest.raises(OSError, match="the disk is gone"):
         await rig.reads.pop()()
     assert (frames, rig.guest.killed) == ([], [])
@@ -259,7 +265,7 @@ async def test_a_death_is_told_to_the_engine_and_ends_the_activation() -> None:
     rig.activation.on_death("exit 137")
     assert rig.resident.heard == [e.GuestLost(NOW, "exit 137")]
     assert (rig.ended, rig.resident.settled, rig.guest.closed) == (1, 1, [])
-    assert rig.told(TellHold()) == [], "the dead are told nothing"
+    assert rig.told(TellHold(1)) == [], "the dead are told nothing"
     await asyncio.sleep(0)
 
 

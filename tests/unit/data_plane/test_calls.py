@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from data_plane.engine.records import Created, Resumed, StepCompleted
+from data_plane.engine.records import Created, Paused, Resumed, StepCompleted
 from data_plane.history import Happening
-from data_plane.journal.store import InstanceKey
+from data_plane.journal.store import DeleteInstance, InstanceKey, Mutation, Row
 from loader import messages as m
 from stepwell.errors import (
     AlreadyExistsError,
@@ -18,7 +19,8 @@ from stepwell.errors import (
     WrongStateError,
 )
 from stepwell.names import InstanceId
-from tests.unit.data_plane.house import FLOW, TENANT, House, on_virtual_time, serving
+from tests.unit.data_plane.fakes import MemoryStore
+from tests.unit.data_plane.house import FLOW, TENANT, House, on_virtual_time, serving, sleeping
 from tests.unit.data_plane.virtual_loop import until
 
 
@@ -52,7 +54,7 @@ async def test_pause_waits_for_the_guest_and_resume_goes_on() -> None:
         await house.calls.pause(key, "")
         assert await house.status(key) == "waitingForPause"
         guest.say(m.Result(1, "fetch", 1, 1, 10), payload=b"1")
-        guest.say(m.Quiet(1))
+        guest.say(m.Quiet(1, 1))
         guest.say(m.Closed(1))
         await house.asleep()
         assert await house.status(key) == "paused"
@@ -95,6 +97,27 @@ async def test_a_delete_frees_the_id() -> None:
         assert len([record for record in house.records(key) if isinstance(record, Created)]) == 1
 
 
+class SlowToDelete(MemoryStore):
+    """What is to go stays for a second."""
+
+    def write(self, mutation: Mutation, done: Callable[[Exception | None], None]) -> None:
+        if isinstance(mutation, DeleteInstance):
+            asyncio.get_running_loop().call_later(1, super().write, mutation, done)
+        else:
+            super().write(mutation, done)
+
+
+@on_virtual_time
+async def test_a_deleted_instance_is_in_no_list_once_the_delete_is_answered() -> None:
+    async with serving(SlowToDelete()) as house:
+        key = await house.create()
+        await house.guest(1)
+        await house.calls.terminate(key, "")
+        assert house.store.listings
+        await house.calls.delete(key, "")
+        assert house.store.listings == {}
+
+
 @on_virtual_time
 async def test_what_does_not_exist_is_not_found_and_leaves_nothing() -> None:
     async with serving() as house:
@@ -126,6 +149,43 @@ async def test_a_large_payload_goes_round_as_a_blob() -> None:
         await until(lambda: guest.told("completion"))
         assert [payload for frame, payload in guest.frames if frame[0] == "completion"] == [large]
         assert len(house.store.blobs) == 1
+
+
+@on_virtual_time
+async def test_an_event_that_is_repeated_or_refused_leaves_no_blob() -> None:
+    large = b'"' + b"x" * 100_000 + b'"'
+    async with serving() as house:
+        key = await house.create()
+        await house.guest(1)
+        for _ in range(2):
+            await house.calls.send_event(key, "approve", large, "call-1")
+        with pytest.raises(InvalidArgumentError):
+            await house.calls.send_event(key, "another", large, "call-1")
+        await house.calls.send_event(key, "approve", b"1", "call-2")
+        assert (await house.calls.get(key)).instance.events_received == 2
+        assert list(house.store.blobs.values()) == [large]
+
+
+class SlowToRead(MemoryStore):
+    """A journal takes five seconds to read."""
+
+    async def read_journal(self, key: InstanceKey) -> Sequence[Row]:
+        await asyncio.sleep(5)
+        return await super().read_journal(key)
+
+
+@on_virtual_time
+async def test_a_pause_begins_when_the_instance_is_loaded_and_not_before() -> None:
+    store = SlowToRead()
+    async with serving(store) as house:
+        key = await house.create()
+        sleeping(await house.guest(1), 86_400_000)
+        await house.asleep()
+    async with serving(store, epoch=2) as house:
+        asked_at = house.node.clock()
+        await house.calls.pause(key, "")
+        (paused,) = [record for record in house.records(key) if isinstance(record, Paused)]
+        assert paused.at >= asked_at + 5_000
 
 
 async def watched(house: House, key: InstanceKey, cursor: str = "", **more: Any) -> list[tuple[str, Happening]]:

@@ -58,29 +58,29 @@ def test_nothing_behind_a_record_is_done_before_the_record_is_durable() -> None:
 
 def test_what_waits_for_no_record_is_done_at_once() -> None:
     rig = Rig()
-    rig.add(TellHold())
-    assert rig.done == [TellHold(), "idle"]
+    rig.add(TellHold(1))
+    assert rig.done == [TellHold(1), "idle"]
     assert rig.store.asked == []
 
 
 def test_actions_keep_their_order_across_records() -> None:
     rig = Rig()
-    rig.add(Append(record(1)), TellHold(), Append(record(2)), TellRelease())
+    rig.add(Append(record(1)), TellHold(1), Append(record(2)), TellRelease())
     rig.store.answer()
-    assert rig.done[1:] == [TellHold(), TellRelease(), "idle"]
+    assert rig.done[1:] == [TellHold(1), TellRelease(), "idle"]
 
 
 def test_one_append_is_in_flight_and_the_next_takes_all_that_came_meanwhile() -> None:
     rig = Rig()
     rig.add(Append(record(1)))
-    rig.add(Append(record(2)), TellHold())
+    rig.add(Append(record(2)), TellHold(1))
     rig.add(Append(record(3)), TellRelease())
     assert rig.store.in_flight == 1
     rig.store.answer()
     assert rig.store.in_flight == 1
     assert [list(row.records) for row in rig.store.rows()] == [[record(1)], [record(2), record(3)]]
     rig.store.answer()
-    assert rig.done[-3:] == [TellHold(), TellRelease(), "idle"]
+    assert rig.done[-3:] == [TellHold(1), TellRelease(), "idle"]
 
 
 def test_a_row_holds_only_so_many_records_and_the_rest_follow_in_order() -> None:
@@ -132,6 +132,12 @@ def test_a_mark_is_a_first_row_without_records_and_what_follows_waits_for_it() -
     assert len(rig.store.asked) == 1, "an epoch marks once"
 
 
+def test_a_mark_may_hold_what_the_rows_below_it_said() -> None:
+    rig = Rig(tip=Position(6, 4))
+    rig.lane.mark([record(1)])
+    assert rig.store.rows() == [Row(Position(7, 5), [record(1)], first=True, predecessor=Position(6, 4))]
+
+
 def test_a_wake_is_durable_before_the_record_that_relies_on_it() -> None:
     rig = Rig()
     rig.add(WakeNow(), Append(record(1)))
@@ -180,7 +186,7 @@ def test_the_stamp_of_each_row_is_newer_than_the_one_before() -> None:
 def test_a_lost_shard_drops_what_was_in_flight_and_what_was_queued() -> None:
     rig = Rig()
     rig.add(Append(record(1)), TellStop())
-    rig.add(Append(record(2)), TellHold())
+    rig.add(Append(record(2)), TellHold(1))
     rig.owned = False
     rig.store.answer()
     assert rig.done == ["lost"]

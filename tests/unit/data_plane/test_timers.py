@@ -141,6 +141,24 @@ def test_due_times_that_nobody_waits_for_are_swept_out() -> None:
     assert rig.log == ["kept"]
 
 
+class Broken(Bell):
+    def tick(self) -> None:
+        super().tick()
+        raise RuntimeError("a bug of ours")
+
+
+def test_one_that_fails_takes_no_other_with_it() -> None:
+    rig = Rig()
+    bells = [Broken(rig.timers, rig.log, "bad").arm(11_000)]
+    bells += [rig.bell(name).arm(due) for name, due in (("good", 11_000), ("later", 12_000))]
+    rig.clock.now = 11_000
+    rig.loop.ring()
+    assert rig.log == ["bad", "good"]
+    rig.clock.now = 12_000
+    rig.loop.ring()
+    assert rig.log == ["bad", "good", "later"]
+
+
 def test_after_closing_nothing_rings() -> None:
     rig = Rig()
     rig.bell("a").arm(11_000)

@@ -307,12 +307,13 @@ def test_hold_lets_bodies_end_and_starts_none_until_release() -> None:
         return 1
 
     host = host_of(run)
-    host.instance.hold()
+    host.instance.hold(7)
     host.settle()
     assert named(host) == []
     host.run_body(("do", "one", 1))
     host.settle()
     assert named(host) == ["Result", "Quiet"]
+    assert host.told[-1] == messages.Quiet(1, 7)
     host.enter(value(("do", "one", 1)), live=True)
     assert host.instance._asking.open["do", "two", 1].attempt is None
     assert named(host) == ["Result", "Quiet"]

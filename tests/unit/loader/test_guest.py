@@ -111,10 +111,10 @@ async def test_what_comes_for_a_closed_activation_is_dropped(guest: Guest, sandb
 
 async def test_frames_of_one_turn_are_written_together_and_in_order(guest: Guest, sandbox: FakeSandbox) -> None:
     for act in range(3):
-        guest.send(messages.order("hold", act))
+        guest.send(messages.order("release", act))
     await asyncio.sleep(0)
     data = sandbox.guest.recv(1 << 16)
-    assert data == b"".join(messages.order("hold", act) for act in range(3))
+    assert data == b"".join(messages.order("release", act) for act in range(3))
 
 
 async def test_frames_for_a_full_socket_wait_and_arrive_whole(guest: Guest, sandbox: FakeSandbox) -> None:

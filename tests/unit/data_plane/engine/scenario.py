@@ -179,6 +179,10 @@ def idle(at: int, words: list[str], run: Driven) -> e.Event:
     return e.GuestIdle(at, int(words[0]) if words else run.instance.live.told if run.instance.live else 0)
 
 
+def quiet(at: int, words: list[str], run: Driven) -> e.Event:
+    return e.GuestQuiet(at, int(words[0]) if words else run.instance.live.holds if run.instance.live else 0)
+
+
 VERBS: dict[str, Callable[[int, list[str], Driven], e.Event]] = {
     "create": created,
     "activate": lambda at, words, run: e.ActivationStarted(at, "cpython-3.11"),
@@ -192,7 +196,7 @@ VERBS: dict[str, Callable[[int, list[str], Driven], e.Event]] = {
     "cancel-sleep": lambda at, words, run: e.KeyCancelled(at, named(words, "sleep")),
     "cancel-wait": lambda at, words, run: e.KeyCancelled(at, named(words, "waitForEvent")),
     "idle": idle,
-    "quiet": lambda at, words, run: e.GuestQuiet(at),
+    "quiet": quiet,
     "return": lambda at, words, run: e.RunReturned(at, words[0].encode()),
     "raise": lambda at, words, run: e.RunRaised(at, Failure("builtins", words[0], words[1])),
     "mismatch": lambda at, words, run: e.ReplayMismatched(at, int(words[0]), words[1], words[2]),

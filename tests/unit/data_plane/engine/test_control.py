@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from data_plane.engine import fold
+from data_plane.engine.actions import TellHold
 from data_plane.engine.events import (
     CreateRequested,
     DeleteRequested,
@@ -47,7 +48,7 @@ def test_a_pause_holds_the_guest_until_no_body_runs() -> None:
     assert names(actions) == ["Paused", "TellHold"]
     assert appended(actions) == [Paused(T0, None, "call-1")]
     assert run.instance.live is not None, "waiting for pause"
-    assert names(run.handle(GuestQuiet(run.at))) == ["TellStop"]
+    assert names(run.handle(GuestQuiet(run.at, 1))) == ["TellStop"]
     assert run.instance.live is None
 
 
@@ -86,7 +87,7 @@ def test_what_was_withheld_when_the_guest_went_quiet_is_part_of_the_next_replay(
     run.start("fetch")
     run.handle(PauseRequested(run.at, ""))
     run.succeed("fetch")
-    run.handle(GuestQuiet(run.at))
+    run.handle(GuestQuiet(run.at, 1))
     run.handle(ResumeRequested(run.at, ""))
     run.activate()
     assert run.instance.live is not None
@@ -156,7 +157,26 @@ def test_a_guest_that_is_quiet_after_a_resume_goes_on() -> None:
     run = Driven().running()
     run.handle(PauseRequested(run.at, ""))
     run.handle(ResumeRequested(run.at, ""))
-    run.no_effect(GuestQuiet(run.at))
+    run.no_effect(GuestQuiet(run.at, 1))
+
+
+def test_a_guest_that_is_quiet_for_an_earlier_pause_does_not_end_the_present_one() -> None:
+    run = Driven().running()
+    run.handle(PauseRequested(run.at, ""))
+    run.handle(ResumeRequested(run.at, ""))
+    run.start("fetch")
+    assert run.handle(PauseRequested(run.at, ""))[-1] == TellHold(2)
+    run.no_effect(GuestQuiet(run.at, 1))
+    assert run.instance.live is not None, "its body runs"
+    assert names(run.succeed("fetch")) == ["StepCompleted"]
+    assert names(run.handle(GuestQuiet(run.at, 2))) == ["TellStop"]
+
+
+def test_a_guest_that_is_quiet_for_a_hold_that_it_was_never_told_is_illegal() -> None:
+    run = Driven().running()
+    run.illegal(GuestQuiet(run.at, 1), "told to hold 0 times")
+    run.handle(PauseRequested(run.at, ""))
+    run.illegal(GuestQuiet(run.at, 2), "told to hold 1 times")
 
 
 def test_an_instance_may_be_paused_before_its_first_activation() -> None:

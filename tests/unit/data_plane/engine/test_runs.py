@@ -69,7 +69,7 @@ def test_code_that_does_not_load_pauses_the_instance_with_the_reason() -> None:
     "event",
     [
         GuestIdle(T0, 0),
-        GuestQuiet(T0),
+        GuestQuiet(T0, 1),
         KeyCancelled(T0, key("fetch")),
         RunReturned(T0, b"null"),
         RunRaised(T0, BOOM),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from data_plane.engine import fold
 from data_plane.engine.actions import TellGo
 from data_plane.engine.events import RetryPolicy, StepAttemptFailed, StepStarted, StepSucceeded
 from data_plane.engine.limits import EngineLimits
@@ -59,6 +60,32 @@ def test_the_next_attempt_may_not_start_before_its_delay_is_over() -> None:
     run.fail("fetch")
     run.illegal(StepStarted(run.at, key("fetch"), 2, 0), "before it was told to")
     run.illegal(StepSucceeded(run.at, key("fetch"), 2, 0, b"1"), "before it was told to")
+
+
+def test_an_attempt_begins_once_so_that_its_deadline_can_not_be_put_off() -> None:
+    run = Driven().running()
+    run.start("spin", timeout_ms=60_000)
+    run.at += 59_000
+    run.illegal(StepStarted(run.at, key("spin"), 1, 60_000), "attempt 1 began twice")
+    assert run.instance.next_tick() == T0 + 65_000
+
+
+def test_a_retry_begins_once_after_it_was_told_to() -> None:
+    run = Driven().running()
+    run.fail("fetch")
+    run.at += 10_000
+    run.tick()
+    run.start("fetch", attempt=2, timeout_ms=60_000)
+    run.illegal(StepStarted(run.at, key("fetch"), 2, 60_000), "attempt 2 began twice")
+
+
+def test_the_record_of_a_failed_attempt_says_nothing_of_the_activation() -> None:
+    run = Driven().running()
+    (record,) = appended(run.fail("fetch"))
+    assert run.instance.live is not None
+    run.instance.live.gone.add(key("fetch"))
+    fold.apply(run.instance, record)
+    assert run.instance.live.gone == {key("fetch")}
 
 
 def test_a_step_outside_an_activation_is_illegal() -> None:

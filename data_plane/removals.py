@@ -1,0 +1,71 @@
+"""Finishing deletions: their record is durable, what is left of the instance may go.
+
+A removal is asked for until it is done or the shard is lost; then the next owner, led there by a wake, finishes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from data_plane.journal.store import DeleteInstance, InstanceKey, JournalStore
+from data_plane.resident import Resident
+from data_plane.shard import Shard
+
+REMOVE_AGAIN_DELAY_S: Final = 1.0
+"""After a removal whose outcome is unknown, before the identical one is asked for again."""
+
+
+class Removals:
+    """`removed` hears that nothing is left of an instance, `lost` that the shard is no longer owned."""
+
+    def __init__(
+        self,
+        store: JournalStore,
+        shard: Shard,
+        *,
+        later: Callable[[float, Callable[[], None]], object],
+        removed: Callable[[Resident], None],
+        lost: Callable[[Resident], None],
+    ) -> None:
+        self._store = store
+        self._shard = shard
+        self._later = later
+        self._removed = removed
+        self._lost = lost
+        self._awaited: dict[InstanceKey, asyncio.Future[None]] = {}
+
+    def begin(self, resident: Resident) -> None:
+        """Remove what is left of a deleted instance."""
+        resident.resting = True
+        instance = resident.instance
+        mutation = DeleteInstance(resident.key, instance.uid, instance.created_at, self._shard.stamp())
+
+        def done(error: Exception | None) -> None:
+            if not self._shard.owned():
+                self._lost(resident)
+            elif error is not None:
+                self._later(REMOVE_AGAIN_DELAY_S, again)
+            else:
+                resident.resting = False
+                self._removed(resident)
+
+        def again() -> None:
+            if self._shard.owned():
+                self._store.write(mutation, done)
+            else:
+                self._lost(resident)
+
+        self._store.write(mutation, done)
+
+    async def awaited(self, key: InstanceKey) -> None:
+        """Return once `over` is said of the instance."""
+        over = self._awaited.setdefault(key, asyncio.get_running_loop().create_future())
+        await asyncio.shield(over)
+
+    def over(self, key: InstanceKey) -> None:
+        """The instance is resident no more: it was removed, or the shard was lost."""
+        over = self._awaited.pop(key, None)
+        if over is not None:
+            over.set_result(None)
