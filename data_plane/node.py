@@ -182,9 +182,11 @@ class Node:
         await done
 
     async def _load(self, key: InstanceKey) -> Resident:
-        if not self._serving():
-            raise UnavailableError("the server is stopping; try again in a moment")
-        while (resident := self._residents.get(key)) is None:
+        while True:
+            if not self._serving():
+                raise UnavailableError("the server is stopping; try again in a moment")
+            if (resident := self._residents.get(key)) is not None:
+                return resident
             if (loading := self._loading.get(key)) is not None:
                 # It may have failed, or have been forgotten again, by the time that this one goes on: so look anew.
                 await asyncio.shield(loading)
@@ -195,7 +197,6 @@ class Node:
             finally:
                 del self._loading[key]
                 loading.set_result(None)
-        return resident
 
     async def _read(self, key: InstanceKey) -> Resident:
         """Read the journal; before it counts, cover what is due by a wake of this epoch, then mark it."""
