@@ -1,8 +1,8 @@
 """Mutations as SQL: what each writes, unless something newer is there already.
 
 `bind` is called where the mutation is made and touches no database: encoded there, while the commit before it waits
-for the disk, rows cost the committing thread nothing. `execute` runs what was bound, grouped by statement, inside the
-writer's transaction. Grouping reorders mutations, which is sound because stamps decide and not arrival.
+for the disk, rows cost the committing thread little. `commit` runs what was bound, grouped by statement, as one
+transaction. Grouping reorders mutations, which is sound because stamps decide and not arrival.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Any, assert_never
 
 import apsw
+import msgspec
 
 from data_plane.journal.codec import RowCodec
 from data_plane.journal.sqlite.schema import stored_stamp
@@ -43,22 +44,17 @@ Bound = tuple[Statement, tuple[Any, ...]]
 
 _DELETED = "SELECT 1 FROM deletes WHERE tenant = ?1 AND workflow = ?2 AND instance = ?3"
 
-ROWS_AT_ONCE = (64, 16, 4, 1)
-"""Rows in one statement. The GIL is given up for each statement, not for each row: with one row a statement, two
-threads would hand it to and fro more often than they work."""
+_encode = msgspec.json.Encoder().encode
 
-
-def _put_rows(count: int) -> str:
-    values = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * count)
-    return (
-        f"INSERT INTO rows SELECT * FROM (VALUES {values}) AS new WHERE NOT EXISTS (SELECT 1 FROM deletes AS gone"
-        " WHERE gone.tenant = new.column1 AND gone.workflow = new.column2 AND gone.instance = new.column3"
-        " AND gone.stamp >= new.column6)"
-        " ON CONFLICT DO UPDATE SET stamp = excluded.stamp, append = excluded.append WHERE excluded.stamp > stamp"
-    )
-
-
-_PUT_ROWS = {count: _put_rows(count) for count in ROWS_AT_ONCE}
+_PUT_ROWS = (
+    "INSERT INTO rows SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,"
+    " unhex(value ->> 6) FROM json_each(?1)"
+    " WHERE NOT EXISTS (SELECT 1 FROM deletes WHERE tenant = value ->> 0 AND workflow = value ->> 1"
+    " AND instance = value ->> 2 AND stamp >= value ->> 5)"
+    " ON CONFLICT DO UPDATE SET stamp = excluded.stamp, append = excluded.append WHERE excluded.stamp > stamp"
+)
+"""All rows of a commit, as one JSON array of arrays. The GIL is given up once a statement: with a statement a row, two
+threads would hand it to and fro more often than they work (docs/adr/0003)."""
 
 _SQL: dict[Statement, tuple[str, ...]] = {
     Statement.PUT_BLOB: (
@@ -102,7 +98,8 @@ def bind(mutation: Mutation, codec: RowCodec) -> Bound:
     """The mutation as a statement and its parameters. Raises ValueError for what can't be stored."""
     match mutation:
         case PutRow(key, row, stamp):
-            return Statement.PUT_ROW, (*key, *row.position, stored_stamp(stamp), codec.encode(row))
+            cells = (*key, *row.position, stored_stamp(stamp), codec.encode(row).hex())
+            return Statement.PUT_ROW, (_encode(cells),)
         case PutWake(shard, wake, stamp):
             return Statement.PUT_WAKE, (shard, wake.bucket, wake.due, *wake.key, stored_stamp(stamp))
         case PutListing(listing, stamp):
@@ -120,22 +117,24 @@ def bind(mutation: Mutation, codec: RowCodec) -> Bound:
             assert_never(mutation)
 
 
-def execute(connection: apsw.Connection, batch: Iterable[Bound]) -> None:
-    """Run what was bound; the caller holds the transaction."""
+def commit(connection: apsw.Connection, batch: Iterable[Bound]) -> None:
+    """Make what was bound durable, all of it or nothing."""
     groups: list[list[tuple[Any, ...]]] = [[] for _ in Statement]
     for statement, parameters in batch:
         groups[statement].append(parameters)
-    for statement in Statement:
+    used = [statement for statement in Statement if groups[statement]]
+    if used == [Statement.PUT_ROW]:
+        _put_rows(connection, groups[Statement.PUT_ROW])  # one statement is a transaction
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in used:
         if statement is Statement.PUT_ROW:
-            _execute_rows(connection, groups[statement])
-        elif groups[statement]:
+            _put_rows(connection, groups[statement])
+        else:
             for sql in _SQL[statement]:
                 connection.executemany(sql, groups[statement])
+    connection.execute("COMMIT")
 
 
-def _execute_rows(connection: apsw.Connection, rows: list[tuple[Any, ...]]) -> None:
-    at = 0
-    for count in ROWS_AT_ONCE:
-        while len(rows) - at >= count:
-            connection.execute(_PUT_ROWS[count], [value for row in rows[at : at + count] for value in row])
-            at += count
+def _put_rows(connection: apsw.Connection, rows: list[tuple[Any, ...]]) -> None:
+    connection.execute(_PUT_ROWS, (f"[{b','.join([cells for (cells,) in rows]).decode()}]",))

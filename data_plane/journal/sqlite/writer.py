@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 import apsw
 
 from data_plane.journal.sqlite.checkpoints import Checkpointer
-from data_plane.journal.sqlite.mutations import Bound, execute
+from data_plane.journal.sqlite.mutations import Bound, commit
 from data_plane.journal.store import Done
 
 COMMIT_MUTATIONS_MAX = 4096
@@ -77,9 +77,7 @@ class GroupCommit:
         while not closing:
             batch, closing = self._take()
             if batch:
-                self._connection.execute("BEGIN IMMEDIATE")
-                execute(self._connection, [bound for bound, _ in batch])
-                self._connection.execute("COMMIT")
+                commit(self._connection, [bound for bound, _ in batch])
                 self._tell(_acknowledge, [done for _, done in batch], self._loop)
                 self._checkpointer.after_commit()
 
