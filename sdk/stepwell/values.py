@@ -24,7 +24,8 @@ INT_BITS_MAX = 13_000
 
 _TAG = "$stepwell"
 _encode = JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
-_decode = JSONDecoder().decode
+_decoder = JSONDecoder()
+_scan = _decoder.scan_once  # type: ignore[attr-defined]  # typeshed leaves it out
 
 
 class _Refused(Exception):
@@ -49,7 +50,12 @@ def decode(data: bytes) -> Any:
     Raises ValueError when it is no JSON.
     """
     text = data.decode()
-    value = _decode(text)
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        end = -1
+    if end != len(text):  # white space around it, or no JSON
+        value = _decoder.decode(text)
     return _untagged(value) if _TAG in text or "\\u" in text else value
 
 
