@@ -14,13 +14,11 @@ from typing import Final
 from data_plane.engine.actions import Action, Actions, Append, WakeNow
 from data_plane.engine.records import Record
 from data_plane.journal.store import InstanceKey, JournalStore, Mutation, Position, PutRow, Row
+from data_plane.sending import Sending
 from data_plane.shard import Shard
 
 APPEND_RECORDS_MAX: Final = 64
 """Records in one row: with 16 KiB inline each, a row stays near 1 MiB."""
-
-RESEND_DELAY_S: Final = 0.05
-"""After a write whose outcome is unknown, before the identical one is sent again."""
 
 Then = Callable[[], None]
 
@@ -61,6 +59,7 @@ class Lane:
         self._awaited = 0
         self._row: Row | None = None
         self._after: list[Action | Then] = []
+        self._closed = False
 
     @property
     def first(self) -> bool:
@@ -91,9 +90,16 @@ class Lane:
         if self._first and not self._in_flight:
             self._send(list(records))
 
+    def close(self) -> None:
+        """The instance leaves memory: send nothing more, and let go of whoever listened, so that no cycle is left."""
+        self._closed = True
+        self._queue.clear()
+        self._after.clear()
+        self._wake = self._perform = self._appended = self._idle = self._lost = _nobody_listens
+
     def flush(self) -> None:
         """Send the next append, or perform what waits for none."""
-        if self._in_flight:
+        if self._in_flight or self._closed:
             return
         queue, records, wake = self._queue, list[Record](), False
         after = self._after
@@ -138,20 +144,9 @@ class Lane:
         self._write(PutRow(self._key, self._row, self._shard.stamp()), self._durable)
 
     def _write(self, mutation: Mutation, then: Then) -> None:
-        def done(error: Exception | None) -> None:
-            if error is None:
-                then()
-            elif self._shard.owned():
-                self._later(RESEND_DELAY_S, lambda: self._store.write(mutation, done))
-            else:
-                self._lost()
-
-        self._store.write(mutation, done)
+        Sending(mutation, self._store, self._shard, self._later, then, self._lost).start()
 
     def _durable(self) -> None:
-        if not self._shard.owned():
-            self._lost()
-            return
         row, self._row = self._row, None
         assert row is not None
         self._in_flight, self._first = False, False
@@ -169,3 +164,7 @@ class Lane:
                 self._perform(entry)
         if not self.busy:
             self._idle()
+
+
+def _nobody_listens(*of: object) -> None:
+    """The instance is not in memory any more."""

@@ -283,7 +283,11 @@ class Node:
         self._list(resident)
         self._wakes.passed(resident.key, keep)
         resident.armed = None
+        self._let_go(resident)
+
+    def _let_go(self, resident: Resident) -> None:
         del self._residents[resident.key]
+        resident.lane.close()
 
     def give_up(self, resident: Resident) -> None:
         """The shard is lost: drop what was in flight; the next owner reads what is there."""
@@ -291,7 +295,7 @@ class Node:
             return
         resident.lost = True
         if self._residents.get(resident.key) is resident:
-            del self._residents[resident.key]
+            self._let_go(resident)
             self._removals.over(resident.key)
         for flush in list(resident.flushes):
             if not flush.done():
@@ -302,7 +306,7 @@ class Node:
 
     def _removed(self, resident: Resident) -> None:
         if self._residents.get(resident.key) is resident and not resident.lane.busy:
-            del self._residents[resident.key]
+            self._let_go(resident)
             self._wakes.passed(resident.key)
             self._removals.over(resident.key)
 
@@ -341,7 +345,7 @@ class Node:
         resident = await self._load(key)
         if resident.instance.phase is Phase.ABSENT:
             if self._residents.get(key) is resident and not resident.uses and not resident.lane.busy:
-                del self._residents[key]
+                self._let_go(resident)
                 self._wakes.passed(key)
             return
         if not resident.activating and resident.instance.live is None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from data_plane.journal.store import DeleteInstance, InstanceKey, JournalStore
 from data_plane.resident import Resident
+from data_plane.sending import Sending
 from data_plane.shard import Shard
 
 REMOVE_AGAIN_DELAY_S: Final = 1.0
@@ -42,22 +44,12 @@ class Removals:
         instance = resident.instance
         mutation = DeleteInstance(resident.key, instance.uid, instance.created_at, self._shard.stamp())
 
-        def done(error: Exception | None) -> None:
-            if not self._shard.owned():
-                self._lost(resident)
-            elif error is not None:
-                self._later(REMOVE_AGAIN_DELAY_S, again)
-            else:
-                resident.resting = False
-                self._removed(resident)
+        removed, lost = partial(self._over_for, resident), partial(self._lost, resident)
+        Sending(mutation, self._store, self._shard, self._later, removed, lost, REMOVE_AGAIN_DELAY_S).start()
 
-        def again() -> None:
-            if self._shard.owned():
-                self._store.write(mutation, done)
-            else:
-                self._lost(resident)
-
-        self._store.write(mutation, done)
+    def _over_for(self, resident: Resident) -> None:
+        resident.resting = False
+        self._removed(resident)
 
     async def awaited(self, key: InstanceKey) -> None:
         """Return once `over` is said of the instance."""

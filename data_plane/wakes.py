@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from data_plane.journal.store import DropBucket, InstanceKey, JournalStore, Mutation, PutMark, PutWake, Wake
 from data_plane.known_wakes import KnownWakes
+from data_plane.sending import Sending
 from data_plane.shard import Shard
 
 BUCKET_MS: Final = 30_000
@@ -39,9 +41,6 @@ READ_BUCKETS: Final = 256
 
 ADD_AT_ONCE: Final = 5_000
 """Wakes that enter memory without a turn of the event loop between them: some 10 ms."""
-
-RESEND_DELAY_S: Final = 0.05
-"""After a write whose outcome is unknown, before the identical one is sent again."""
 
 DUE_NOW: Final = 0
 
@@ -230,19 +229,15 @@ class ShardWakes:
     # Writes and what comes of them
 
     def _send(self, mutation: Mutation, then: Callable[[], None], lost: Callable[[], None] = _nothing) -> None:
-        def done(error: Exception | None) -> None:
-            self._lost = self._lost or not self._shard.owned()
-            if self._lost:
-                lost()
-            elif error is None:
-                then()
-            else:
-                self._later(RESEND_DELAY_S, lambda: self._store.write(mutation, done))
-
         if self._lost:
             lost()
         else:
-            self._store.write(mutation, done)
+            gone = partial(self._gone, lost)
+            Sending(mutation, self._store, self._shard, self._later, then, gone).start()
+
+    def _gone(self, lost: Callable[[], None]) -> None:
+        self._lost = True
+        lost()
 
     def _put(self, number: int, wake: Wake, done: Callable[[Wake], None], *, due_now: bool) -> None:
         del self._flying[number]

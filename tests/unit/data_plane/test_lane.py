@@ -7,7 +7,8 @@ from collections.abc import Callable
 from data_plane.engine.actions import Action, Append, TellHold, TellRelease, TellStop, WakeNow
 from data_plane.engine.records import Record, SleepFired, StepKey
 from data_plane.journal.store import InstanceKey, Position, PutBlob, PutRow, Row, WriteUnknownError
-from data_plane.lane import APPEND_RECORDS_MAX, RESEND_DELAY_S, Lane
+from data_plane.lane import APPEND_RECORDS_MAX, Lane
+from data_plane.sending import RESEND_DELAY_S
 from data_plane.shard import Shard
 from stepwell.names import InstanceId, InstanceUid, TenantUid, WorkflowId
 from tests.unit.data_plane.fakes import HeldStore, Later

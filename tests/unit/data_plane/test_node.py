@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 
 import pytest
 
@@ -222,3 +223,23 @@ async def test_a_caller_is_told_when_the_shard_is_lost_under_its_call() -> None:
             await asyncio.wait_for(calling, 60)
         assert guest.killed == ["the shard moved to another node"]
         assert house.node.resident_count == 0
+
+
+@on_virtual_time
+async def test_what_hibernates_leaves_memory_without_a_garbage_collection() -> None:
+    async with serving() as house:
+        key = await house.create()
+        guest = await house.guest(1)
+        resident = house.node.peek(key)
+        assert resident is not None
+        gone = weakref.ref(resident)
+        del resident
+        gc.disable()
+        try:
+            sleeping(guest, 86_400_000)
+            await house.asleep()
+            del guest
+            house.loader.leases.clear()
+            assert gone() is None
+        finally:
+            gc.enable()
