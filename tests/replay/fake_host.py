@@ -7,8 +7,10 @@ asks open that the journal could have known of by then, up to a position in the 
 
 from __future__ import annotations
 
+import atexit
 import random
 from collections.abc import Callable
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -18,6 +20,7 @@ from stepwell.guest.asks import Ask
 from stepwell.guest.bodies import Attempt
 from stepwell.guest.instance import Instance
 from stepwell.guest.limits import Limits
+from stepwell.guest.loop import GuestLoop
 
 Key = tuple[str, str, int]
 CREATED_MS = 1_700_000_000_000
@@ -45,6 +48,14 @@ class Said(NamedTuple):
 _installed = False
 
 
+@cache
+def guest_loop() -> GuestLoop:
+    """The process's. It never runs here: drains pretend that it does."""
+    loop = GuestLoop()
+    atexit.register(loop.close)
+    return loop
+
+
 def install() -> None:
     """What `stepwell.guest.runtime.main` does to a process. Once is enough."""
     global _installed
@@ -70,7 +81,7 @@ class FakeHost:
         limits: Limits | None = None,
         params: bytes = b"null",
     ) -> None:
-        self.loop = SimpleNamespace(call_later=None)
+        self.loop = guest_loop()
         self.payload_bytes_max = (limits or Limits()).payloadBytes
         self.said: list[Said] = []
         self.results: dict[Key, tuple[str, Any, bytes]] = {}

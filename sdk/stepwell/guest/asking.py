@@ -16,6 +16,8 @@ from stepwell.guest.asks import Ask, Key, shown, step_ask
 from stepwell.guest.scheduler import Draining, RunLoop, RunTimer
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from stepwell.config import StepConfig
     from stepwell.steps import Call
 
@@ -39,8 +41,10 @@ class Asked(Protocol):
 class Asking:
     """Implements `StepRunner` for the authoring API and `Timers` for the scheduler."""
 
-    def __init__(self, asked: Asked, act: int, started_ms: int, turns_max: int, steps_max: int) -> None:
-        self.loop = RunLoop(self, started_ms, turns_max)
+    def __init__(
+        self, asked: Asked, asyncio_loop: AbstractEventLoop, act: int, started_ms: int, turns_max: int, steps_max: int
+    ) -> None:
+        self.loop = RunLoop(self, asyncio_loop, started_ms, turns_max)
         self.open: dict[Key, Ask] = {}
         """What `run` waits for."""
         self.cancelled: set[Key] = set()

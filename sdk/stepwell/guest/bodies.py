@@ -1,4 +1,4 @@
-"""Attempts of steps: bodies run on the sandbox's ordinary loop, plain functions in threads, each within its timeout.
+"""Attempts of steps: bodies run on the guest's event loop, plain functions in threads, each within its timeout.
 
 A body gets its own copies of its arguments, decoded for each attempt, so that no attempt sees what another did to them.
 What an attempt ends with goes to its instance once, and not at all when it was cancelled.
@@ -22,6 +22,7 @@ from stepwell.errors import (
 )
 from stepwell.guest.failures import described
 from stepwell.guest.logs import SOURCE
+from stepwell.guest.scheduler import SCHEDULER
 from stepwell.guest.threads import Threads
 from stepwell.parameters import is_coroutine_function
 from stepwell.values import decode, encode
@@ -119,7 +120,7 @@ class Attempt:
         loop.call_soon_threadsafe(self._end, payload, error)
 
     def _await_rest(self, awaitable: Any) -> None:
-        """A plain function gave an awaitable: the ordinary loop does the rest."""
+        """A plain function gave an awaitable: the event loop does the rest."""
         if self.over or self.cancelled or self.expired:
             getattr(awaitable, "close", int)()
             self._end(None, None)
@@ -229,12 +230,12 @@ class Bodies:
         assert ask.call is not None
         context = ask.context.copy()
         attempt = ask.attempt = Attempt(self, instance, ask, number)
-        context.run(SOURCE.set, attempt)
+        context.run(_belong_to, attempt)
         if is_coroutine_function(ask.call.function):
-            attempt.task = self.loop.create_task(attempt.run(), context=context)
+            attempt.task = Task(attempt.run(), loop=self.loop, context=context)
             self._fresh.append(attempt)
         else:
-            self.loop.call_soon(self._threads.run, lambda: attempt.run_in_thread(context))
+            self.loop.call_soon(self._threads.run, lambda: attempt.run_in_thread(context), context=context.copy())
 
     def begun(self, attempt: Attempt) -> None:
         """A thread took it on."""
@@ -267,3 +268,9 @@ class Bodies:
     def recover(self, attempt: Attempt) -> None:
         """The thread of an abandoned attempt ended after all."""
         self.abandoned -= 1
+
+
+def _belong_to(attempt: Attempt) -> None:
+    """From here on, this context is the body's and no longer `run`'s."""
+    SOURCE.set(attempt)
+    SCHEDULER.set(None)

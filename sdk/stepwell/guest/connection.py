@@ -8,10 +8,10 @@ import selectors
 import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any, Final
 
 from stepwell.frames import FrameError, FrameReader, frame
-from stepwell.guest.scheduler import drains_together
 
 READ_BYTES: Final = 64 * 1024
 """Under malloc's threshold for a mapping of its own: that would be three system calls more a read, dear in gVisor."""
@@ -77,6 +77,8 @@ class Connection:
         self._scheduled = False
         self._reading = False
         self._main_thread = threading.get_ident()
+        self._context = copy_context()
+        """Nobody's: neither a `run`'s nor a body's."""
         loop.add_reader(fd, self._on_readable)
 
     def send(self, envelope: bytes, payload: bytes = b"") -> None:
@@ -100,7 +102,7 @@ class Connection:
         """Write, even if nothing is queued yet, once what is ready now has run."""
         if not self._scheduled and not self._reading:
             self._scheduled = True
-            self._loop.call_soon(self.flush)
+            self._loop.call_soon(self.flush, context=self._context)
 
     def flush(self) -> None:
         """Write what is queued, as far as the socket takes it."""
@@ -156,9 +158,8 @@ class Connection:
             os._exit(0)
         self._reading = True
         try:
-            with drains_together():
-                for envelope, payload in self._reader.feed(data):
-                    self._on_frame(envelope, payload)
+            for envelope, payload in self._reader.feed(data):
+                self._on_frame(envelope, payload)
         except FrameError:
             os._exit(70)
         finally:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from types import AsyncGeneratorType
 from typing import Any
 
-from stepwell.guest.scheduler import RUN_LOOP, Draining, counted_hash
+from stepwell.guest.scheduler import RunTask, counted_hash, drained
 
 _ordinary_all_tasks = tasks.all_tasks
 
@@ -30,8 +30,9 @@ def hold_generators(ordinary_loop: Any) -> None:
     """
 
     def first(generator: AsyncGeneratorType[Any, Any]) -> None:
-        if Draining.loop is not None:
-            Draining.loop.hold(generator)
+        scheduler = drained()
+        if scheduler is not None:
+            scheduler.hold(generator)
         else:
             ordinary_loop._asyncgen_firstiter_hook(generator)
 
@@ -42,11 +43,11 @@ def hold_generators(ordinary_loop: Any) -> None:
 
 
 def all_tasks(loop: Any = None) -> Any:
-    """As asyncio.all_tasks; in `run`, built in order of creation."""
-    loop = loop or asyncio.get_running_loop()
-    if loop is RUN_LOOP and Draining.loop is not None:
-        return set(Draining.loop.live_tasks())
-    return _ordinary_all_tasks(loop)
+    """As asyncio.all_tasks: in `run`, its own tasks, in order of creation; in a body, those of no `run`."""
+    scheduler = drained()
+    if scheduler is not None:
+        return set(scheduler.live_tasks())
+    return {task for task in _ordinary_all_tasks(loop) if not isinstance(task, RunTask)}
 
 
 def as_completed(fs: Any, *, timeout: float | None = None) -> Iterator[Any]:

@@ -24,6 +24,8 @@ from stepwell.steps import WorkflowStep
 from stepwell.values import decode, encode
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from stepwell.guest.bodies import Attempt
     from stepwell.guest.limits import Limits
     from stepwell.guest.scheduler import RunTask
@@ -33,6 +35,11 @@ _SHOWN_LENGTH_MAX: Final = 1024
 
 class InstanceHost(Protocol):
     """What an instance needs of the process that it lives in."""
+
+    @property
+    def loop(self) -> AbstractEventLoop:
+        """The one that asyncio knows: a GuestLoop."""
+        ...
 
     def send(self, envelope: bytes, payload: bytes = b"") -> None:
         """Queue a frame."""
@@ -75,7 +82,8 @@ class Instance:
         self._info = info
         self._params = params
         self._payload_bytes_max = limits.payloadBytes
-        self._asking = Asking(self, act, info.get("started", info["created"]), limits.drainTurns, limits.steps)
+        started = info.get("started", info["created"])
+        self._asking = Asking(self, host.loop, act, started, limits.drainTurns, limits.steps)
         self._main: RunTask | None = None
         self._recorded = recorded
         self._entered = 0

@@ -1,6 +1,6 @@
 """What `run` may not do, because doing it again on a replay would come out differently: the world is for steps.
 
-asyncio's own ways are refused by the scheduler; those that go around it (socket, subprocess, threading) by an audit
+asyncio's own ways are refused by its loop; those that go around it (socket, subprocess, threading) by an audit
 hook, which looks only while a scheduler is being drained in the thread that drains it.
 """
 
@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import sys
 import threading
+from asyncio import SelectorEventLoop
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, Final, NoReturn
 
 from stepwell.errors import RunRestrictionError
-from stepwell.guest.scheduler import Draining, RunningLoop
+from stepwell.guest.loop import GuestLoop
+from stepwell.guest.scheduler import drained
 
 _LOOP_METHODS: Final = {
     "a thread": ("run_in_executor", "set_default_executor", "call_soon_threadsafe"),
@@ -83,14 +86,19 @@ def install() -> None:
     """Refuse these things from now on, in this process. Once."""
     for what, names in _LOOP_METHODS.items():
         for name in names:
-            setattr(RunningLoop, name, _refusing(what))
+            setattr(GuestLoop, name, _refused_in_run(what, name))
     sys.addaudithook(_audit)
     threading._start_new_thread = _start_new_thread  # type: ignore[attr-defined]
 
 
-def _refusing(what: str) -> Callable[..., NoReturn]:
-    def method(self: RunningLoop, *args: Any, **kwargs: Any) -> NoReturn:
-        refuse(what)
+def _refused_in_run(what: str, name: str) -> Callable[..., Any]:
+    ordinary = getattr(SelectorEventLoop, name)
+
+    @wraps(ordinary)
+    def method(self: GuestLoop, *args: Any, **kwargs: Any) -> Any:
+        if drained() is not None:
+            refuse(what)
+        return ordinary(self, *args, **kwargs)
 
     return method
 
@@ -99,11 +107,11 @@ _start_thread: Final = threading._start_new_thread  # type: ignore[attr-defined]
 
 
 def _audit(event: str, args: object) -> None:
-    if Draining.loop is not None and event in _EVENTS and threading.get_ident() == Draining.thread:
+    if drained() is not None and event in _EVENTS:
         refuse(_EVENTS[event])
 
 
 def _start_new_thread(*args: Any) -> Any:
-    if Draining.loop is not None and threading.get_ident() == Draining.thread:
+    if drained() is not None:
         refuse("a thread")
     return _start_thread(*args)

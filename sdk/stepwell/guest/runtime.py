@@ -19,6 +19,7 @@ from stepwell.guest.connection import Connection, TurnSelector
 from stepwell.guest.instance import Instance
 from stepwell.guest.limits import Limits
 from stepwell.guest.logs import Logs, LogStream
+from stepwell.guest.loop import GuestLoop
 
 RUNTIME: Final = "stepwell 0.1.0"
 """Recorded with each activation."""
@@ -34,6 +35,7 @@ class Guest:
     """Everything in this process. Implements `InstanceHost`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, selector: TurnSelector, fd: int) -> None:
+        self.loop = loop
         self._connection = Connection(fd, loop, selector, self._on_frame, self._before_write, frames.PAYLOAD_BYTES_MAX)
         self.send = self._connection.send
         self._logs = Logs(self._connection.send_log)
@@ -165,7 +167,7 @@ def _reap_children_without_threads(loop: asyncio.AbstractEventLoop) -> None:
 def main(fd: int) -> None:
     """Serve the host at this socket until it closes it."""
     selector = TurnSelector()
-    loop = asyncio.SelectorEventLoop(selector)
+    loop = GuestLoop(selector)
     asyncio.set_event_loop(loop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _reap_children_without_threads(loop)

@@ -6,9 +6,8 @@ program states. Whatever asyncio keeps in sets hashes by a number given in order
 Tasks and async generators are held until the instance ends, so that no garbage collection decides when their
 `finally` blocks run.
 
-asyncio knows one loop here, `RUN_LOOP`, whichever instance runs: it hands everything to the scheduler that is being
-drained. Telling asyncio of another loop costs system calls, dear in gVisor, so that happens once for all completions
-that came together.
+asyncio knows one loop in a guest, `stepwell.guest.loop.GuestLoop`, whatever runs: during a drain it hands everything to
+the scheduler that is being drained.
 """
 
 from __future__ import annotations
@@ -88,15 +87,12 @@ class RunTimer(RunHandle):
 
 
 def counted_hash(future: Any) -> int:
-    """A future's place in its instance's order of first hashing; for futures of the ordinary loop, their address."""
+    """A future's place in its instance's order of first hashing; its address when that is outside of `run`."""
     try:
         return future._stepwell_number  # type: ignore[no-any-return]
     except AttributeError:
-        scheduler = Draining.loop
-        if scheduler is not None and future.get_loop() is RUN_LOOP:
-            number = scheduler.next_number()
-        else:
-            number = object.__hash__(future)
+        scheduler = drained()
+        number = object.__hash__(future) if scheduler is None else scheduler.next_number()
         future._stepwell_number = number
         return number
 
@@ -118,32 +114,39 @@ class Draining:
 
     loop: RunLoop | None = None
     thread: Final = get_ident()
-    together: bool = False
-    """asyncio was told of `RUN_LOOP` for several drains."""
+
+
+def drained() -> RunLoop | None:
+    """The scheduler that is being drained by the thread that asks: its `run` is at work."""
+    scheduler = Draining.loop
+    return scheduler if scheduler is not None and get_ident() == Draining.thread else None
 
 
 @contextmanager
-def drains_together() -> Iterator[None]:
-    """Within the block, asyncio takes `RUN_LOOP` for the running loop between drains too."""
-    outer_loop = events._get_running_loop()
-    events._set_running_loop(RUN_LOOP)
-    Draining.together = True
+def _running(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Within the block, asyncio takes this for the running loop."""
+    outer = events._get_running_loop()
+    events._set_running_loop(loop)
     try:
         yield
     finally:
-        Draining.together = False
-        events._set_running_loop(outer_loop)
+        events._set_running_loop(outer)
 
 
 SCHEDULER: Final[ContextVar[RunLoop | None]] = ContextVar("stepwell_scheduler", default=None)
-"""Whose `run` a context belongs to; the bodies of its steps inherit it."""
+"""Whose `run` a context belongs to; None in the bodies of its steps."""
 
 
 class RunLoop:
-    """The scheduler of one instance. `now` is the time of the completion that entered last, in ms since the epoch."""
+    """The scheduler of one instance. `now_ms` is the time of the completion that entered last, since the epoch.
 
-    def __init__(self, timers: Timers, now_ms: int, turns_max: int) -> None:
+    `asyncio_loop` is the loop that asyncio knows: a GuestLoop. Where it does not run, as in tests, drains pretend that
+    it does.
+    """
+
+    def __init__(self, timers: Timers, asyncio_loop: asyncio.AbstractEventLoop, now_ms: int, turns_max: int) -> None:
         self.timers = timers
+        self._asyncio_loop = asyncio_loop
         self.now_ms = now_ms
         self.ready: deque[RunHandle] = deque()
         self._turns_max = turns_max
@@ -153,7 +156,7 @@ class RunLoop:
         self._tasks_kept_max = 64
         self._generators: list[AsyncGeneratorType[Any, Any]] = []
         self._generators_kept_max = 64
-        self._on_problem: Callable[[dict[str, Any]], None] | None = None
+        self._on_problem: Callable[[Any, dict[str, Any]], object] | None = None
         self.spoiled: BaseException | None = None
 
     def next_number(self) -> int:
@@ -167,10 +170,10 @@ class RunLoop:
         Raises WorkflowStalledError when that does not end, and whatever a callback raises that is no Exception, such as
         SystemExit: both end the instance.
         """
-        if Draining.together:
+        if self._asyncio_loop.is_running():
             self._drain(first, args)
         else:
-            with drains_together():
+            with _running(self._asyncio_loop):
                 self._drain(first, args)
 
     def _drain(self, first: Callable[..., object], args: tuple[object, ...]) -> None:
@@ -205,13 +208,10 @@ class RunLoop:
                 gc.enable()
 
     def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> RunHandle:
-        """Have it called within this drain. Raises RunRestrictionError outside of one, and for another's callback."""
-        if context is None:
-            context = copy_context()
-        owner = context.get(SCHEDULER) or self
-        if Draining.loop is not owner or owner is not self or get_ident() != Draining.thread:
-            owner.refuse_outsider()
-        handle = RunHandle(callback, args, context)
+        """Have it called within this drain. Raises RunRestrictionError outside of one."""
+        if Draining.loop is not self or get_ident() != Draining.thread:
+            self.refuse_outsider()
+        handle = RunHandle(callback, args, copy_context() if context is None else context)
         self.ready.append(handle)
         return handle
 
@@ -238,15 +238,18 @@ class RunLoop:
         return self.now_ms / 1000
 
     def create_future(self) -> RunFuture:
-        return RunFuture(loop=RUN_LOOP)
+        return RunFuture(loop=self._asyncio_loop)
 
     def create_task(
         self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None
     ) -> RunTask:
         if Draining.loop is not self or get_ident() != Draining.thread:
             self.refuse_outsider()
+        if context is not None and context.get(SCHEDULER) is not self:
+            context.run(SCHEDULER.set, self)
         self._names += 1
-        task = RunTask(coro, loop=RUN_LOOP, name=f"Task-{self._names}" if name is None else name, context=context)
+        name = f"Task-{self._names}" if name is None else name
+        task = RunTask(coro, loop=self._asyncio_loop, name=name, context=context)
         tasks = self._tasks
         tasks.append(task)
         if len(tasks) > self._tasks_kept_max:
@@ -286,95 +289,17 @@ class RunLoop:
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         if self._on_problem is not None:
-            self._on_problem(RUN_LOOP, context)  # type: ignore[call-arg]
+            self._on_problem(self._asyncio_loop, context)
         else:
-            RUN_LOOP.default_exception_handler(context)
+            tell_author(context)
 
 
-_Loop: Any = events.AbstractEventLoop  # typeshed has every method abstract; `restrictions` adds those that are not here
+def tell_author(context: dict[str, Any]) -> None:
+    """What asyncio has to report, on stderr: nothing here decides what the instance does."""
+    import sys
+    import traceback
 
-
-class RunningLoop(_Loop):  # type: ignore[misc]
-    """What `asyncio.get_running_loop()` is in every `run`: the scheduler that is being drained does the work."""
-
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> RunHandle:
-        scheduler = Draining.loop
-        if scheduler is None:
-            _refuse_outside(SCHEDULER.get() if context is None else context.get(SCHEDULER))
-        return scheduler.call_soon(callback, *args, context=context)
-
-    def call_later(
-        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> RunTimer:
-        return _drained().call_later(delay, callback, *args, context=context)
-
-    def call_at(
-        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> RunTimer:
-        return _drained().call_at(when, callback, *args, context=context)
-
-    def time(self) -> float:
-        return _drained().time()
-
-    def create_future(self) -> RunFuture:
-        return RunFuture(loop=self)
-
-    def create_task(
-        self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None
-    ) -> RunTask:
-        return _drained().create_task(coro, name=name, context=context)
-
-    def get_debug(self) -> bool:
-        return False
-
-    def set_debug(self, enabled: bool) -> None:
-        """Refused quietly: there is no debug mode here."""
-
-    def is_running(self) -> bool:
-        return Draining.loop is not None
-
-    def is_closed(self) -> bool:
-        return False
-
-    def get_task_factory(self) -> None:
-        return None
-
-    def get_exception_handler(self) -> Any:
-        return _drained().get_exception_handler()
-
-    def set_exception_handler(self, handler: Any) -> None:
-        _drained().set_exception_handler(handler)
-
-    def call_exception_handler(self, context: dict[str, Any]) -> None:
-        scheduler = Draining.loop or SCHEDULER.get()
-        if scheduler is not None:
-            scheduler.call_exception_handler(context)
-        else:
-            self.default_exception_handler(context)
-
-    def default_exception_handler(self, context: dict[str, Any]) -> None:
-        """Tell the author, on stderr: nothing here decides what the instance does."""
-        import sys
-        import traceback
-
-        message = context.get("message", "a problem in a callback")
-        error = context.get("exception")
-        text = "".join(traceback.format_exception(error)) if error is not None else ""
-        sys.stderr.write(f"{message}\n{text}")
-
-
-RUN_LOOP: Final = RunningLoop()
-
-
-def _drained() -> RunLoop:
-    """The scheduler that is being drained. Raises RunRestrictionError for a body that got hold of `run`'s loop."""
-    scheduler = Draining.loop
-    if scheduler is None:
-        _refuse_outside(SCHEDULER.get())
-    return scheduler
-
-
-def _refuse_outside(owner: RunLoop | None) -> NoReturn:
-    if owner is not None:
-        owner.refuse_outsider()
-    raise RunRestrictionError("the event loop of run was used outside of run; use asyncio's own functions in a step")
+    message = context.get("message", "a problem in a callback")
+    error = context.get("exception")
+    text = "".join(traceback.format_exception(error)) if error is not None else ""
+    sys.stderr.write(f"{message}\n{text}")

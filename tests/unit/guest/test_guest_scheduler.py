@@ -10,7 +10,8 @@ import pytest
 from stepwell.errors import RunRestrictionError, WorkflowStalledError
 from stepwell.guest import closing
 from stepwell.guest.determinism import as_completed
-from stepwell.guest.scheduler import RUN_LOOP, RunLoop, RunTimer
+from stepwell.guest.scheduler import RunLoop, RunTimer
+from tests.replay.fake_host import guest_loop
 
 pytestmark = pytest.mark.usefixtures("in_guest")
 
@@ -36,7 +37,7 @@ def timers() -> Timers:
 
 @pytest.fixture
 def loop(timers: Timers) -> Iterator[RunLoop]:
-    loop = RunLoop(timers, 1_000_000, 10_000)
+    loop = RunLoop(timers, guest_loop(), 1_000_000, 10_000)
     yield loop
     closing.close(loop)
 
@@ -72,7 +73,7 @@ def test_the_loop_that_ran_before_a_drain_runs_after_it(loop: RunLoop) -> None:
 
     seen: list[object] = []
     asyncio.run(outer())
-    assert seen == [RUN_LOOP]
+    assert seen == [guest_loop()]
 
 
 def test_garbage_is_not_collected_while_draining(loop: RunLoop) -> None:
