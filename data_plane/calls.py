@@ -71,11 +71,12 @@ class InstanceCalls:
         InvalidArgumentError when the request_id was used with another body.
         """
         version = await self._routes.routed(tenant, workflow)
+        minted = instance is None and not request_id
         if instance is None:
             instance = self._generated_id(tenant, workflow, request_id)
         key = InstanceKey(tenant, workflow, instance)
         for _ in range(REMOVALS_AWAITED_MAX):
-            async with self._node.resident(key) as resident:
+            async with self._node.resident(key, minted=minted) as resident:
                 state = resident.instance
                 if state.phase is Phase.ABSENT:
                     uid = InstanceUid(self._mint())

@@ -145,12 +145,13 @@ class Node:
 
     # ---------------------------------------------------------------- residents
     @asynccontextmanager
-    async def resident(self, key: InstanceKey) -> AsyncIterator[Resident]:
+    async def resident(self, key: InstanceKey, *, minted: bool = False) -> AsyncIterator[Resident]:
         """The instance in memory, marked as this epoch's: what it holds may be shown and acted on.
 
-        Raises UnavailableError while the node drains or does not own the shard.
+        `minted` says that the id was made for this call, so that there is nothing to read. Raises UnavailableError
+        while the node drains or does not own the shard.
         """
-        resident = await self._load(key)
+        resident = await self._load(key, minted=minted)
         resident.uses += 1
         try:
             yield resident
@@ -181,7 +182,7 @@ class Node:
             raise _shard_lost()
         await done
 
-    async def _load(self, key: InstanceKey) -> Resident:
+    async def _load(self, key: InstanceKey, *, minted: bool = False) -> Resident:
         while True:
             if not self._serving():
                 raise UnavailableError("the server is stopping; try again in a moment")
@@ -193,14 +194,14 @@ class Node:
                 continue
             loading = self._loading[key] = self._loop.create_future()
             try:
-                return await self._read(key)
+                return await self._read(key, minted=minted)
             finally:
                 del self._loading[key]
                 loading.set_result(None)
 
-    async def _read(self, key: InstanceKey) -> Resident:
+    async def _read(self, key: InstanceKey, *, minted: bool) -> Resident:
         """Read the journal; before it counts, cover what is due by a wake of this epoch, then mark it."""
-        rows = chain(await self.store.read_journal(key))
+        rows = [] if minted else chain(await self.store.read_journal(key))
         resident = Resident(self, key, self.shard, rows)
         if rows and resident.lane.first:
             due = resident.instance.next_due()

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
-from typing import TypeVar
 
 from data_plane.journal.codec import RowCodec
 from data_plane.journal.pages import PageEnd, end_in, token_after
 from data_plane.journal.sqlite.mutations import bind
 from data_plane.journal.sqlite.queries import Reader
+from data_plane.journal.sqlite.reading import ReadThreads
 from data_plane.journal.sqlite.schema import connect, prepare
 from data_plane.journal.sqlite.writer import GroupCommit
 from data_plane.journal.store import Done, InstanceKey, Listing, ListingPage, Mutation, Row, Wake
@@ -26,19 +24,15 @@ from stepwell.names import InstanceUid, TenantUid, WorkflowId
 READERS = 2
 """Connections, and threads, that read at the same time."""
 
-T = TypeVar("T")
-
 
 class SqliteJournalStore:
     """See `JournalStore` for what each method promises."""
 
-    def __init__(self, commits: GroupCommit, readers: Sequence[Reader]) -> None:
+    def __init__(self, commits: GroupCommit, reads: ReadThreads) -> None:
         self._commits = commits
         self._codec = RowCodec()
-        self._readers: SimpleQueue[Reader] = SimpleQueue()
-        for reader in readers:
-            self._readers.put(reader)
-        self._threads = ThreadPoolExecutor(len(readers), thread_name_prefix="journal-read")
+        self._reads = reads
+        self._read = reads.read
         self._closed = False
 
     @classmethod
@@ -52,7 +46,7 @@ class SqliteJournalStore:
         connection = await asyncio.to_thread(connect, path)
         epoch = await asyncio.to_thread(prepare, connection)
         readers = [await asyncio.to_thread(Reader, path) for _ in range(READERS)]
-        return cls(GroupCommit(connection, path, loop, on_fatal), readers), epoch
+        return cls(GroupCommit(connection, path, loop, on_fatal), ReadThreads(readers, loop)), epoch
 
     def write(self, mutation: Mutation, done: Done) -> None:
         """Raises ValueError, and does nothing, for what can't be stored."""
@@ -95,19 +89,4 @@ class SqliteJournalStore:
         if not self._closed:
             self._closed = True
             await self._commits.close()
-            await asyncio.to_thread(self._close_readers)
-
-    async def _read(self, query: Callable[[Reader], T]) -> T:
-        def run() -> T:
-            reader = self._readers.get()
-            try:
-                return query(reader)
-            finally:
-                self._readers.put(reader)
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
-
-    def _close_readers(self) -> None:
-        self._threads.shutdown()
-        while not self._readers.empty():
-            self._readers.get().close()
+            await self._reads.close()

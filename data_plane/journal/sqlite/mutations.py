@@ -42,37 +42,42 @@ class Statement(IntEnum):
 
 Bound = tuple[Statement, tuple[Any, ...]]
 
-_DELETED = "SELECT 1 FROM deletes WHERE tenant = ?1 AND workflow = ?2 AND instance = ?3"
-
 _encode = msgspec.json.Encoder().encode
 
-_PUT_ROWS = (
-    "INSERT INTO rows SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,"
-    " unhex(value ->> 6) FROM json_each(?1)"
-    " WHERE NOT EXISTS (SELECT 1 FROM deletes WHERE tenant = value ->> 0 AND workflow = value ->> 1"
-    " AND instance = value ->> 2 AND stamp >= value ->> 5)"
-    " ON CONFLICT DO UPDATE SET stamp = excluded.stamp, append = excluded.append WHERE excluded.stamp > stamp"
-)
-"""All rows of a commit, as one JSON array of arrays. The GIL is given up once a statement: with a statement a row, two
-threads would hand it to and fro more often than they work (docs/adr/0003)."""
-
-_SQL: dict[Statement, tuple[str, ...]] = {
-    Statement.PUT_BLOB: (
-        "INSERT INTO blobs SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
-        f" WHERE NOT EXISTS ({_DELETED} AND uid = ?4 AND stamp >= ?6)"
-        " ON CONFLICT DO UPDATE SET stamp = excluded.stamp, data = excluded.data WHERE excluded.stamp > stamp",
+_TOGETHER: dict[Statement, str] = {
+    Statement.PUT_WAKE: (
+        "INSERT INTO wakes SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,"
+        " value ->> 6 FROM json_each(?1)"
+        " WHERE NOT EXISTS (SELECT 1 FROM drops WHERE shard = value ->> 0 AND bucket = value ->> 1"
+        " AND stamp >= value ->> 6)"
+        " ON CONFLICT DO UPDATE SET stamp = excluded.stamp WHERE excluded.stamp > stamp"
+    ),
+    Statement.PUT_ROW: (
+        "INSERT INTO rows SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,"
+        " unhex(value ->> 6) FROM json_each(?1)"
+        " WHERE NOT EXISTS (SELECT 1 FROM deletes WHERE tenant = value ->> 0 AND workflow = value ->> 1"
+        " AND instance = value ->> 2 AND stamp >= value ->> 5)"
+        " ON CONFLICT DO UPDATE SET stamp = excluded.stamp, append = excluded.append WHERE excluded.stamp > stamp"
     ),
     Statement.PUT_LISTING: (
-        "INSERT INTO listings SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10"
-        f" WHERE NOT EXISTS ({_DELETED} AND uid = ?4 AND created_at = ?5 AND stamp >= ?10)"
+        "INSERT INTO listings SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,"
+        " value ->> 6, value ->> 7, value ->> 8, value ->> 9 FROM json_each(?1)"
+        " WHERE NOT EXISTS (SELECT 1 FROM deletes WHERE tenant = value ->> 0 AND workflow = value ->> 1"
+        " AND instance = value ->> 2 AND uid = value ->> 3 AND created_at = value ->> 4 AND stamp >= value ->> 9)"
         " ON CONFLICT DO UPDATE SET status = excluded.status, digest = excluded.digest,"
         " started_at = excluded.started_at, ended_at = excluded.ended_at, stamp = excluded.stamp"
-        " WHERE excluded.stamp > stamp",
+        " WHERE excluded.stamp > stamp"
     ),
-    Statement.PUT_WAKE: (
-        "INSERT INTO wakes SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
-        " WHERE NOT EXISTS (SELECT 1 FROM drops WHERE shard = ?1 AND bucket = ?2 AND stamp >= ?7)"
-        " ON CONFLICT DO UPDATE SET stamp = excluded.stamp WHERE excluded.stamp > stamp",
+}
+"""What every instance writes: all of a commit as one JSON array of arrays. The GIL is given up once a statement: with a
+statement each, two threads would hand it to and fro more often than they work (docs/adr/0003)."""
+
+_ONE_BY_ONE: dict[Statement, tuple[str, ...]] = {
+    Statement.PUT_BLOB: (
+        "INSERT INTO blobs SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
+        " WHERE NOT EXISTS (SELECT 1 FROM deletes WHERE tenant = ?1 AND workflow = ?2 AND instance = ?3"
+        " AND uid = ?4 AND stamp >= ?6)"
+        " ON CONFLICT DO UPDATE SET stamp = excluded.stamp, data = excluded.data WHERE excluded.stamp > stamp",
     ),
     Statement.PUT_MARK: (
         "INSERT INTO marks VALUES (?1, ?2, ?3, ?4)"
@@ -98,13 +103,12 @@ def bind(mutation: Mutation, codec: RowCodec) -> Bound:
     """The mutation as a statement and its parameters. Raises ValueError for what can't be stored."""
     match mutation:
         case PutRow(key, row, stamp):
-            cells = (*key, *row.position, stored_stamp(stamp), codec.encode(row).hex())
-            return Statement.PUT_ROW, (_encode(cells),)
+            return Statement.PUT_ROW, (_encode((*key, *row.position, stored_stamp(stamp), codec.encode(row).hex())),)
         case PutWake(shard, wake, stamp):
-            return Statement.PUT_WAKE, (shard, wake.bucket, wake.due, *wake.key, stored_stamp(stamp))
+            return Statement.PUT_WAKE, (_encode((shard, wake.bucket, wake.due, *wake.key, stored_stamp(stamp))),)
         case PutListing(listing, stamp):
             what = (listing.status, listing.digest, listing.started_at, listing.ended_at, stored_stamp(stamp))
-            return Statement.PUT_LISTING, (*listing.key, listing.uid, listing.created_at, *what)
+            return Statement.PUT_LISTING, (_encode((*listing.key, listing.uid, listing.created_at, *what)),)
         case PutBlob(key, uid, id, data, stamp):
             return Statement.PUT_BLOB, (*key, uid, id, stored_stamp(stamp), data)
         case PutMark(shard, epoch, bucket, stamp):
@@ -118,23 +122,20 @@ def bind(mutation: Mutation, codec: RowCodec) -> Bound:
 
 
 def commit(connection: apsw.Connection, batch: Iterable[Bound]) -> None:
-    """Make what was bound durable, all of it or nothing."""
+    """Make what was bound, which is something, durable: all of it or nothing."""
     groups: list[list[tuple[Any, ...]]] = [[] for _ in Statement]
     for statement, parameters in batch:
         groups[statement].append(parameters)
     used = [statement for statement in Statement if groups[statement]]
-    if used == [Statement.PUT_ROW]:
-        _put_rows(connection, groups[Statement.PUT_ROW])  # one statement is a transaction
-        return
-    connection.execute("BEGIN IMMEDIATE")
+    whole = len(used) > 1 or used[0] not in _TOGETHER  # one statement is a transaction by itself
+    if whole:
+        connection.execute("BEGIN IMMEDIATE")
     for statement in used:
-        if statement is Statement.PUT_ROW:
-            _put_rows(connection, groups[statement])
+        if statement in _TOGETHER:
+            cells = b",".join([encoded for (encoded,) in groups[statement]])
+            connection.execute(_TOGETHER[statement], (f"[{cells.decode()}]",))
         else:
-            for sql in _SQL[statement]:
+            for sql in _ONE_BY_ONE[statement]:
                 connection.executemany(sql, groups[statement])
-    connection.execute("COMMIT")
-
-
-def _put_rows(connection: apsw.Connection, rows: list[tuple[Any, ...]]) -> None:
-    connection.execute(_PUT_ROWS, (f"[{b','.join([cells for (cells,) in rows]).decode()}]",))
+    if whole:
+        connection.execute("COMMIT")

@@ -14,7 +14,13 @@ from data_plane.journal.sqlite.schema import connect_reader
 from data_plane.journal.store import InstanceKey, Listing, Position, Row, Wake
 from stepwell.names import InstanceId, InstanceUid, TenantUid, WorkflowId
 
-_JOURNAL = "SELECT epoch, seq, append FROM rows WHERE tenant = ? AND workflow = ? AND instance = ? ORDER BY epoch, seq"
+ROWS_TOGETHER = 64
+"""Rows of a journal that SQLite hands over as one: each time, the thread gives up the GIL, and waits for it again as
+long as the event loop is busy. All of a large journal at once would be in memory several times."""
+
+_JOURNAL = f"""SELECT json_group_array(json_array(epoch, seq, hex(append)) ORDER BY epoch, seq) FROM (
+SELECT epoch, seq, append, (row_number() OVER (ORDER BY epoch, seq) - 1) / {ROWS_TOGETHER} AS part FROM rows
+WHERE tenant = ? AND workflow = ? AND instance = ?) GROUP BY part ORDER BY part"""
 _BLOB = "SELECT data FROM blobs WHERE tenant = ? AND workflow = ? AND instance = ? AND uid = ? AND id = ?"
 _MARKS = "SELECT epoch, bucket FROM marks WHERE shard = ?"
 _WAKES = """SELECT json_group_array(json_array(bucket, due, tenant, workflow, instance))
@@ -22,6 +28,7 @@ FROM (SELECT * FROM wakes WHERE shard = ? AND bucket BETWEEN ? AND ? ORDER BY bu
 _LISTING = "created_at, instance, uid, status, digest, started_at, ended_at"
 _NEWEST_FIRST = "ORDER BY created_at DESC, instance DESC, uid DESC"
 
+_rows_decoder = msgspec.json.Decoder(list[tuple[int, int, str]])
 _wakes_decoder = msgspec.json.Decoder(list[tuple[int, int, TenantUid, WorkflowId, InstanceId]])
 
 
@@ -36,7 +43,11 @@ class Reader:
         self._connection.close()
 
     def journal(self, key: InstanceKey) -> Sequence[Row]:
-        return [self._codec.decode(Position(epoch, seq), append) for epoch, seq, append in self._all(_JOURNAL, key)]
+        return [
+            self._codec.decode(Position(epoch, seq), bytes.fromhex(append))
+            for (text,) in self._connection.execute(_JOURNAL, key)
+            for epoch, seq, append in _rows_decoder.decode(text)
+        ]
 
     def blob(self, key: InstanceKey, uid: InstanceUid, id: str) -> bytes:
         for (data,) in self._all(_BLOB, (*key, uid, id)):
@@ -44,8 +55,7 @@ class Reader:
         raise KeyError(f"instance {key} of uid {uid} has no blob {id}")
 
     def wakes(self, shard: int, first: int, last: int) -> Sequence[Wake]:
-        """There may be many, so SQLite makes them one row of JSON: for each row that it hands over, this thread gives
-        up the interpreter's lock and waits for it again, as long as the event loop is busy."""
+        """There may be many, so SQLite hands them over as one, as it does parts of a journal."""
         [(text,)] = self._all(_WAKES, (shard, first, last))
         return [
             Wake(bucket, due, InstanceKey(tenant, workflow, instance))
