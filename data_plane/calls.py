@@ -124,7 +124,11 @@ class InstanceCalls:
     async def _rows(self, key: InstanceKey) -> list[Row]:
         """The journal, once this epoch's first row stands in it: nothing else may be shown."""
         store = self._node.store
-        rows = chain(await store.read_journal(key))
+        resident = self._node.peek(key)
+        if resident is not None and resident.durable is not None:
+            rows = list(resident.durable)
+        else:
+            rows = chain(await store.read_journal(key))
         if rows and rows[-1].position.epoch != self._node.shard.epoch:
             async with self._node.resident(key):
                 rows = chain(await store.read_journal(key))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from data_plane import payloads
 from data_plane.activation import Activation
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from data_plane.node import Node
 
 
+DURABLE_ROWS_MAX: Final = 16
+"""Rows that stay in memory for those who look at a young instance: for older ones, and more, the journal is read."""
+
+
 class Resident:
     """`uses` counts callers that look at it: it is not dropped under them."""
 
@@ -35,6 +39,8 @@ class Resident:
         self.shard = shard
         self.store = node.store
         self.now = node.clock
+        self.durable: list[Row] | None = list(rows) if len(rows) <= DURABLE_ROWS_MAX else None
+        """What a read of the journal would give; None once there is too much of it."""
         self.instance: Instance = fold.replay(record for row in rows for record in row.records)
         self.lane = Lane(
             key,
@@ -138,4 +144,8 @@ class Resident:
             self.activation = None
 
     def _appended(self, row: Row) -> None:
+        if self.durable is not None:
+            self.durable.append(row)
+            if len(self.durable) > DURABLE_ROWS_MAX:
+                self.durable = None
         self._node.appended(self, row)

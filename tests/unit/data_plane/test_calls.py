@@ -10,7 +10,8 @@ import pytest
 
 from data_plane.engine.records import Created, Paused, Resumed, StepCompleted
 from data_plane.history import Happening
-from data_plane.journal.store import DeleteInstance, InstanceKey, Mutation, Row
+from data_plane.journal.store import DeleteInstance, InstanceKey, Mutation, PutRow, Row
+from data_plane.resident import DURABLE_ROWS_MAX
 from loader import messages as m
 from stepwell.errors import (
     AlreadyExistsError,
@@ -235,3 +236,36 @@ async def test_a_watch_refuses_what_is_not_there_and_cursors_of_others() -> None
         await house.calls.delete(key, "")
         with pytest.raises(NotFoundError):
             await watched(house, key)
+
+
+@on_virtual_time
+async def test_a_young_instance_in_memory_is_shown_without_reading_its_journal() -> None:
+    async with serving() as house:
+        key = await house.create()
+        guest = await house.guest(1)
+        guest.say(m.Result(1, "fetch", 1, 1, 0), payload=b"1")
+        await until(lambda: guest.told("completion"))
+        house.store.reads_fail_next = 1
+        seen = await house.calls.get(key)
+        assert [step.output for step in seen.instance.steps.values()] == [b"1"]
+        for number in range(DURABLE_ROWS_MAX):
+            guest.say(m.Result(1, f"step {number}", 1, 1, 0), payload=b"2")
+            await until(lambda told=number + 2: len(guest.told("completion")) == told)  # type: ignore[misc]
+        with pytest.raises(OSError, match="the disk is gone"):
+            await house.calls.get(key)
+        assert len((await house.calls.get(key)).instance.steps) == 1 + DURABLE_ROWS_MAX
+
+
+@on_virtual_time
+async def test_what_is_shown_from_memory_is_durable() -> None:
+    async with serving() as house:
+        key = await house.create()
+        guest = await house.guest(1)
+        await until(lambda: house.records(key)[-1:] != [])
+        house.store.holds = lambda mutation: isinstance(mutation, PutRow)
+        guest.say(m.Result(1, "fetch", 1, 1, 0), payload=b"1")
+        await until(lambda: house.store.held)
+        assert (await house.calls.get(key)).instance.steps == {}
+        house.store.let_go()
+        await until(lambda: guest.told("completion"))
+        assert len((await house.calls.get(key)).instance.steps) == 1
