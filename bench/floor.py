@@ -130,10 +130,13 @@ async def measure(shape: Shape, rounds: int = 3) -> Floor:
             commits = tasks.create_task(journal.run())
             fleet = [await _boot(folder, number) for number in range(shape.sandboxes)]
             rates, latencies = list[float](), list[float]()
-            for turn in range(rounds):
+            for _ in range(rounds):
                 began = time.perf_counter()
                 times = await asyncio.gather(
-                    *(_drive(f"{turn} {n}", process, journal, shape) for n, process in enumerate(fleet))
+                    *(
+                        _drive(f"t{n} {time.perf_counter_ns()}", process, journal, shape)
+                        for n, process in enumerate(fleet)
+                    )
                 )
                 rates.append(shape.sandboxes * shape.instances * shape.steps / (time.perf_counter() - began))
                 latencies += [ms for each in times for ms in each]

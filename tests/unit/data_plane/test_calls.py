@@ -269,3 +269,13 @@ async def test_what_is_shown_from_memory_is_durable() -> None:
         house.store.let_go()
         await until(lambda: guest.told("completion"))
         assert len((await house.calls.get(key)).instance.steps) == 1
+
+
+@on_virtual_time
+async def test_a_create_reads_nothing_for_an_id_that_was_just_minted() -> None:
+    async with serving() as house:
+        house.store.reads_fail_next = 1
+        seen = await house.calls.create(TENANT, FLOW, None, b"null", "")
+        assert len(house.records(seen.key)) == 1
+        with pytest.raises(OSError, match="the disk is gone"):
+            await house.calls.create(TENANT, FLOW, None, b"null", "call-1")
