@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,14 +42,35 @@ class App:
 
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own log lines are no words for users
         context = contexts.resolve(self.environ)
-        return asyncio.run(_talk(context, question))
+        try:
+            return asyncio.run(_talk(context, question))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
 
 
 async def _talk(context: Any, question: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
     from stepwell.client.connection import connect
 
+    _hear_interrupts()
     async with connect(context.endpoint, context.token) as client:
         return await question(client)
+
+
+def _hear_interrupts() -> None:
+    """Cancel this task at Ctrl-C; a second one waits for nothing.
+
+    `asyncio.run` alone misses a signal that comes as the loop goes to sleep, or that the kernel gives to one of gRPC's
+    threads: it is the loop's own handler that wakes it.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+
+    def interrupt() -> None:
+        if task.cancelling():
+            raise KeyboardInterrupt
+        task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
 
 
 def print_json(document: Json) -> None:

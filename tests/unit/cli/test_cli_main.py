@@ -140,9 +140,31 @@ def test_ctrl_c_ends_a_watch_quietly_with_130(server: FakeServer, environ: pytes
         assert run.stdout is not None
         assert json.loads(run.stdout.readline())["cursor"] == "1"
         run.send_signal(signal.SIGINT)
-        out, err = run.communicate(timeout=20)
+        try:
+            out, err = run.communicate(timeout=20)
+        finally:
+            run.kill()
     server.let_go.set()
     assert (run.returncode, out, err) == (130, "", "")
+
+
+def test_ctrl_c_is_heard_whichever_thread_the_kernel_gives_it() -> None:
+    program = """
+import asyncio, signal, threading
+from datetime import datetime
+from stepwell.cli.app import App
+def interrupt():
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+async def question(client):
+    threading.Timer(0.2, interrupt).start()
+    await asyncio.sleep(60)
+try:
+    App({"STEPWELL_ENDPOINT": "127.0.0.1:1", "STEPWELL_TOKEN": "swk_op_0123"}, datetime.now, None).ask(question)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 
 def test_help_takes_less_than_150_ms() -> None:
