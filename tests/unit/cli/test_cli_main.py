@@ -144,7 +144,7 @@ def test_ctrl_c_ends_a_watch_quietly_with_130(server: FakeServer, environ: pytes
             out, err = run.communicate(timeout=20)
         finally:
             run.kill()
-    server.let_go.set()
+            server.let_go.set()
     assert (run.returncode, out, err) == (130, "", "")
 
 
