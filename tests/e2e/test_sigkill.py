@@ -49,7 +49,7 @@ async def test_nothing_is_lost_when_the_node_is_killed_again_and_again(server: S
         f"seed {SEED}: {kills} kills in {killed_s:.0f} s, {startups} of them during start-up, all ended after "
         f"{time.monotonic() - began:.0f} s; {INSTANCES} instances, {sum(len(run.results) for run in traffic.runs)} "
         f"committed results, {api.repeats} calls made again, {traffic.doubled_creates} creates and "
-        f"{traffic.doubled_events} events repeated on purpose, "
+        f"{traffic.doubled_events} events repeated on purpose, {traffic.resumed} instances resumed after five deaths, "
         f"{sum(run.streams for run in traffic.runs)} watch streams; steps' bodies ran {ran} times where "
         f"{needed} would do ({100 * (ran - needed) / needed:.1f} % more); "
         f"start-up median {sorted(start_s)[len(start_s) // 2]:.1f} s, worst {max(start_s):.1f} s",

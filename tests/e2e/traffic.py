@@ -57,6 +57,9 @@ class Run:
         return f"tenants/{self.tenant}/workflows/traffic"
 
 
+PAUSED = (pb.INSTANCE_STATUS_PAUSED,)
+
+
 class Traffic:
     """`seed` decides shapes, times and who chooses ids; what is killed when is the test's affair.
 
@@ -72,6 +75,7 @@ class Traffic:
         self.versions: dict[str, str] = {}
         self.doubled_creates = 0
         self.doubled_events = 0
+        self.resumed = 0
         self._ended: set[str] = set()
         self.changes: list[str] = []
 
@@ -107,7 +111,19 @@ class Traffic:
             for tenant in self.tenants:
                 listed = await self.api.listed(f"tenants/{tenant}/workflows/traffic", ENDED)
                 self._ended.update(each.name for each in listed)
+                for paused in await self.api.listed(f"tenants/{tenant}/workflows/traffic", PAUSED):
+                    await self._resume(paused.name)
             await asyncio.sleep(0.5)
+
+    async def _resume(self, name: str) -> None:
+        """As an operator would: the poison rule pauses what was at work, without progress, at five deaths in a row."""
+        paused = await self.api.get(name)
+        if paused.error.type == "NodeDiedError":
+            self.resumed += 1
+            request = pb.ResumeInstanceRequest(name=name, request_id=f"resume-{self.resumed}")
+            await self.api.call(self.api.instances.ResumeInstance, request)
+        elif paused.status == pb.INSTANCE_STATUS_PAUSED:
+            self.changes.append(f"{name} was paused: {paused.error}")
 
     async def _follow(self, run: Run) -> None:
         created = await self._create(run)
@@ -183,7 +199,11 @@ class Traffic:
         await asyncio.wait({carried}, timeout=END_S_MAX)
         if not carried.done():
             self._ended.update(run.name for run in self.runs if run.history and run.history[-1][1] == "completed")
-            waiting = [f"{run.name} ({run.shape})" for run in self.runs if run.name not in self._ended]
+            waiting = [
+                f"{run.name} ({run.shape}, attended: {run.attended}): {await self.api.get(run.name)}"
+                for run in self.runs
+                if run.name not in self._ended
+            ]
             raise AssertionError(f"after {END_S_MAX} s these have not ended: {waiting}")
 
     async def verdict(self) -> list[str]:
