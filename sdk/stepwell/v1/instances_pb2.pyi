@@ -104,6 +104,23 @@ STEP_STATUS_ERRORED: StepStatus.ValueType  # 5
 STEP_STATUS_CANCELLED: StepStatus.ValueType  # 6
 Global___StepStatus: _TypeAlias = StepStatus  # noqa: Y015
 
+class _LogStream:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LogStreamEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LogStream.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LOG_STREAM_UNSPECIFIED: _LogStream.ValueType  # 0
+    LOG_STREAM_STDOUT: _LogStream.ValueType  # 1
+    LOG_STREAM_STDERR: _LogStream.ValueType  # 2
+
+class LogStream(_LogStream, metaclass=_LogStreamEnumTypeWrapper): ...
+
+LOG_STREAM_UNSPECIFIED: LogStream.ValueType  # 0
+LOG_STREAM_STDOUT: LogStream.ValueType  # 1
+LOG_STREAM_STDERR: LogStream.ValueType  # 2
+Global___LogStream: _TypeAlias = LogStream  # noqa: Y015
+
 @_typing.final
 class Instance(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -572,3 +589,135 @@ class InstanceEvent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InstanceEvent: _TypeAlias = InstanceEvent  # noqa: Y015
+
+@_typing.final
+class LogEntry(_message.Message):
+    """One line that an author's code printed. Kept for a while and within bounds: logs are no journal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    LOG_TIME_FIELD_NUMBER: _builtins.int
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """Opaque; hand it back to WatchLogs to continue after this entry."""
+    step_name: _builtins.str
+    """The step whose body printed it; empty for `run`."""
+    count: _builtins.int
+    """Of that step, from 1; 0 for `run`."""
+    attempt: _builtins.int
+    """Of that step, from 1; 0 for `run`."""
+    stream: Global___LogStream.ValueType
+    text: _builtins.str
+    """Without its line's end. The tenant's own text: bounded, UTF-8 (what was not is replaced), and to be shown, never parsed."""
+    dropped: _builtins.int
+    """So many lines before this one are missing: they came too fast, or were too many."""
+    @_builtins.property
+    def log_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.str = ...,
+        log_time: _timestamp_pb2.Timestamp | None = ...,
+        step_name: _builtins.str = ...,
+        count: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        stream: Global___LogStream.ValueType = ...,
+        text: _builtins.str = ...,
+        dropped: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["log_time", b"log_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "count", b"count", "cursor", b"cursor", "dropped", b"dropped", "log_time", b"log_time", "step_name", b"step_name", "stream", b"stream", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogEntry: _TypeAlias = LogEntry  # noqa: Y015
+
+@_typing.final
+class ListLogsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """tenants/{tenant}/workflows/{workflow}/instances/{instance}"""
+    page_size: _builtins.int
+    """At most 1,000; 0 means 100. A page ends early rather than pass 2 MiB."""
+    page_token: _builtins.str
+    step_name: _builtins.str
+    """Only this step's, of any count and attempt; empty: everything."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        step_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "step_name", b"step_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLogsRequest: _TypeAlias = ListLogsRequest  # noqa: Y015
+
+@_typing.final
+class ListLogsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogEntry]:
+        """In the order in which they were printed."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___LogEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLogsResponse: _TypeAlias = ListLogsResponse  # noqa: Y015
+
+@_typing.final
+class WatchLogsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    cursor: _builtins.str
+    """Continue after this entry; empty: from the oldest that is kept."""
+    step_name: _builtins.str
+    """Only this step's, of any count and attempt; empty: everything."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        cursor: _builtins.str = ...,
+        step_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "name", b"name", "step_name", b"step_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchLogsRequest: _TypeAlias = WatchLogsRequest  # noqa: Y015

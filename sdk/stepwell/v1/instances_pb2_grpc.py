@@ -85,6 +85,16 @@ class InstanceServiceStub:
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.WatchInstanceRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_instances__pb2.InstanceEvent.FromString,
                 _registered_method=True)
+        self.ListLogs = channel.unary_unary(
+                '/stepwell.v1.InstanceService/ListLogs',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.ListLogsRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.ListLogsResponse.FromString,
+                _registered_method=True)
+        self.WatchLogs = channel.unary_stream(
+                '/stepwell.v1.InstanceService/WatchLogs',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.WatchLogsRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.LogEntry.FromString,
+                _registered_method=True)
 
 
 class InstanceServiceServicer:
@@ -154,6 +164,20 @@ class InstanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListLogs(self, request, context):
+        """What the author's code printed, by instance and step.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchLogs(self, request, context):
+        """What was printed first, then what is printed; ends when the instance has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InstanceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -206,6 +230,16 @@ def add_InstanceServiceServicer_to_server(servicer, server):
                     servicer.WatchInstance,
                     request_deserializer=stepwell_dot_v1_dot_instances__pb2.WatchInstanceRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_instances__pb2.InstanceEvent.SerializeToString,
+            ),
+            'ListLogs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLogs,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.ListLogsRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.ListLogsResponse.SerializeToString,
+            ),
+            'WatchLogs': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchLogs,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.WatchLogsRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.LogEntry.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -478,6 +512,60 @@ class InstanceService:
             '/stepwell.v1.InstanceService/WatchInstance',
             stepwell_dot_v1_dot_instances__pb2.WatchInstanceRequest.SerializeToString,
             stepwell_dot_v1_dot_instances__pb2.InstanceEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLogs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/ListLogs',
+            stepwell_dot_v1_dot_instances__pb2.ListLogsRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.ListLogsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchLogs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/WatchLogs',
+            stepwell_dot_v1_dot_instances__pb2.WatchLogsRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.LogEntry.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,10 @@ class InstanceServiceStub:
     """Of an instance that has ended: its data goes, its id is free again."""
     WatchInstance: _grpc.UnaryStreamMultiCallable[_instances_pb2.WatchInstanceRequest, _instances_pb2.InstanceEvent]
     """History first, then live; ends when the instance has ended."""
+    ListLogs: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ListLogsRequest, _instances_pb2.ListLogsResponse]
+    """What the author's code printed, by instance and step."""
+    WatchLogs: _grpc.UnaryStreamMultiCallable[_instances_pb2.WatchLogsRequest, _instances_pb2.LogEntry]
+    """What was printed first, then what is printed; ends when the instance has ended."""
 
 @_typing.type_check_only
 class InstanceServiceAsyncStub(InstanceServiceStub):
@@ -64,6 +68,10 @@ class InstanceServiceAsyncStub(InstanceServiceStub):
     """Of an instance that has ended: its data goes, its id is free again."""
     WatchInstance: _aio.UnaryStreamMultiCallable[_instances_pb2.WatchInstanceRequest, _instances_pb2.InstanceEvent]  # type: ignore[assignment]
     """History first, then live; ends when the instance has ended."""
+    ListLogs: _aio.UnaryUnaryMultiCallable[_instances_pb2.ListLogsRequest, _instances_pb2.ListLogsResponse]  # type: ignore[assignment]
+    """What the author's code printed, by instance and step."""
+    WatchLogs: _aio.UnaryStreamMultiCallable[_instances_pb2.WatchLogsRequest, _instances_pb2.LogEntry]  # type: ignore[assignment]
+    """What was printed first, then what is printed; ends when the instance has ended."""
 
 class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -139,5 +147,21 @@ class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_instances_pb2.InstanceEvent], _abc.AsyncIterator[_instances_pb2.InstanceEvent]]:
         """History first, then live; ends when the instance has ended."""
+
+    @_abc_1.abstractmethod
+    def ListLogs(
+        self,
+        request: _instances_pb2.ListLogsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.ListLogsResponse, _abc.Awaitable[_instances_pb2.ListLogsResponse]]:
+        """What the author's code printed, by instance and step."""
+
+    @_abc_1.abstractmethod
+    def WatchLogs(
+        self,
+        request: _instances_pb2.WatchLogsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_instances_pb2.LogEntry], _abc.AsyncIterator[_instances_pb2.LogEntry]]:
+        """What was printed first, then what is printed; ends when the instance has ended."""
 
 def add_InstanceServiceServicer_to_server(servicer: InstanceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

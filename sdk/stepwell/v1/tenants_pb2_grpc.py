@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from stepwell.v1 import tenants_pb2 as stepwell_dot_v1_dot_tenants__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -55,6 +56,16 @@ class TenantServiceStub:
                 request_serializer=stepwell_dot_v1_dot_tenants__pb2.CreateTokenRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_tenants__pb2.CreateTokenResponse.FromString,
                 _registered_method=True)
+        self.ListTokens = channel.unary_unary(
+                '/stepwell.v1.TenantService/ListTokens',
+                request_serializer=stepwell_dot_v1_dot_tenants__pb2.ListTokensRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_tenants__pb2.ListTokensResponse.FromString,
+                _registered_method=True)
+        self.RevokeToken = channel.unary_unary(
+                '/stepwell.v1.TenantService/RevokeToken',
+                request_serializer=stepwell_dot_v1_dot_tenants__pb2.RevokeTokenRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class TenantServiceServicer:
@@ -80,7 +91,20 @@ class TenantServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateToken(self, request, context):
-        """A token that may do everything within one tenant.
+        """A token for one tenant, or for the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTokens(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeToken(self, request, context):
+        """New calls with it are refused from the answer on; its open streams end within 5 seconds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,6 +132,16 @@ def add_TenantServiceServicer_to_server(servicer, server):
                     servicer.CreateToken,
                     request_deserializer=stepwell_dot_v1_dot_tenants__pb2.CreateTokenRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_tenants__pb2.CreateTokenResponse.SerializeToString,
+            ),
+            'ListTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTokens,
+                    request_deserializer=stepwell_dot_v1_dot_tenants__pb2.ListTokensRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_tenants__pb2.ListTokensResponse.SerializeToString,
+            ),
+            'RevokeToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeToken,
+                    request_deserializer=stepwell_dot_v1_dot_tenants__pb2.RevokeTokenRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -219,6 +253,60 @@ class TenantService:
             '/stepwell.v1.TenantService/CreateToken',
             stepwell_dot_v1_dot_tenants__pb2.CreateTokenRequest.SerializeToString,
             stepwell_dot_v1_dot_tenants__pb2.CreateTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.TenantService/ListTokens',
+            stepwell_dot_v1_dot_tenants__pb2.ListTokensRequest.SerializeToString,
+            stepwell_dot_v1_dot_tenants__pb2.ListTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.TenantService/RevokeToken',
+            stepwell_dot_v1_dot_tenants__pb2.RevokeTokenRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

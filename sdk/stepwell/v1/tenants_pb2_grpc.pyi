@@ -4,6 +4,7 @@ isort:skip_file
 Tenants and the tokens that speak for them."""
 
 from collections import abc as _abc
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from stepwell.v1 import tenants_pb2 as _tenants_pb2
 import abc as _abc_1
@@ -37,7 +38,10 @@ class TenantServiceStub:
     GetTenant: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.GetTenantRequest, _tenants_pb2.Tenant]
     ListTenants: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.ListTenantsRequest, _tenants_pb2.ListTenantsResponse]
     CreateToken: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.CreateTokenRequest, _tenants_pb2.CreateTokenResponse]
-    """A token that may do everything within one tenant."""
+    """A token for one tenant, or for the operator."""
+    ListTokens: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.ListTokensRequest, _tenants_pb2.ListTokensResponse]
+    RevokeToken: _grpc.UnaryUnaryMultiCallable[_tenants_pb2.RevokeTokenRequest, _empty_pb2.Empty]
+    """New calls with it are refused from the answer on; its open streams end within 5 seconds."""
 
 @_typing.type_check_only
 class TenantServiceAsyncStub(TenantServiceStub):
@@ -48,7 +52,10 @@ class TenantServiceAsyncStub(TenantServiceStub):
     GetTenant: _aio.UnaryUnaryMultiCallable[_tenants_pb2.GetTenantRequest, _tenants_pb2.Tenant]  # type: ignore[assignment]
     ListTenants: _aio.UnaryUnaryMultiCallable[_tenants_pb2.ListTenantsRequest, _tenants_pb2.ListTenantsResponse]  # type: ignore[assignment]
     CreateToken: _aio.UnaryUnaryMultiCallable[_tenants_pb2.CreateTokenRequest, _tenants_pb2.CreateTokenResponse]  # type: ignore[assignment]
-    """A token that may do everything within one tenant."""
+    """A token for one tenant, or for the operator."""
+    ListTokens: _aio.UnaryUnaryMultiCallable[_tenants_pb2.ListTokensRequest, _tenants_pb2.ListTokensResponse]  # type: ignore[assignment]
+    RevokeToken: _aio.UnaryUnaryMultiCallable[_tenants_pb2.RevokeTokenRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """New calls with it are refused from the answer on; its open streams end within 5 seconds."""
 
 class TenantServiceServicer(metaclass=_abc_1.ABCMeta):
     """For the operator's token alone."""
@@ -80,6 +87,21 @@ class TenantServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tenants_pb2.CreateTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tenants_pb2.CreateTokenResponse, _abc.Awaitable[_tenants_pb2.CreateTokenResponse]]:
-        """A token that may do everything within one tenant."""
+        """A token for one tenant, or for the operator."""
+
+    @_abc_1.abstractmethod
+    def ListTokens(
+        self,
+        request: _tenants_pb2.ListTokensRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tenants_pb2.ListTokensResponse, _abc.Awaitable[_tenants_pb2.ListTokensResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def RevokeToken(
+        self,
+        request: _tenants_pb2.RevokeTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """New calls with it are refused from the answer on; its open streams end within 5 seconds."""
 
 def add_TenantServiceServicer_to_server(servicer: TenantServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bstepwell/v1/workflows.proto\x12\x0bstepwell.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"8\n\rWorkflowEntry\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x12\n\nentrypoint\x18\x02 \x01(\t\"\x95\x01\n\x08Manifest\x12-\n\tworkflows\x18\x01 \x03(\x0b\x32\x1a.stepwell.v1.WorkflowEntry\x12-\n\x04vars\x18\x02 \x03(\x0b\x32\x1f.stepwell.v1.Manifest.VarsEntry\x1a+\n\tVarsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x99\x01\n\x07Version\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x08manifest\x18\x02 \x01(\x0b\x32\x15.stepwell.v1.Manifest\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nfile_count\x18\x04 \x01(\x05\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\"\x9f\x01\n\x08Workflow\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nentrypoint\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x90\x02\n\x14\x44\x65ployVersionRequest\x12:\n\x06header\x18\x01 \x01(\x0b\x32(.stepwell.v1.DeployVersionRequest.HeaderH\x00\x12\x36\n\x04\x66ile\x18\x02 \x01(\x0b\x32&.stepwell.v1.DeployVersionRequest.FileH\x00\x12\x0f\n\x05\x63hunk\x18\x03 \x01(\x0cH\x00\x1a\x41\n\x06Header\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\'\n\x08manifest\x18\x02 \x01(\x0b\x32\x15.stepwell.v1.Manifest\x1a(\n\x04\x46ile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nexecutable\x18\x02 \x01(\x08\x42\x06\n\x04part\"\x8b\x01\n\x15\x44\x65ployVersionResponse\x12%\n\x07version\x18\x01 \x01(\x0b\x32\x14.stepwell.v1.Version\x12(\n\tworkflows\x18\x02 \x03(\x0b\x32\x15.stepwell.v1.Workflow\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x08\x12\x10\n\x08warnings\x18\x04 \x03(\t\"!\n\x11GetVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x13ListVersionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x14ListVersionsResponse\x12&\n\x08versions\x18\x01 \x03(\x0b\x32\x14.stepwell.v1.Version\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12GetWorkflowRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"M\n\x14ListWorkflowsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Z\n\x15ListWorkflowsResponse\x12(\n\tworkflows\x18\x01 \x03(\x0b\x32\x15.stepwell.v1.Workflow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xa3\x03\n\x0fWorkflowService\x12X\n\rDeployVersion\x12!.stepwell.v1.DeployVersionRequest\x1a\".stepwell.v1.DeployVersionResponse(\x01\x12\x42\n\nGetVersion\x12\x1e.stepwell.v1.GetVersionRequest\x1a\x14.stepwell.v1.Version\x12S\n\x0cListVersions\x12 .stepwell.v1.ListVersionsRequest\x1a!.stepwell.v1.ListVersionsResponse\x12\x45\n\x0bGetWorkflow\x12\x1f.stepwell.v1.GetWorkflowRequest\x1a\x15.stepwell.v1.Workflow\x12V\n\rListWorkflows\x12!.stepwell.v1.ListWorkflowsRequest\x1a\".stepwell.v1.ListWorkflowsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bstepwell/v1/workflows.proto\x12\x0bstepwell.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"8\n\rWorkflowEntry\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x12\n\nentrypoint\x18\x02 \x01(\t\"\x95\x01\n\x08Manifest\x12-\n\tworkflows\x18\x01 \x03(\x0b\x32\x1a.stepwell.v1.WorkflowEntry\x12-\n\x04vars\x18\x02 \x03(\x0b\x32\x1f.stepwell.v1.Manifest.VarsEntry\x1a+\n\tVarsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x99\x01\n\x07Version\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x08manifest\x18\x02 \x01(\x0b\x32\x15.stepwell.v1.Manifest\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nfile_count\x18\x04 \x01(\x05\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\"\x9f\x01\n\x08Workflow\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nentrypoint\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa2\x02\n\x14\x44\x65ployVersionRequest\x12:\n\x06header\x18\x01 \x01(\x0b\x32(.stepwell.v1.DeployVersionRequest.HeaderH\x00\x12\x36\n\x04\x66ile\x18\x02 \x01(\x0b\x32&.stepwell.v1.DeployVersionRequest.FileH\x00\x12\x0f\n\x05\x63hunk\x18\x03 \x01(\x0cH\x00\x1aS\n\x06Header\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\'\n\x08manifest\x18\x02 \x01(\x0b\x32\x15.stepwell.v1.Manifest\x12\x10\n\x08no_route\x18\x03 \x01(\x08\x1a(\n\x04\x46ile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nexecutable\x18\x02 \x01(\x08\x42\x06\n\x04part\"\x8b\x01\n\x15\x44\x65ployVersionResponse\x12%\n\x07version\x18\x01 \x01(\x0b\x32\x14.stepwell.v1.Version\x12(\n\tworkflows\x18\x02 \x03(\x0b\x32\x15.stepwell.v1.Workflow\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x08\x12\x10\n\x08warnings\x18\x04 \x03(\t\"!\n\x11GetVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x13ListVersionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x14ListVersionsResponse\x12&\n\x08versions\x18\x01 \x03(\x0b\x32\x14.stepwell.v1.Version\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12GetWorkflowRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"M\n\x14ListWorkflowsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Z\n\x15ListWorkflowsResponse\x12(\n\tworkflows\x18\x01 \x03(\x0b\x32\x15.stepwell.v1.Workflow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"y\n\x05Route\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nentrypoint\x18\x03 \x01(\t\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"J\n\x11ListRoutesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Q\n\x12ListRoutesResponse\x12\"\n\x06routes\x18\x01 \x03(\x0b\x32\x12.stepwell.v1.Route\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x0fSetRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t2\xb0\x04\n\x0fWorkflowService\x12X\n\rDeployVersion\x12!.stepwell.v1.DeployVersionRequest\x1a\".stepwell.v1.DeployVersionResponse(\x01\x12\x42\n\nGetVersion\x12\x1e.stepwell.v1.GetVersionRequest\x1a\x14.stepwell.v1.Version\x12S\n\x0cListVersions\x12 .stepwell.v1.ListVersionsRequest\x1a!.stepwell.v1.ListVersionsResponse\x12\x45\n\x0bGetWorkflow\x12\x1f.stepwell.v1.GetWorkflowRequest\x1a\x15.stepwell.v1.Workflow\x12V\n\rListWorkflows\x12!.stepwell.v1.ListWorkflowsRequest\x1a\".stepwell.v1.ListWorkflowsResponse\x12M\n\nListRoutes\x12\x1e.stepwell.v1.ListRoutesRequest\x1a\x1f.stepwell.v1.ListRoutesResponse\x12<\n\x08SetRoute\x12\x1c.stepwell.v1.SetRouteRequest\x1a\x12.stepwell.v1.Routeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,25 +45,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKFLOW']._serialized_start=444
   _globals['_WORKFLOW']._serialized_end=603
   _globals['_DEPLOYVERSIONREQUEST']._serialized_start=606
-  _globals['_DEPLOYVERSIONREQUEST']._serialized_end=878
+  _globals['_DEPLOYVERSIONREQUEST']._serialized_end=896
   _globals['_DEPLOYVERSIONREQUEST_HEADER']._serialized_start=763
-  _globals['_DEPLOYVERSIONREQUEST_HEADER']._serialized_end=828
-  _globals['_DEPLOYVERSIONREQUEST_FILE']._serialized_start=830
-  _globals['_DEPLOYVERSIONREQUEST_FILE']._serialized_end=870
-  _globals['_DEPLOYVERSIONRESPONSE']._serialized_start=881
-  _globals['_DEPLOYVERSIONRESPONSE']._serialized_end=1020
-  _globals['_GETVERSIONREQUEST']._serialized_start=1022
-  _globals['_GETVERSIONREQUEST']._serialized_end=1055
-  _globals['_LISTVERSIONSREQUEST']._serialized_start=1057
-  _globals['_LISTVERSIONSREQUEST']._serialized_end=1133
-  _globals['_LISTVERSIONSRESPONSE']._serialized_start=1135
-  _globals['_LISTVERSIONSRESPONSE']._serialized_end=1222
-  _globals['_GETWORKFLOWREQUEST']._serialized_start=1224
-  _globals['_GETWORKFLOWREQUEST']._serialized_end=1258
-  _globals['_LISTWORKFLOWSREQUEST']._serialized_start=1260
-  _globals['_LISTWORKFLOWSREQUEST']._serialized_end=1337
-  _globals['_LISTWORKFLOWSRESPONSE']._serialized_start=1339
-  _globals['_LISTWORKFLOWSRESPONSE']._serialized_end=1429
-  _globals['_WORKFLOWSERVICE']._serialized_start=1432
-  _globals['_WORKFLOWSERVICE']._serialized_end=1851
+  _globals['_DEPLOYVERSIONREQUEST_HEADER']._serialized_end=846
+  _globals['_DEPLOYVERSIONREQUEST_FILE']._serialized_start=848
+  _globals['_DEPLOYVERSIONREQUEST_FILE']._serialized_end=888
+  _globals['_DEPLOYVERSIONRESPONSE']._serialized_start=899
+  _globals['_DEPLOYVERSIONRESPONSE']._serialized_end=1038
+  _globals['_GETVERSIONREQUEST']._serialized_start=1040
+  _globals['_GETVERSIONREQUEST']._serialized_end=1073
+  _globals['_LISTVERSIONSREQUEST']._serialized_start=1075
+  _globals['_LISTVERSIONSREQUEST']._serialized_end=1151
+  _globals['_LISTVERSIONSRESPONSE']._serialized_start=1153
+  _globals['_LISTVERSIONSRESPONSE']._serialized_end=1240
+  _globals['_GETWORKFLOWREQUEST']._serialized_start=1242
+  _globals['_GETWORKFLOWREQUEST']._serialized_end=1276
+  _globals['_LISTWORKFLOWSREQUEST']._serialized_start=1278
+  _globals['_LISTWORKFLOWSREQUEST']._serialized_end=1355
+  _globals['_LISTWORKFLOWSRESPONSE']._serialized_start=1357
+  _globals['_LISTWORKFLOWSRESPONSE']._serialized_end=1447
+  _globals['_ROUTE']._serialized_start=1449
+  _globals['_ROUTE']._serialized_end=1570
+  _globals['_LISTROUTESREQUEST']._serialized_start=1572
+  _globals['_LISTROUTESREQUEST']._serialized_end=1646
+  _globals['_LISTROUTESRESPONSE']._serialized_start=1648
+  _globals['_LISTROUTESRESPONSE']._serialized_end=1729
+  _globals['_SETROUTEREQUEST']._serialized_start=1731
+  _globals['_SETROUTEREQUEST']._serialized_end=1793
+  _globals['_WORKFLOWSERVICE']._serialized_start=1796
+  _globals['_WORKFLOWSERVICE']._serialized_end=2356
 # @@protoc_insertion_point(module_scope)

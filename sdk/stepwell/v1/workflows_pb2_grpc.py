@@ -59,13 +59,24 @@ class WorkflowServiceStub:
                 request_serializer=stepwell_dot_v1_dot_workflows__pb2.ListWorkflowsRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListWorkflowsResponse.FromString,
                 _registered_method=True)
+        self.ListRoutes = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/ListRoutes',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.ListRoutesRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListRoutesResponse.FromString,
+                _registered_method=True)
+        self.SetRoute = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/SetRoute',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.SetRouteRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_workflows__pb2.Route.FromString,
+                _registered_method=True)
 
 
 class WorkflowServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def DeployVersion(self, request_iterator, context):
-        """Checks the bundle in a sandbox, keeps it as an immutable version, then routes all its workflows to it at once.
+        """Checks the bundle in a sandbox, keeps it as an immutable version, then routes all its workflows to it at once, or
+        none of them with no_route.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,6 +102,19 @@ class WorkflowServiceServicer:
 
     def ListWorkflows(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRoutes(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetRoute(self, request, context):
+        """Running instances stay on the version that they began with.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -122,6 +146,16 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.ListWorkflows,
                     request_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListWorkflowsRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_workflows__pb2.ListWorkflowsResponse.SerializeToString,
+            ),
+            'ListRoutes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRoutes,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListRoutesRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_workflows__pb2.ListRoutesResponse.SerializeToString,
+            ),
+            'SetRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRoute,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.SetRouteRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_workflows__pb2.Route.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -259,6 +293,60 @@ class WorkflowService:
             '/stepwell.v1.WorkflowService/ListWorkflows',
             stepwell_dot_v1_dot_workflows__pb2.ListWorkflowsRequest.SerializeToString,
             stepwell_dot_v1_dot_workflows__pb2.ListWorkflowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRoutes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/ListRoutes',
+            stepwell_dot_v1_dot_workflows__pb2.ListRoutesRequest.SerializeToString,
+            stepwell_dot_v1_dot_workflows__pb2.ListRoutesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/SetRoute',
+            stepwell_dot_v1_dot_workflows__pb2.SetRouteRequest.SerializeToString,
+            stepwell_dot_v1_dot_workflows__pb2.Route.FromString,
             options,
             channel_credentials,
             insecure,

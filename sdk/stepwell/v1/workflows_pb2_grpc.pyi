@@ -32,21 +32,31 @@ class WorkflowServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> WorkflowServiceAsyncStub: ...
     DeployVersion: _grpc.StreamUnaryMultiCallable[_workflows_pb2.DeployVersionRequest, _workflows_pb2.DeployVersionResponse]
-    """Checks the bundle in a sandbox, keeps it as an immutable version, then routes all its workflows to it at once."""
+    """Checks the bundle in a sandbox, keeps it as an immutable version, then routes all its workflows to it at once, or
+    none of them with no_route.
+    """
     GetVersion: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.GetVersionRequest, _workflows_pb2.Version]
     ListVersions: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListVersionsRequest, _workflows_pb2.ListVersionsResponse]
     GetWorkflow: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.GetWorkflowRequest, _workflows_pb2.Workflow]
     ListWorkflows: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListWorkflowsRequest, _workflows_pb2.ListWorkflowsResponse]
+    ListRoutes: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListRoutesRequest, _workflows_pb2.ListRoutesResponse]
+    SetRoute: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.SetRouteRequest, _workflows_pb2.Route]
+    """Running instances stay on the version that they began with."""
 
 @_typing.type_check_only
 class WorkflowServiceAsyncStub(WorkflowServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     DeployVersion: _aio.StreamUnaryMultiCallable[_workflows_pb2.DeployVersionRequest, _workflows_pb2.DeployVersionResponse]  # type: ignore[assignment]
-    """Checks the bundle in a sandbox, keeps it as an immutable version, then routes all its workflows to it at once."""
+    """Checks the bundle in a sandbox, keeps it as an immutable version, then routes all its workflows to it at once, or
+    none of them with no_route.
+    """
     GetVersion: _aio.UnaryUnaryMultiCallable[_workflows_pb2.GetVersionRequest, _workflows_pb2.Version]  # type: ignore[assignment]
     ListVersions: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListVersionsRequest, _workflows_pb2.ListVersionsResponse]  # type: ignore[assignment]
     GetWorkflow: _aio.UnaryUnaryMultiCallable[_workflows_pb2.GetWorkflowRequest, _workflows_pb2.Workflow]  # type: ignore[assignment]
     ListWorkflows: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListWorkflowsRequest, _workflows_pb2.ListWorkflowsResponse]  # type: ignore[assignment]
+    ListRoutes: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListRoutesRequest, _workflows_pb2.ListRoutesResponse]  # type: ignore[assignment]
+    SetRoute: _aio.UnaryUnaryMultiCallable[_workflows_pb2.SetRouteRequest, _workflows_pb2.Route]  # type: ignore[assignment]
+    """Running instances stay on the version that they began with."""
 
 class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -55,7 +65,9 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_workflows_pb2.DeployVersionRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_workflows_pb2.DeployVersionResponse, _abc.Awaitable[_workflows_pb2.DeployVersionResponse]]:
-        """Checks the bundle in a sandbox, keeps it as an immutable version, then routes all its workflows to it at once."""
+        """Checks the bundle in a sandbox, keeps it as an immutable version, then routes all its workflows to it at once, or
+        none of them with no_route.
+        """
 
     @_abc_1.abstractmethod
     def GetVersion(
@@ -84,5 +96,20 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _workflows_pb2.ListWorkflowsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workflows_pb2.ListWorkflowsResponse, _abc.Awaitable[_workflows_pb2.ListWorkflowsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListRoutes(
+        self,
+        request: _workflows_pb2.ListRoutesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.ListRoutesResponse, _abc.Awaitable[_workflows_pb2.ListRoutesResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def SetRoute(
+        self,
+        request: _workflows_pb2.SetRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.Route, _abc.Awaitable[_workflows_pb2.Route]]:
+        """Running instances stay on the version that they began with."""
 
 def add_WorkflowServiceServicer_to_server(servicer: WorkflowServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
