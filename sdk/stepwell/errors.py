@@ -145,6 +145,13 @@ class LimitExceededError(ApiError):
     committed = "no"
 
 
+class RateLimitedError(LimitExceededError):
+    """Too many calls of this kind in the last moment: the same call is welcome again shortly."""
+
+    reason = "RATE_LIMITED"
+    retryable = True
+
+
 class ConflictError(ApiError):
     """Somebody changed the same record at the same time; read it again and retry."""
 

@@ -9,6 +9,7 @@ BY_REASON = {
         "A tenant's token reaches its own tenant alone; with the operator's token, name one with --tenant."
     ),
     "CONFLICT": "Somebody changed it at the same time: try again.",
+    "RATE_LIMITED": "Try again in a second, and then less often.",
     "UNAVAILABLE": "Try again in a moment.",
     "SANDBOX_UNAVAILABLE": "`stepwell doctor` shows what the server lacks; the operator's log has the rest.",
     "DEADLINE_EXCEEDED": "It may have happened all the same: look before you try again.",

@@ -41,6 +41,7 @@ _CODES: Mapping[type[ApiError], grpc.StatusCode] = {
     tree.WrongStateError: grpc.StatusCode.FAILED_PRECONDITION,
     tree.BundleRefusedError: grpc.StatusCode.INVALID_ARGUMENT,
     tree.LimitExceededError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    tree.RateLimitedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     tree.ConflictError: grpc.StatusCode.ABORTED,
     tree.UnavailableError: grpc.StatusCode.UNAVAILABLE,
     tree.SandboxUnavailableError: grpc.StatusCode.UNAVAILABLE,
@@ -50,6 +51,7 @@ _CODES: Mapping[type[ApiError], grpc.StatusCode] = {
 _BY_REASON: Mapping[str, type[ApiError]] = {kind.reason: kind for kind in _CODES}
 
 _RETRY_DELAYS_MS: Mapping[type[ApiError], int] = {
+    tree.RateLimitedError: 1_000,
     tree.ConflictError: 50,
     tree.UnavailableError: 1_000,
     tree.SandboxUnavailableError: 1_000,
