@@ -7,18 +7,20 @@ that doesn't load pauses its instance with the reason.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import structlog
 
 from data_plane.activation import Activation
-from data_plane.engine.events import ActivationStarted, LoadRefused
+from data_plane.engine.events import ActivationStarted, Suspended
 from data_plane.engine.instance import Phase
 from data_plane.engine.limits import EngineLimits
 from data_plane.engine.records import Failure
 from data_plane.resident import Resident
 from loader.guest import GuestDiedError, GuestHandler
+from loader.room import Room
 from stepwell.errors import BundleRefusedError, NotFoundError, SandboxUnavailableError, UnavailableError
 from stepwell.names import Digest, TenantUid
 
@@ -54,7 +56,7 @@ class GuestLoader(Protocol):
 
 
 class Guests:
-    """The guests of a node's instances, at most `activations_max` activations at once; more wait their turn.
+    """The guests of a node's instances, so many at once as the limits say; more wait, and tenants take turns.
 
     `serving` says whether the node may begin anything; `rest` hears of a resident that has no guest any more.
     """
@@ -63,6 +65,7 @@ class Guests:
         self,
         loader: GuestLoader,
         activations_max: int,
+        activations_per_tenant_max: int,
         *,
         clock: Callable[[], int],
         limits: EngineLimits,
@@ -72,7 +75,7 @@ class Guests:
         serving: Callable[[], bool],
     ) -> None:
         self._loader = loader
-        self._slots = asyncio.Semaphore(activations_max)
+        self._room = Room(activations_max, activations_per_tenant_max, sys.maxsize, _nothing_to_evict)
         self._clock = clock
         self._limits = limits
         self._later = later
@@ -86,8 +89,12 @@ class Guests:
             resident.activating = True
             self._spawn(self._activate(resident))
 
+    def waiting(self, tenant: TenantUid) -> int:
+        """How many of the tenant's instances wait for their turn."""
+        return self._room.waiting(tenant)
+
     async def _activate(self, resident: Resident) -> None:
-        await self._slots.acquire()
+        await self._room.enter(resident.key.tenant)
         lease = None
         try:
             lease = await self._lease(resident)
@@ -96,7 +103,7 @@ class Guests:
                 lease = None
         finally:
             if lease is None:
-                self._slots.release()
+                self._room.leave(resident.key.tenant)
                 resident.activating = False
                 resident.settle()
                 self._rest(resident)
@@ -115,7 +122,7 @@ class Guests:
                 return await self._loader.acquire(resident.key.tenant, instance.digest, alone=alone)
             except (BundleRefusedError, NotFoundError) as refused:
                 failure = Failure("stepwell.errors", type(refused).__name__, refused.message)
-                resident.step(LoadRefused(self._clock(), failure))
+                resident.step(Suspended(self._clock(), failure))
                 return None
             except (SandboxUnavailableError, UnavailableError) as unavailable:
                 log.warning("no sandbox", reason=unavailable.message, **unavailable.metadata)
@@ -128,7 +135,7 @@ class Guests:
     def _begin(self, resident: Resident, lease: GuestLease) -> None:
         def ended() -> None:
             lease.release()
-            self._slots.release()
+            self._room.leave(resident.key.tenant)
             if resident.activation is activation:
                 resident.activation = None
             if resident.starting is activation:
@@ -154,3 +161,8 @@ class Guests:
 
     def _read(self, work: Callable[[], Awaitable[None]]) -> None:
         self._spawn(work())
+
+
+def _nothing_to_evict(tenant: TenantUid | None) -> bool:
+    """An activation ends by itself: none is taken away for another."""
+    return False

@@ -68,9 +68,12 @@ class InstanceCalls:
         """A new instance on the version that the workflow's route names now.
 
         Raises NotFoundError without a route, AlreadyExistsError when the id is taken by another create,
-        InvalidArgumentError when the request_id was used with another body.
+        InvalidArgumentError when the request_id was used with another body, LimitExceededError over the tenant's
+        quotas.
         """
+        self._node.quotas.check_rate(tenant)
         version = await self._routes.routed(tenant, workflow)
+        await self._node.quotas.ask(tenant)
         minted = instance is None and not request_id
         if instance is None:
             instance = self._generated_id(tenant, workflow, request_id)
@@ -79,6 +82,7 @@ class InstanceCalls:
             async with self._node.resident(key, minted=minted) as resident:
                 state = resident.instance
                 if state.phase is Phase.ABSENT:
+                    self._node.quotas.check_create(tenant)
                     uid = InstanceUid(self._mint())
                     payload = resident.stage(params, uid)
                     resident.step(
@@ -151,8 +155,11 @@ class InstanceCalls:
 
     # ---------------------------------------------------------------- transitions
     async def send_event(self, key: InstanceKey, event_type: str, payload: bytes, request_id: str) -> None:
+        await self._node.quotas.ask(key.tenant)
         async with self._node.resident(key) as resident:
             _refuse_if_absent(key, resident.instance)
+            if request_id not in resident.instance.requests:
+                self._node.quotas.check_stored(key.tenant)
             minted = resident.mint(payload)
             if resident.step(events.EventSent(self._node.clock(), event_type, minted, request_id)):
                 resident.write_blob(minted, payload)

@@ -46,4 +46,5 @@ def listing_of(key: InstanceKey, instance: Instance) -> Listing | None:
         instance.digest,
         instance.started_at,
         instance.ended_at,
+        instance.stored_bytes,
     )

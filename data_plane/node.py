@@ -16,14 +16,15 @@ from functools import partial
 import structlog
 
 from data_plane.activating import GuestLoader, Guests
-from data_plane.engine.events import DrainRequested
+from data_plane.engine.events import DrainRequested, Suspended
 from data_plane.engine.instance import Phase
 from data_plane.engine.limits import EngineLimits
-from data_plane.engine.records import Deleting, Record
+from data_plane.engine.records import Deleting, Failure, Record
 from data_plane.following import WakeFollower
 from data_plane.journal.chain import chain
 from data_plane.journal.store import InstanceKey, JournalStore, PutListing, Row, Wake
 from data_plane.listing import listing_of
+from data_plane.quotas import Quotas, TenantLimits
 from data_plane.removals import Removals
 from data_plane.resident import Resident
 from data_plane.shard import Shard
@@ -40,7 +41,7 @@ class NodeSettings:
     """Operator-set."""
 
     activations_max: int = 2_000
-    """Instances that run at once; more wait their turn."""
+    """Instances that run at once, of all tenants; more wait, and tenants take turns."""
 
 
 class Node:
@@ -55,6 +56,7 @@ class Node:
         clock: Callable[[], int],
         limits: EngineLimits,
         settings: NodeSettings,
+        tenant_limits: TenantLimits,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -84,6 +86,7 @@ class Node:
         self._guests = Guests(
             loader,
             settings.activations_max,
+            tenant_limits.activations_max,
             clock=clock,
             limits=limits,
             later=self.later,
@@ -92,6 +95,7 @@ class Node:
             serving=self._serving,
         )
         self.activate = self._guests.give
+        self.quotas = Quotas(tenant_limits, store, monotonic=self._loop.time, queued=self._guests.waiting)
 
     @property
     def resident_count(self) -> int:
@@ -309,6 +313,7 @@ class Node:
         if self._residents.get(resident.key) is resident and not resident.lane.busy:
             self._let_go(resident)
             self._wakes.passed(resident.key)
+            self.quotas.wrote(resident.key.tenant, -resident.counted_bytes)
             self._removals.over(resident.key)
 
     async def removed(self, key: InstanceKey) -> None:
@@ -322,16 +327,26 @@ class Node:
         What memory has is listed once nothing of it waits for its append any more.
         """
         self.watchers.publish(resident.key, row)
+        self._count(resident)
         if row.records and not steps_alone(row):
             resident.listing_due = True
         if resident.listing_due and not resident.lane.busy:
             self._list(resident)
 
+    def _count(self, resident: Resident) -> None:
+        """Count what the row stored; pause an instance whose tenant has no space left."""
+        tenant, stored = resident.key.tenant, resident.instance.stored_bytes
+        self.quotas.wrote(tenant, stored - resident.counted_bytes)
+        resident.counted_bytes = stored
+        if resident.instance.phase is Phase.LIVE and (full := self.quotas.full(tenant)) is not None:
+            failure = Failure("stepwell.errors", type(full).__name__, f"{full.message}, then resume")
+            resident.step(Suspended(self.clock(), failure))
+
     def _list(self, resident: Resident) -> None:
         resident.listing_due = False
         listing = listing_of(resident.key, resident.instance)
-        if listing is not None and listing.status != resident.listed:
-            resident.listed = listing.status
+        if listing is not None and (listing.status, listing.stored_bytes) != resident.listed:
+            resident.listed = listing.status, listing.stored_bytes
             self.store.write(PutListing(listing, self.shard.stamp()), _ignore)
 
     # ---------------------------------------------------------------- wakes

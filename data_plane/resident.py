@@ -65,7 +65,10 @@ class Resident:
         self.cover: Wake | None = None
         """The newest durable wake of this epoch."""
         self.resting = False
-        self.listed = ""
+        self.listed = ("", 0)
+        """Status and stored bytes, as they were listed last."""
+        self.counted_bytes = self.instance.stored_bytes
+        """What of it counts as its tenant's."""
         self.listing_due = False
         self._node = node
 
@@ -126,7 +129,7 @@ class Resident:
         """Have the instance listed before its next row is durable."""
         listing = listing_of(self.key, self.instance)
         if listing is not None:
-            self.listed = listing.status
+            self.listed = listing.status, listing.stored_bytes
             self.lane.write_before(PutListing(listing, self.shard.stamp()))
 
     # ---------------------------------------------------------------- what the lane performs

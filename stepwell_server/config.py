@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 from control_plane.limits import ControlLimits
 from data_plane.engine.limits import EngineLimits
 from data_plane.node import NodeSettings
+from data_plane.quotas import TenantLimits
 from loader.settings import LoaderSettings
 from rpc.limits import RpcLimits
 
@@ -45,6 +46,7 @@ class DevConfig:
 
     loader: LoaderSettings = field(default_factory=LoaderSettings)
     node: NodeSettings = field(default_factory=NodeSettings)
+    tenants: TenantLimits = field(default_factory=TenantLimits)
     engine: EngineLimits = field(default_factory=EngineLimits)
     control_plane: ControlLimits = field(default_factory=ControlLimits)
     rpc: RpcLimits = field(default_factory=RpcLimits)
@@ -53,6 +55,7 @@ class DevConfig:
 SECTIONS: dict[str, type] = {
     "loader": LoaderSettings,
     "node": NodeSettings,
+    "tenants": TenantLimits,
     "engine": EngineLimits,
     "control_plane": ControlLimits,
     "rpc": RpcLimits,

@@ -126,7 +126,15 @@ async def _serve(config: DevConfig) -> int:
             Loader(bundles, launcher, config.loader, make_correlation_id=mint, log_sinks=GuestLog().sink)
         )
         owner = SoloOwner(lock, epoch)
-        node = Node(journal, loader, owner.shard, clock=clock, limits=config.engine, settings=config.node)
+        node = Node(
+            journal,
+            loader,
+            owner.shard,
+            clock=clock,
+            limits=config.engine,
+            settings=config.node,
+            tenant_limits=config.tenants,
+        )
         stack.callback(node.close)
         await node.start(tasks)
         tenants = Tenants(control_store, clock_ms=clock, random_bytes=secrets.token_bytes)

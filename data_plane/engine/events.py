@@ -41,8 +41,8 @@ class ActivationStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadRefused:
-    """No sandbox can load the instance's version: its code does not import here."""
+class Suspended:
+    """It can't go on for now, and nobody asked for that: its code doesn't load, or its tenant has no space left."""
 
     at: int
     failure: Failure
@@ -212,7 +212,7 @@ Event = (
     | ActivationStarted
     | GuestQuiet
     | GuestLost
-    | LoadRefused
+    | Suspended
     | ReplayMismatched
     | DrainRequested
     | CreateRequested

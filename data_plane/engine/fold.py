@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable
-from typing import assert_never
+from typing import Final, assert_never
 
 from data_plane.engine.actions import Completion
 from data_plane.engine.instance import IllegalTransition, Instance, Open, Phase, Step
@@ -38,6 +38,9 @@ from data_plane.engine.records import (
     WaitTimedOut,
 )
 
+RECORD_BYTES: Final = 128
+"""What a record takes on a disk beside its payload or failure: its key, its times and its share of a row, roughly."""
+
 
 def replay(records: Iterable[Record]) -> Instance:
     """The state that these records amount to; of an id that was deleted and taken again, the newest instance's."""
@@ -51,12 +54,14 @@ def replay(records: Iterable[Record]) -> Instance:
 
 def apply(instance: Instance, record: Record) -> None:
     """Change the state in place, by one record."""
+    instance.records += 1
+    instance.stored_bytes += RECORD_BYTES
     if not isinstance(record, Activated | SandboxDied):
         instance.activations = instance.sandbox_deaths = 0
     match record:
         case StepCompleted():
             _end_step(instance, record.key, record.attempt, record.started_at, record.at).output = record.result
-            instance.inline_bytes += instance.inline(record.result)
+            instance.hold(record.result)
             _complete(instance, Completion(record.key, record.at, "value", record.result))
         case SleepStarted():
             if record.key.kind == "timer":
@@ -75,7 +80,7 @@ def apply(instance: Instance, record: Record) -> None:
             instance.events.setdefault(record.event_type, deque()).append(record)
             instance.buffered_events += 1
             instance.events_received = record.number
-            instance.inline_bytes += instance.inline(record.payload)
+            instance.hold(record.payload)
             _remember(instance, record.request_id, record)
         case EventMatched():
             _match(instance, record)
@@ -86,11 +91,13 @@ def apply(instance: Instance, record: Record) -> None:
             if step is None:
                 step = instance.steps[record.key] = Step(record.key, "retrying", record.attempt, record.started_at)
             step.status, step.attempts, step.failure = "retrying", record.attempt, record.failure
+            instance.stored_bytes += record.failure.size_bytes
             instance.open[record.key] = Open(record.at, record.retry_at)
             heapq.heappush(instance.deadlines, (record.retry_at, record.key))
         case StepFailed():
             step = _end_step(instance, record.key, record.attempt, record.started_at, record.at)
             step.status, step.failure = "errored", record.failure
+            instance.stored_bytes += record.failure.size_bytes
             _complete(instance, Completion(record.key, record.at, "error", failure=record.failure))
         case Activated():
             instance.activations += 1
@@ -111,10 +118,11 @@ def apply(instance: Instance, record: Record) -> None:
             _resume(instance, record)
         case Completed():
             instance.outcome = record
-            instance.inline_bytes += instance.inline(record.output)
+            instance.hold(record.output)
             _finish(instance, record.at)
         case Errored():
             instance.outcome = record
+            instance.stored_bytes += record.failure.size_bytes
             _finish(instance, record.at)
         case Terminated():
             instance.outcome = record
@@ -131,7 +139,7 @@ def _create(instance: Instance, record: Created) -> None:
         raise IllegalTransition("created twice")
     instance.uid, instance.digest, instance.entrypoint = record.uid, record.digest, record.entrypoint
     instance.params, instance.request_id, instance.created_at = record.params, record.request_id, record.at
-    instance.inline_bytes = instance.inline(record.params)
+    instance.hold(record.params)
     instance.phase, instance.runnable = Phase.LIVE, True
 
 

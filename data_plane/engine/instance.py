@@ -141,7 +141,10 @@ class Instance:
     requests: dict[str, Record] = field(default_factory=dict)
     """What each request_id of a call did."""
     timers: int = 0
+    records: int = 0
     inline_bytes: int = 0
+    stored_bytes: int = 0
+    """What its records and their payloads, blobs too, come to."""
     activations: int = 0
     """Activations since the last progress, the present one among them."""
     sandbox_deaths: int = 0
@@ -199,6 +202,10 @@ class Instance:
         """Activations since the last progress that nobody saw end. Meaningful while none is live."""
         return self.activations - self.sandbox_deaths
 
-    def inline(self, payload: Payload) -> int:
-        """The bytes that the payload adds to the partition."""
-        return 0 if isinstance(payload, BlobRef) else len(payload)
+    def hold(self, payload: Payload) -> None:
+        """Count the payload: of blobs, the partition has only the name."""
+        if isinstance(payload, BlobRef):
+            self.stored_bytes += payload.size_bytes
+        else:
+            self.inline_bytes += len(payload)
+            self.stored_bytes += len(payload)

@@ -14,6 +14,12 @@ class EngineLimits:
     steps_max: int = 10_000
     """Steps, sleeps and waits of one instance; asyncio timers count apart, as many again."""
 
+    records_max: int = 100_000
+    """Records in one instance's journal: each load reads them all. 10,000 waits that hibernate need some 60,000."""
+
+    stored_bytes_max: int = 1024 * 1024 * 1024
+    """Of one instance, payloads and what surrounds them together; Cloudflare's limit is the same."""
+
     buffered_events_max: int = 1_000
     """Events kept for an instance that does not wait for them yet."""
 

@@ -17,7 +17,6 @@ from data_plane.engine.events import (
     GuestLost,
     GuestQuiet,
     KeyCancelled,
-    LoadRefused,
     PauseRequested,
     ReplayMismatched,
     ResumeRequested,
@@ -27,12 +26,14 @@ from data_plane.engine.events import (
     StepAttemptFailed,
     StepStarted,
     StepSucceeded,
+    Suspended,
     TerminateRequested,
     Tick,
     WaitAsked,
 )
 from data_plane.engine.instance import Instance
 from data_plane.engine.limits import EngineLimits
+from data_plane.engine.size import end_if_too_large
 from data_plane.engine.transition import Turn
 
 
@@ -70,8 +71,8 @@ def handle(instance: Instance, event: Event, limits: EngineLimits) -> Actions:
             control.on_guest_quiet(turn, event)
         case GuestLost():
             runs.on_guest_lost(turn, event)
-        case LoadRefused():
-            runs.on_load_refused(turn, event)
+        case Suspended():
+            runs.on_suspended(turn, event)
         case ReplayMismatched():
             runs.on_replay_mismatched(turn, event)
         case DrainRequested():
@@ -90,4 +91,5 @@ def handle(instance: Instance, event: Event, limits: EngineLimits) -> Actions:
             control.on_delete_requested(turn, event)
         case _:
             assert_never(event)
+    end_if_too_large(turn, event.at)
     return turn.actions

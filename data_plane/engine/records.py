@@ -45,6 +45,12 @@ class Failure:
     traceback: str = ""
     cause: Failure | None = None
 
+    @property
+    def size_bytes(self) -> int:
+        """Its texts, in characters: near enough to what it takes on a disk."""
+        own = len(self.module) + len(self.type) + len(self.message) + len(self.traceback)
+        return own + (self.cause.size_bytes if self.cause is not None else 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Created:

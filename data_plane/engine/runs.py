@@ -9,10 +9,10 @@ from data_plane.engine.events import (
     GuestIdle,
     GuestLost,
     KeyCancelled,
-    LoadRefused,
     ReplayMismatched,
     RunRaised,
     RunReturned,
+    Suspended,
     Tick,
 )
 from data_plane.engine.instance import IllegalTransition, Live, Phase, Running
@@ -51,10 +51,11 @@ def on_activation_started(turn: Turn, event: ActivationStarted) -> None:
     turn.do(TellStart(len(instance.completions), tuple(instance.open)))
 
 
-def on_load_refused(turn: Turn, event: LoadRefused) -> None:
-    """Pause with the reason: the code may load elsewhere or later, and nothing is lost meanwhile."""
+def on_suspended(turn: Turn, event: Suspended) -> None:
+    """Pause with the reason, at once: what is recorded is kept, what runs in a guest is given up and runs again."""
     if turn.instance.phase is Phase.LIVE:
         turn.record(Paused(event.at, event.failure, ""))
+        turn.end_activation()
 
 
 def on_guest_idle(turn: Turn, event: GuestIdle) -> None:

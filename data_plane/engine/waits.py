@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from data_plane.engine import fold
 from data_plane.engine.events import EventSent, WaitAsked
 from data_plane.engine.instance import IllegalTransition, Phase
 from data_plane.engine.records import BlobRef, EventMatched, EventReceived, Payload, StepKey, WaitStarted, WaitTimedOut
@@ -47,11 +48,25 @@ def on_event_sent(turn: Turn, event: EventSent) -> None:
             value=str(turn.limits.buffered_events_max),
             seen=str(instance.buffered_events + 1),
         )
+    _refuse_if_full(turn, event.payload)
     turn.make_runnable(
         EventReceived(event.at, instance.events_received + 1, event.event_type, event.payload, event.request_id)
     )
     match_events(turn, event.event_type, event.at)
     turn.activate()
+
+
+def _refuse_if_full(turn: Turn, payload: Payload) -> None:
+    """An event that would end the instance is not taken: its sender hears why, and the instance goes on."""
+    size = payload.size_bytes if isinstance(payload, BlobRef) else len(payload)
+    seen, most = turn.instance.stored_bytes + size + fold.RECORD_BYTES, turn.limits.stored_bytes_max
+    if seen > most:
+        raise LimitExceededError(
+            f"the instance would have {seen:,} bytes stored with this event, and may have {most:,}",
+            limit="stored_bytes_max",
+            value=str(most),
+            seen=str(seen),
+        )
 
 
 def match_events(turn: Turn, event_type: str, at: int) -> None:

@@ -116,6 +116,7 @@ class Listing:
     digest: str
     started_at: int | None
     ended_at: int | None
+    stored_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +190,10 @@ class JournalStore(Protocol):
         statuses: frozenset[str] = frozenset(),
     ) -> ListingPage:
         """Newest created first. Raises ValueError for a token that this store did not make."""
+        ...
+
+    async def stored_bytes(self, tenant: TenantUid) -> int:
+        """What the tenant's listings say that its instances have stored, together."""
         ...
 
     async def close(self) -> None: ...

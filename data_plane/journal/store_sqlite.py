@@ -85,6 +85,9 @@ class SqliteJournalStore:
         end = PageEnd(last.created_at, last.key.instance, last.uid)
         return ListingPage(found[:limit], token_after(end, tenant, workflow, statuses))
 
+    async def stored_bytes(self, tenant: TenantUid) -> int:
+        return await self._read(lambda reader: reader.stored_bytes(tenant))
+
     async def close(self) -> None:
         if not self._closed:
             self._closed = True

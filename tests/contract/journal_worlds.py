@@ -74,8 +74,11 @@ def row_of(epoch: int, seq: int, text: str = "", *, first: bool = False, predece
     return Row(Position(epoch, seq), records, first, predecessor)
 
 
-def listing_of(instance: str, created_at: int, status: str = "running", uid: str = "u-1") -> Listing:
-    return Listing(key_of(instance), InstanceUid(uid), created_at, status, "sha256-1", created_at + 1, None)
+def listing_of(
+    instance: str, created_at: int, status: str = "running", uid: str = "u-1", stored_bytes: int = 0
+) -> Listing:
+    key, began_at = key_of(instance), created_at + 1
+    return Listing(key, InstanceUid(uid), created_at, status, "sha256-1", began_at, None, stored_bytes)
 
 
 def put_row(key: InstanceKey, row: Row, counter: int, epoch: int = 1) -> PutRow:

@@ -128,6 +128,9 @@ class OracleJournalStore:
         created, instance, uid = _age(page[-1])
         return ListingPage(page, f"oracle {created} {instance} {uid}")
 
+    async def stored_bytes(self, tenant: TenantUid) -> int:
+        return sum(listing.stored_bytes for listing in self.cells.alive(("listing", tenant)))
+
     async def close(self) -> None:
         await asyncio.sleep(0)
 

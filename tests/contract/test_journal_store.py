@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -295,9 +296,21 @@ async def test_an_instance_is_listed_once_with_its_newest_status(store: JournalS
 
 async def test_lists_are_of_one_tenant_and_workflow(store: JournalStore) -> None:
     for count, key in enumerate([A, A._replace(tenant=TenantUid("t-2")), A._replace(workflow=WorkflowId("other"))]):
-        listing = Listing(key, UID, 5, "running", "sha256-1", None, None)
+        listing = Listing(key, UID, 5, "running", "sha256-1", None, None, 0)
         await written(store, put_listing(listing, count + 1))
     assert await listed(store) == ["a"]
+
+
+async def test_what_a_tenant_has_stored_is_the_sum_of_its_newest_listings(store: JournalStore) -> None:
+    other = listing_of("a", 5, stored_bytes=1_000)
+    other = replace(other, key=A._replace(tenant=TenantUid("t-2")))
+    elsewhere = replace(listing_of("a", 5, stored_bytes=7), key=key_of("a", "returns"))
+    assert await store.stored_bytes(TENANT) == 0
+    await written(store, put_listing(listing_of("a", 5, stored_bytes=3), 1), put_listing(other, 2))
+    await written(store, put_listing(listing_of("a", 5, stored_bytes=30), 3), put_listing(elsewhere, 4))
+    assert await store.stored_bytes(TENANT) == 37
+    await written(store, delete_of("a", 5))
+    assert await store.stored_bytes(TENANT) == 7
 
 
 @pytest.mark.parametrize("token", ["x", "AAAAAAAAAAAAAAAAAAAA", "ünïcode", "A" * 4000, "e30"])

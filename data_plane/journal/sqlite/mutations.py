@@ -61,11 +61,12 @@ _TOGETHER: dict[Statement, str] = {
     ),
     Statement.PUT_LISTING: (
         "INSERT INTO listings SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,"
-        " value ->> 6, value ->> 7, value ->> 8, value ->> 9 FROM json_each(?1)"
+        " value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10 FROM json_each(?1)"
         " WHERE NOT EXISTS (SELECT 1 FROM deletes WHERE tenant = value ->> 0 AND workflow = value ->> 1"
         " AND instance = value ->> 2 AND uid = value ->> 3 AND created_at = value ->> 4 AND stamp >= value ->> 9)"
         " ON CONFLICT DO UPDATE SET status = excluded.status, digest = excluded.digest,"
-        " started_at = excluded.started_at, ended_at = excluded.ended_at, stamp = excluded.stamp"
+        " started_at = excluded.started_at, ended_at = excluded.ended_at, stored_bytes = excluded.stored_bytes,"
+        " stamp = excluded.stamp"
         " WHERE excluded.stamp > stamp"
     ),
 }
@@ -107,7 +108,14 @@ def bind(mutation: Mutation, codec: RowCodec) -> Bound:
         case PutWake(shard, wake, stamp):
             return Statement.PUT_WAKE, (_encode((shard, wake.bucket, wake.due, *wake.key, stored_stamp(stamp))),)
         case PutListing(listing, stamp):
-            what = (listing.status, listing.digest, listing.started_at, listing.ended_at, stored_stamp(stamp))
+            what = (
+                listing.status,
+                listing.digest,
+                listing.started_at,
+                listing.ended_at,
+                stored_stamp(stamp),
+                listing.stored_bytes,
+            )
             return Statement.PUT_LISTING, (_encode((*listing.key, listing.uid, listing.created_at, *what)),)
         case PutBlob(key, uid, id, data, stamp):
             return Statement.PUT_BLOB, (*key, uid, id, stored_stamp(stamp), data)

@@ -25,7 +25,8 @@ _BLOB = "SELECT data FROM blobs WHERE tenant = ? AND workflow = ? AND instance =
 _MARKS = "SELECT epoch, bucket FROM marks WHERE shard = ?"
 _WAKES = """SELECT json_group_array(json_array(bucket, due, tenant, workflow, instance))
 FROM (SELECT * FROM wakes WHERE shard = ? AND bucket BETWEEN ? AND ? ORDER BY bucket, due)"""
-_LISTING = "created_at, instance, uid, status, digest, started_at, ended_at"
+_LISTING = "created_at, instance, uid, status, digest, started_at, ended_at, stored_bytes"
+_STORED_BYTES = "SELECT coalesce(sum(stored_bytes), 0) FROM listings WHERE tenant = ?"
 _NEWEST_FIRST = "ORDER BY created_at DESC, instance DESC, uid DESC"
 
 _rows_decoder = msgspec.json.Decoder(list[tuple[int, int, str]])
@@ -64,6 +65,10 @@ class Reader:
 
     def marks(self, shard: int) -> dict[int, int]:
         return dict(self._all(_MARKS, (shard,)))
+
+    def stored_bytes(self, tenant: TenantUid) -> int:
+        [(total,)] = self._all(_STORED_BYTES, (tenant,))
+        return int(total)
 
     def listings(
         self, tenant: TenantUid, workflow: WorkflowId, statuses: Sequence[str], after: PageEnd | None, limit: int

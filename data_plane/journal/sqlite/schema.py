@@ -14,7 +14,7 @@ import apsw
 
 from data_plane.journal.store import Stamp, StoredFormatError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 BUSY_TIMEOUT_MS = 10_000
 """How long to wait for another program that holds the database, such as an operator's sqlite3, before giving up."""
@@ -32,7 +32,7 @@ CREATE TABLE blobs (
 );
 CREATE TABLE listings (
   tenant TEXT, workflow TEXT, instance TEXT, uid TEXT, created_at INTEGER, status TEXT, digest TEXT,
-  started_at INTEGER, ended_at INTEGER, stamp INTEGER,
+  started_at INTEGER, ended_at INTEGER, stamp INTEGER, stored_bytes INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (tenant, workflow, created_at, instance, uid)
 ) WITHOUT ROWID;
 CREATE INDEX listings_by_status ON listings (tenant, workflow, status, created_at, instance, uid);
@@ -51,6 +51,11 @@ CREATE TABLE marks (
 CREATE TABLE opened (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL);
 INSERT INTO opened VALUES (1, 0);
 """
+
+
+_MIGRATIONS = {1: ("ALTER TABLE listings ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0",)}
+"""What makes the tables of an older version those of the next. What instances of version 1 have stored counts from
+their next change on."""
 
 
 def stored_stamp(stamp: Stamp) -> int:
@@ -95,7 +100,11 @@ def prepare(connection: apsw.Connection) -> int:
             )
         if version == 0:
             connection.execute(_TABLES)
-            connection.pragma("user_version", SCHEMA_VERSION)
+        else:
+            for older in range(version, SCHEMA_VERSION):
+                for statement in _MIGRATIONS[older]:
+                    connection.execute(statement)
+        connection.pragma("user_version", SCHEMA_VERSION)
         connection.execute("DELETE FROM deletes")
         connection.execute("DELETE FROM drops")
         connection.execute(

@@ -166,6 +166,9 @@ class MemoryStore:
         found = [put.listing for put in self.listings.values() if put.listing.key[:2] == (tenant, workflow)]
         return ListingPage(sorted(found, key=lambda listing: -listing.created_at)[:limit], "")
 
+    async def stored_bytes(self, tenant: TenantUid) -> int:
+        return sum(put.listing.stored_bytes for (key, _), put in self.listings.items() if key.tenant == tenant)
+
     async def close(self) -> None:
         pass
 

@@ -16,6 +16,7 @@ from data_plane.journal.chain import chain
 from data_plane.journal.store import InstanceKey
 from data_plane.listing import status_of
 from data_plane.node import Node, NodeSettings
+from data_plane.quotas import TenantLimits
 from data_plane.shard import Shard
 from loader import messages as m
 from stepwell.errors import (
@@ -46,7 +47,14 @@ class Routes:
 class House:
     """One owner of the shard."""
 
-    def __init__(self, store: MemoryStore, epoch: int, tasks: asyncio.TaskGroup, settings: NodeSettings) -> None:
+    def __init__(
+        self,
+        store: MemoryStore,
+        epoch: int,
+        tasks: asyncio.TaskGroup,
+        settings: NodeSettings,
+        tenant_limits: TenantLimits,
+    ) -> None:
         loop = cast(VirtualLoop, asyncio.get_running_loop())
         self.owned = True
         self.store = store
@@ -58,13 +66,15 @@ class House:
             clock=loop.clock,
             limits=EngineLimits(),
             settings=settings,
+            tenant_limits=tenant_limits,
         )
         minted = count(1)
         self.calls = InstanceCalls(self.node, Routes(), mint=lambda: f"minted-{epoch}-{next(minted)}")
         self.tasks = tasks
 
     async def create(self, name: str = "one", **more: Any) -> InstanceKey:
-        seen = await self.calls.create(TENANT, FLOW, InstanceId(name), b"null", more.get("request_id", ""))
+        tenant, request_id = more.get("tenant", TENANT), more.get("request_id", "")
+        seen = await self.calls.create(tenant, FLOW, InstanceId(name), b"null", request_id)
         return seen.key
 
     async def guest(self, number: int) -> FakeGuest:
@@ -87,11 +97,14 @@ class House:
 
 @asynccontextmanager
 async def serving(
-    store: MemoryStore | None = None, epoch: int = 1, settings: NodeSettings | None = None
+    store: MemoryStore | None = None,
+    epoch: int = 1,
+    settings: NodeSettings | None = None,
+    tenant_limits: TenantLimits | None = None,
 ) -> AsyncIterator[House]:
     """A node that owns the shard until the block ends, and then dies as by SIGKILL."""
     async with asyncio.TaskGroup() as tasks:
-        house = House(store or MemoryStore(), epoch, tasks, settings or NodeSettings())
+        house = House(store or MemoryStore(), epoch, tasks, settings or NodeSettings(), tenant_limits or TenantLimits())
         await house.node.start(tasks)
         try:
             yield house

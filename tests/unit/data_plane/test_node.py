@@ -10,6 +10,7 @@ import pytest
 
 from data_plane.engine.records import Created
 from data_plane.node import NodeSettings
+from data_plane.quotas import TenantLimits
 from data_plane.resident import Resident
 from loader import messages as m
 from stepwell.errors import (
@@ -172,7 +173,8 @@ async def test_a_caller_that_gives_up_while_it_loads_takes_no_other_with_it() ->
 
 @on_virtual_time
 async def test_ten_thousand_sleepers_leave_no_resident() -> None:
-    async with serving(settings=NodeSettings(activations_max=50)) as house:
+    limits = TenantLimits(creates_a_second_max=10_000)
+    async with serving(settings=NodeSettings(activations_max=50), tenant_limits=limits) as house:
         number = 10_000
 
         async def live(name: str) -> None:
@@ -191,7 +193,7 @@ async def test_ten_thousand_sleepers_leave_no_resident() -> None:
         gc.collect()
         left = [each for each in gc.get_objects() if isinstance(each, Resident)]
         assert left == []
-        assert house.node._guests._slots._value == 50
+        assert house.node._guests._room._taken_in_all == 0
 
 
 @on_virtual_time

@@ -186,7 +186,7 @@ def quiet(at: int, words: list[str], run: Driven) -> e.Event:
 VERBS: dict[str, Callable[[int, list[str], Driven], e.Event]] = {
     "create": created,
     "activate": lambda at, words, run: e.ActivationStarted(at, "cpython-3.11"),
-    "refuse-load": lambda at, words, run: e.LoadRefused(at, Failure("stepwell.errors", "BundleRefusedError", words[0])),
+    "suspend": lambda at, words, run: e.Suspended(at, Failure("stepwell.errors", "BundleRefusedError", words[0])),
     "start": started,
     "succeed": succeeded,
     "fail": failed,

@@ -60,7 +60,7 @@ def random_event(dice: random.Random, run: Driven) -> e.Event:
         e.RunRaised(at, BOOM),
         e.GuestLost(at, "gone"),
         e.GuestLost(at, "gone"),
-        e.LoadRefused(at, BOOM),
+        e.Suspended(at, BOOM),
         e.ReplayMismatched(at, 0, "this", "that"),
         e.DrainRequested(at),
         e.TerminateRequested(at, request_id),

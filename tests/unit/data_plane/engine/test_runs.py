@@ -13,13 +13,13 @@ from data_plane.engine.events import (
     GuestLost,
     GuestQuiet,
     KeyCancelled,
-    LoadRefused,
     PauseRequested,
     ReplayMismatched,
     ResumeRequested,
     RunRaised,
     RunReturned,
     StepSucceeded,
+    Suspended,
 )
 from data_plane.engine.instance import Phase
 from data_plane.engine.limits import EngineLimits
@@ -61,8 +61,8 @@ def test_a_guest_for_an_instance_that_was_paused_meanwhile_gets_nothing() -> Non
 def test_code_that_does_not_load_pauses_the_instance_with_the_reason() -> None:
     run = Driven()
     run.create()
-    assert appended(run.handle(LoadRefused(run.at, BOOM))) == [Paused(T0, BOOM, "")]
-    run.no_effect(LoadRefused(run.at, BOOM))
+    assert appended(run.handle(Suspended(run.at, BOOM))) == [Paused(T0, BOOM, "")]
+    run.no_effect(Suspended(run.at, BOOM))
 
 
 @pytest.mark.parametrize(

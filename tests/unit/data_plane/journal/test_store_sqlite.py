@@ -14,7 +14,7 @@ from data_plane.journal.sqlite.queries import listings_query
 from data_plane.journal.store import DeleteInstance, DropBucket, PutBlob, PutRow, Stamp, StoredFormatError
 from data_plane.journal.store_sqlite import SqliteJournalStore
 from stepwell.names import InstanceUid
-from tests.contract.journal_worlds import key_of, put_row, row_of, written
+from tests.contract.journal_worlds import TENANT, key_of, listing_of, put_listing, put_row, row_of, written
 
 A = key_of("a")
 UID = InstanceUid("u-1")
@@ -69,13 +69,27 @@ async def test_only_the_owner_may_read_the_files(opened: Opened) -> None:
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
+async def test_a_database_of_version_1_is_made_one_of_today(opened: Opened) -> None:
+    store, _ = await opened.open()
+    await written(store, put_listing(listing_of("a", 5, stored_bytes=9), 1))
+    await opened.close()
+    database = apsw.Connection(str(opened.path))
+    database.execute("ALTER TABLE listings DROP COLUMN stored_bytes")
+    database.pragma("user_version", 1)
+    database.close()
+    store, _ = await opened.open()
+    assert await store.stored_bytes(TENANT) == 0
+    await written(store, put_listing(listing_of("a", 5, stored_bytes=7), 2))
+    assert await store.stored_bytes(TENANT) == 7
+
+
 async def test_a_newer_programs_database_is_refused_and_left_alone(opened: Opened) -> None:
     await opened.open()
     await opened.close()
     database = apsw.Connection(str(opened.path))
     database.pragma("user_version", schema.SCHEMA_VERSION + 1)
     before = database.execute("SELECT epoch FROM opened").fetchall()
-    with pytest.raises(StoredFormatError, match="schema 2"):
+    with pytest.raises(StoredFormatError, match="schema 3"):
         await opened.open()
     assert database.execute("SELECT epoch FROM opened").fetchall() == before
     database.close()
