@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
 import apsw
 import msgspec
@@ -40,7 +40,14 @@ class Statement(IntEnum):
     DELETE_INSTANCE = 6
 
 
-Bound = tuple[Statement, tuple[Any, ...]]
+class Bound(NamedTuple):
+    """`tenant` is whose it is, "" for the shard's own; `size` counts the bytes of its data."""
+
+    statement: Statement
+    parameters: tuple[Any, ...]
+    tenant: str
+    size: int
+
 
 _encode = msgspec.json.Encoder().encode
 
@@ -89,24 +96,47 @@ _ONE_BY_ONE: dict[Statement, tuple[str, ...]] = {
         "INSERT INTO drops VALUES (?1, ?2, ?3)"
         " ON CONFLICT DO UPDATE SET stamp = excluded.stamp WHERE excluded.stamp > stamp",
     ),
-    Statement.DELETE_INSTANCE: (
-        "DELETE FROM blobs WHERE tenant = ?1 AND workflow = ?2 AND instance = ?3 AND uid = ?4 AND stamp <= ?6",
+}
+
+BLOBS_DELETED_MAX = 16
+ROWS_DELETED_MAX = 2_000
+"""Of one instance in one transaction: a removal of a gigabyte at once would hold everybody up for half a second."""
+
+_DELETE: tuple[tuple[str, int], ...] = (
+    (
+        "DELETE FROM blobs WHERE rowid IN (SELECT rowid FROM blobs WHERE tenant = ?1 AND workflow = ?2"
+        f" AND instance = ?3 AND uid = ?4 AND stamp <= ?6 LIMIT {BLOBS_DELETED_MAX})",
+        BLOBS_DELETED_MAX,
+    ),
+    (
         "DELETE FROM listings WHERE tenant = ?1 AND workflow = ?2 AND instance = ?3 AND uid = ?4 AND created_at = ?5"
         " AND stamp <= ?6",
-        "DELETE FROM rows WHERE tenant = ?1 AND workflow = ?2 AND instance = ?3 AND stamp <= ?6",
+        0,
+    ),
+    (
+        "DELETE FROM rows WHERE (tenant, workflow, instance, epoch, seq) IN (SELECT tenant, workflow, instance, epoch,"
+        " seq FROM rows WHERE tenant = ?1 AND workflow = ?2 AND instance = ?3 AND stamp <= ?6"
+        f" ORDER BY epoch, seq LIMIT {ROWS_DELETED_MAX})",
+        ROWS_DELETED_MAX,
+    ),
+    (
         "INSERT INTO deletes VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
         " ON CONFLICT DO UPDATE SET stamp = excluded.stamp WHERE excluded.stamp > stamp",
+        0,
     ),
-}
+)
+"""In this order, each with how many rows it takes at most: as many say that there may be more."""
 
 
 def bind(mutation: Mutation, codec: RowCodec) -> Bound:
     """The mutation as a statement and its parameters. Raises ValueError for what can't be stored."""
     match mutation:
         case PutRow(key, row, stamp):
-            return Statement.PUT_ROW, (_encode((*key, *row.position, stored_stamp(stamp), codec.encode(row).hex())),)
+            encoded = _encode((*key, *row.position, stored_stamp(stamp), codec.encode(row).hex()))
+            return Bound(Statement.PUT_ROW, (encoded,), key.tenant, len(encoded))
         case PutWake(shard, wake, stamp):
-            return Statement.PUT_WAKE, (_encode((shard, wake.bucket, wake.due, *wake.key, stored_stamp(stamp))),)
+            encoded = _encode((shard, wake.bucket, wake.due, *wake.key, stored_stamp(stamp)))
+            return Bound(Statement.PUT_WAKE, (encoded,), wake.key.tenant, len(encoded))
         case PutListing(listing, stamp):
             what = (
                 listing.status,
@@ -116,34 +146,54 @@ def bind(mutation: Mutation, codec: RowCodec) -> Bound:
                 stored_stamp(stamp),
                 listing.stored_bytes,
             )
-            return Statement.PUT_LISTING, (_encode((*listing.key, listing.uid, listing.created_at, *what)),)
+            encoded = _encode((*listing.key, listing.uid, listing.created_at, *what))
+            return Bound(Statement.PUT_LISTING, (encoded,), listing.key.tenant, len(encoded))
         case PutBlob(key, uid, id, data, stamp):
-            return Statement.PUT_BLOB, (*key, uid, id, stored_stamp(stamp), data)
+            return Bound(Statement.PUT_BLOB, (*key, uid, id, stored_stamp(stamp), data), key.tenant, len(data))
         case PutMark(shard, epoch, bucket, stamp):
-            return Statement.PUT_MARK, (shard, epoch, bucket, stored_stamp(stamp))
+            return Bound(Statement.PUT_MARK, (shard, epoch, bucket, stored_stamp(stamp)), "", 0)
         case DropBucket(shard, bucket, stamp):
-            return Statement.DROP_BUCKET, (shard, bucket, stored_stamp(stamp))
+            return Bound(Statement.DROP_BUCKET, (shard, bucket, stored_stamp(stamp)), "", 0)
         case DeleteInstance(key, uid, created_at, stamp):
-            return Statement.DELETE_INSTANCE, (*key, uid, created_at, stored_stamp(stamp))
+            return Bound(Statement.DELETE_INSTANCE, (*key, uid, created_at, stored_stamp(stamp)), key.tenant, 0)
         case _:
             assert_never(mutation)
 
 
-def commit(connection: apsw.Connection, batch: Iterable[Bound]) -> None:
-    """Make what was bound, which is something, durable: all of it or nothing."""
+def commit(connection: apsw.Connection, batch: Iterable[Bound]) -> set[Bound]:
+    """Make what was bound, which is something, durable: all of it or nothing.
+
+    Returns the removals of which a part is left: the same again takes the next part.
+    """
     groups: list[list[tuple[Any, ...]]] = [[] for _ in Statement]
-    for statement, parameters in batch:
-        groups[statement].append(parameters)
+    removals: list[Bound] = []
+    for bound in batch:
+        groups[bound.statement].append(bound.parameters)
+        if bound.statement is Statement.DELETE_INSTANCE:
+            removals.append(bound)
     used = [statement for statement in Statement if groups[statement]]
     whole = len(used) > 1 or used[0] not in _TOGETHER  # one statement is a transaction by itself
+    unfinished: set[Bound] = set()
     if whole:
         connection.execute("BEGIN IMMEDIATE")
     for statement in used:
         if statement in _TOGETHER:
             cells = b",".join([encoded for (encoded,) in groups[statement]])
             connection.execute(_TOGETHER[statement], (f"[{cells.decode()}]",))
+        elif statement is Statement.DELETE_INSTANCE:
+            unfinished = {removal for removal in removals if not _removed(connection, removal.parameters)}
         else:
             for sql in _ONE_BY_ONE[statement]:
                 connection.executemany(sql, groups[statement])
     if whole:
         connection.execute("COMMIT")
+    return unfinished
+
+
+def _removed(connection: apsw.Connection, parameters: tuple[Any, ...]) -> bool:
+    """Remove the next part; whether it was the last."""
+    for sql, most in _DELETE:
+        connection.execute(sql, parameters)
+        if most and connection.changes() == most:
+            return False
+    return True

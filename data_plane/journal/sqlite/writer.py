@@ -17,17 +17,12 @@ import apsw
 
 from data_plane.journal.sqlite.checkpoints import Checkpointer
 from data_plane.journal.sqlite.mutations import Bound, commit
+from data_plane.journal.sqlite.turns import CommitTurns, Entry
 from data_plane.journal.store import Done
-
-COMMIT_MUTATIONS_MAX = 4096
-"""In one transaction, and what one turn of the loop adds: bounds how long a commit can take, far above what one fsync's
-time lets in."""
-
-_Entry = tuple[Bound, Done]
 
 
 class GroupCommit:
-    """`put` from the event loop; callbacks come back on it, in the order of the puts, once durable."""
+    """`put` from the event loop; callbacks come back on it once durable, for each tenant in the order of its puts."""
 
     def __init__(
         self,
@@ -40,8 +35,9 @@ class GroupCommit:
         self._checkpointer = Checkpointer(connection, path)
         self._loop = loop
         self._on_fatal = on_fatal
-        self._queue: SimpleQueue[list[_Entry] | None] = SimpleQueue()
-        self._turn: list[_Entry] = []
+        self._queue: SimpleQueue[list[Entry] | None] = SimpleQueue()
+        self._turn: list[Entry] = []
+        self._turns = CommitTurns()
         self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="journal-commit", daemon=True)
         self._thread.start()
@@ -51,7 +47,7 @@ class GroupCommit:
         cost more than the turn."""
         if not self._turn:
             self._loop.call_soon(self._hand_over)
-        self._turn.append((bound, done))
+        self._turn.append(Entry(bound, done))
 
     def _hand_over(self) -> None:
         turn, self._turn = self._turn, []
@@ -74,26 +70,31 @@ class GroupCommit:
 
     def _commit_until_closed(self) -> None:
         closing = False
-        while not closing:
-            batch, closing = self._take()
+        while not closing or self._turns.waiting:
+            came: list[Entry] = []
+            if not closing:
+                came, closing = self._came()
+            batch = self._turns.next(came)
             if batch:
-                commit(self._connection, [bound for bound, _ in batch])
+                unfinished = commit(self._connection, [bound for bound, _ in batch])
+                if unfinished:
+                    self._turns.wait([entry for entry in batch if entry.bound in unfinished])
+                    batch = [entry for entry in batch if entry.bound not in unfinished]
                 self._tell(_acknowledge, [done for _, done in batch], self._loop)
                 self._checkpointer.after_commit()
 
-    def _take(self) -> tuple[list[_Entry], bool]:
-        """Everything that is queued, at least one turn's; and whether the end was among it."""
-        batch: list[_Entry] = []
-        turn = self._queue.get()
+    def _came(self) -> tuple[list[Entry], bool]:
+        """Everything that was put since, waiting for it while there is nothing else; and whether the end was among
+        it."""
+        came: list[Entry] = []
         try:
+            turn = self._queue.get(block=not self._turns.waiting)
             while turn is not None:
-                batch += turn
-                if len(batch) >= COMMIT_MUTATIONS_MAX:
-                    return batch, False
+                came += turn
                 turn = self._queue.get_nowait()
         except Empty:
-            return batch, False
-        return batch, True
+            return came, False
+        return came, True
 
     def _tell(self, callback: Callable[..., object], *args: object) -> None:
         try:

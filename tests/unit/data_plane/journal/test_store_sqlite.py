@@ -10,6 +10,7 @@ import apsw
 import pytest
 
 from data_plane.journal.sqlite import checkpoints, schema
+from data_plane.journal.sqlite.mutations import BLOBS_DELETED_MAX, ROWS_DELETED_MAX
 from data_plane.journal.sqlite.queries import listings_query
 from data_plane.journal.store import DeleteInstance, DropBucket, PutBlob, PutRow, Stamp, StoredFormatError
 from data_plane.journal.store_sqlite import SqliteJournalStore
@@ -222,3 +223,25 @@ async def test_what_was_removed_is_remembered_only_while_something_older_may_arr
     assert database.execute("SELECT count(*) FROM deletes").fetchall() == [(0,)]
     assert database.execute("SELECT count(*) FROM drops").fetchall() == [(0,)]
     database.close()
+
+
+async def test_a_large_instance_is_removed_in_parts_between_which_others_write(opened: Opened) -> None:
+    store, _ = await opened.open()
+    blobs = [f"b-{number}" for number in range(2 * BLOBS_DELETED_MAX + 1)]
+    await written(store, *(PutBlob(A, UID, blob, b"x", Stamp(1, 1)) for blob in blobs))
+    await written(store, *(put_row(A, row_of(1, seq), 1) for seq in range(ROWS_DELETED_MAX + 1)))
+    answered: list[str] = []
+    removed = asyncio.Event()
+
+    def done(error: Exception | None) -> None:
+        answered.append("removal")
+        removed.set()
+
+    store.write(DeleteInstance(A, UID, 5, Stamp(1, 2)), done)
+    store.write(put_row(key_of("b"), row_of(1, 0), 3), lambda error: answered.append("row"))
+    await removed.wait()
+    assert answered == ["row", "removal"]
+    assert await store.read_journal(A) == []
+    for blob in blobs:
+        with pytest.raises(KeyError):
+            await store.read_blob(A, UID, blob)
