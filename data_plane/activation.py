@@ -36,6 +36,12 @@ STOP_GRACE_S: Final = 10.0
 READ_AGAIN_DELAY_S: Final = 1.0
 """After the store could not be read, before it is asked again: its failures are not the instance's."""
 
+STREAM_BYTES: Final = 256 * 1024
+"""Of a journal, before the guest is waited for; one with less, and all of it inline, is sent at once."""
+
+FRAME_BYTES: Final = 128
+"""What a frame is beside its payload, roughly."""
+
 Told = TellStart | TellCompletion | TellGo | TellHold | TellRelease | TellStop | EndGuest
 
 
@@ -44,6 +50,9 @@ class GuestEnd(Protocol):
 
     def send(self, frame: bytes) -> None: ...
     def close(self, act: int) -> None: ...
+    def hold_reading(self, holder: object) -> None: ...
+    def resume_reading(self, holder: object) -> None: ...
+    async def drain(self) -> None: ...
     def kill(self, reason: str) -> None: ...
 
 
@@ -69,6 +78,9 @@ class Activation:
         self.act = 0
         self.live: Live | None = None
         self.dead = False
+        self._holds_up = False
+        self._stopping = False
+        self._streamed = 0
 
     # ---------------------------------------------------------------- the guest speaks
     def on_message(self, message: ActivationMessage, payload: bytes) -> None:
@@ -87,6 +99,18 @@ class Activation:
 
     def on_batch_end(self) -> None:
         self._resident.settle()
+        if self._resident.lane.crowded and not self.dead and not self._stopping:
+            self._holds_up = True
+            self._guest.hold_reading(self)
+
+    def on_append(self) -> None:
+        """A row of the instance is durable: a guest that was held up may go on."""
+        if self._holds_up and not self._resident.lane.crowded:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        self._holds_up = False
+        self._guest.resume_reading(self)
 
     def on_death(self, reason: str) -> None:
         self.dead = True
@@ -147,61 +171,104 @@ class Activation:
 
     # ---------------------------------------------------------------- the engine speaks
     def tell(self, told: Told) -> None:
-        """Send it, behind what waits for a blob."""
+        """Send it, behind what waits for a blob or for the guest to read."""
         if self.dead:
             return
+        if type(told) is TellStop:
+            self._stopping = True
+            self._read_on()
+            self._later(STOP_GRACE_S, self._kill_if_not_ended)
         if self._waiting is not None:
             self._waiting.append(told)
-        elif _needs_blobs(told, self._resident):
+        elif _takes_time(told, self._resident):
             self._waiting = deque([told])
-            self._read(self._send_with_blobs)
+            self._read(self._send_waiting)
         else:
-            self._send(told, {})
+            self._send(told)
 
-    async def _send_with_blobs(self) -> None:
+    async def _send_waiting(self) -> None:
         waiting = self._waiting
         assert waiting is not None
-        resident = self._resident
         while waiting:
             told = waiting[0]
-            blobs: dict[BlobRef, bytes] = {}
             try:
-                for ref in _blobs_of(told, resident):
-                    blobs[ref] = await payloads.fetch(ref, resident.key, resident.instance.uid, resident.store)
+                if type(told) is TellStart:
+                    await self._stream_start(told)
+                elif type(told) is TellCompletion and not told.held:
+                    payload = await self._fetched(told.completion.payload)
+                    if not self.dead:
+                        self._guest.send(_completion_frame(self.act, told.completion, payload))
+                else:
+                    self._send(told)
             except KeyError as missing:
                 self._guest.kill(f"a stored payload is missing: {missing}")
                 return
             except Exception:
                 if not self.dead:
-                    self._later(READ_AGAIN_DELAY_S, lambda: self._read(self._send_with_blobs))
+                    self._later(READ_AGAIN_DELAY_S, lambda: self._read(self._send_waiting))
                 raise
             if self.dead:
                 return
-            self._send(waiting.popleft(), blobs)
+            waiting.popleft()
         self._waiting = None
 
-    def _send(self, told: Told, blobs: dict[BlobRef, bytes]) -> None:
+    async def _stream_start(self, told: TellStart) -> None:
+        """Start the guest on a large journal: never much more of it is in memory than the guest has not read yet.
+
+        `_streamed` is how many of its frames were sent, should a read fail in between.
+        """
+        instance, guest = self._resident.instance, self._guest
+        size = 0
+        if self._streamed == 0:
+            params = await self._fetched(instance.params)
+            if self.dead:
+                return
+            self._send_start(told, params)
+            self._streamed = 1
+        while self._streamed <= told.recorded and not self._stopping:
+            completion = instance.completions[self._streamed - 1]
+            payload = await self._fetched(completion.payload)
+            if self.dead:
+                return
+            guest.send(_completion_frame(self.act, completion, payload))
+            self._streamed += 1
+            size += len(payload) + FRAME_BYTES
+            if size > STREAM_BYTES:
+                await guest.drain()
+                size = 0
+
+    async def _fetched(self, payload: Payload) -> bytes:
+        resident = self._resident
+        return await payloads.fetch(payload, resident.key, resident.instance.uid, resident.store)
+
+    def _send(self, told: Told) -> None:
         send, act = self._guest.send, self.act
         match told:
             case TellCompletion():
-                send(_completion_frame(act, told.completion, told.held, blobs))
+                if told.held:
+                    key = told.completion.key
+                    send(messages.completion(act, key.kind, key.name, key.count, told.completion.at, "held"))
+                else:
+                    send(_completion_frame(act, told.completion, _inline(told.completion.payload)))
             case TellGo():
                 send(messages.go(act, told.key.name, told.key.count, told.attempt))
             case TellStart():
-                self._send_start(told, blobs)
+                instance = self._resident.instance
+                self._send_start(told, _inline(instance.params))
+                for completion in instance.completions[: told.recorded]:
+                    send(_completion_frame(act, completion, _inline(completion.payload)))
             case TellHold():
                 send(messages.hold(act, told.number))
             case TellRelease():
                 send(messages.order("release", act))
             case TellStop():
                 send(messages.order("stop", act))
-                self._later(STOP_GRACE_S, self._kill_if_not_ended)
             case EndGuest():
                 self._guest.kill(told.reason)
             case _:
                 assert_never(told)
 
-    def _send_start(self, told: TellStart, blobs: dict[BlobRef, bytes]) -> None:
+    def _send_start(self, told: TellStart, params: bytes) -> None:
         resident, instance = self._resident, self._resident.instance
         about = {
             "id": resident.key.instance,
@@ -212,10 +279,7 @@ class Activation:
             "now": resident.now(),
         }
         opened = [(key.kind, key.name, key.count) for key in told.opened]
-        params = _bytes_of(instance.params, blobs)
         self._guest.send(messages.start(self.act, instance.entrypoint, about, told.recorded, opened, params))
-        for completion in instance.completions[: told.recorded]:
-            self._guest.send(_completion_frame(self.act, completion, False, blobs))
 
     # ---------------------------------------------------------------- the end
     def kill(self, reason: str) -> None:
@@ -238,46 +302,28 @@ class Activation:
             ended()
 
 
-def _completion_frame(act: int, completion: Completion, held: bool, blobs: dict[BlobRef, bytes]) -> bytes:
+def _completion_frame(act: int, completion: Completion, payload: bytes) -> bytes:
     key = completion.key
-    if held:
-        return messages.completion(act, key.kind, key.name, key.count, completion.at, "held")
     detail: object = None
     if completion.failure is not None:
         detail = error_from(completion.failure)
     elif completion.outcome == "event":
         detail = (completion.event_type, completion.event_at)
-    return messages.completion(
-        act,
-        key.kind,
-        key.name,
-        key.count,
-        completion.at,
-        completion.outcome,
-        detail,
-        _bytes_of(completion.payload, blobs),
-    )
+    return messages.completion(act, key.kind, key.name, key.count, completion.at, completion.outcome, detail, payload)
 
 
-def _bytes_of(payload: Payload, blobs: dict[BlobRef, bytes]) -> bytes:
-    return blobs[payload] if isinstance(payload, BlobRef) else payload
+def _inline(payload: Payload) -> bytes:
+    assert not isinstance(payload, BlobRef)
+    return payload
 
 
-def _needs_blobs(told: Told, resident: Resident) -> bool:
+def _takes_time(told: Told, resident: Resident) -> bool:
+    """Whether it has payloads that must be read first, or more than should be sent at once."""
     if type(told) is TellCompletion:
         return not told.held and isinstance(told.completion.payload, BlobRef)
-    return type(told) is TellStart and bool(_blobs_of(told, resident))
-
-
-def _blobs_of(told: Told, resident: Resident) -> list[BlobRef]:
-    if isinstance(told, TellCompletion):
-        named = [told.completion.payload]
-    elif isinstance(told, TellStart):
-        instance = resident.instance
-        named = [instance.params, *(completion.payload for completion in instance.completions[: told.recorded])]
-    else:
-        named = []
-    return [payload for payload in named if isinstance(payload, BlobRef)]
+    if type(told) is not TellStart:
+        return False
+    return resident.instance.blobs > 0 or resident.instance.stored_bytes > STREAM_BYTES
 
 
 def failure_from(error: GuestError) -> Failure:

@@ -13,12 +13,18 @@ from typing import Final
 
 from data_plane.engine.actions import Action, Actions, Append, WakeNow
 from data_plane.engine.records import Record
-from data_plane.journal.store import InstanceKey, JournalStore, Mutation, Position, PutRow, Row
+from data_plane.journal.store import InstanceKey, JournalStore, Mutation, Position, PutBlob, PutRow, Row
 from data_plane.sending import Sending
 from data_plane.shard import Shard
 
 APPEND_RECORDS_MAX: Final = 64
 """Records in one row: with 16 KiB inline each, a row stays near 1 MiB."""
+
+QUEUED_MAX: Final = 512
+"""Actions that wait for their append, before whoever causes them is held up."""
+
+BEFORE_BYTES_MAX: Final = 1024 * 1024
+"""Blobs that wait to be written before the next row, likewise."""
 
 Then = Callable[[], None]
 
@@ -55,6 +61,7 @@ class Lane:
         self._later = later
         self._queue: deque[Action | Then] = deque()
         self._before: list[Mutation] = []
+        self._before_bytes = 0
         self._in_flight = False
         self._awaited = 0
         self._row: Row | None = None
@@ -70,6 +77,11 @@ class Lane:
     def busy(self) -> bool:
         return self._in_flight or bool(self._queue)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits for the append in flight that no more should be caused for now."""
+        return len(self._queue) > QUEUED_MAX or self._before_bytes > BEFORE_BYTES_MAX
+
     def add(self, actions: Actions) -> None:
         """Queue them; `flush` sets them going."""
         self._queue.extend(actions)
@@ -81,6 +93,8 @@ class Lane:
     def write_before(self, mutation: Mutation) -> None:
         """A blob or a listing that must be durable before the next row."""
         self._before.append(mutation)
+        if isinstance(mutation, PutBlob):
+            self._before_bytes += len(mutation.data)
 
     def mark(self, records: Sequence[Record] = ()) -> None:
         """Write this epoch's first row, if there is none yet: what was read may be shown after it.
@@ -124,7 +138,7 @@ class Lane:
         self._seq += 1
         position = Position(self._shard.epoch, self._seq)
         self._row = Row(position, records, self._first, self._predecessor if self._first else None)
-        before, self._before = self._before, []
+        before, self._before, self._before_bytes = self._before, [], 0
         self._awaited = len(before) + wake
         if self._awaited == 0:
             self._write_row()

@@ -152,3 +152,5 @@ class Resident:
             if len(self.durable) > DURABLE_ROWS_MAX:
                 self.durable = None
         self._node.appended(self, row)
+        if self.activation is not None:
+            self.activation.on_append()

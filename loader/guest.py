@@ -4,7 +4,8 @@ Frames are cut, decoded to typed messages and handed to the activation that they
 What a guest does wrong ends that guest and nothing else: every way to die leads to `_die`, which happens once.
 
 Everything runs in callbacks of the loop that it was made on: no task, no thread, no lock. All that is read in one turn
-is handed on in one turn, and all frames sent within a turn are written together.
+is handed on in one turn, as far as the tenant's share in it goes (`loader.turns`), and all frames sent within a turn
+are written together.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping
-from typing import Protocol, TypeVar
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
@@ -24,10 +26,14 @@ from loader.logs import LineCutter, LogGate, LogSink, ignore_log
 from loader.messages import ActivationMessage, GuestError, Hello, Loaded, Log, Unloadable, decode_guest_message
 from loader.outbox import Outbox
 from loader.sandbox.sandbox import Sandbox
+from loader.turns import Share
 from stepwell.errors import BundleRefusedError
 from stepwell.frames import PROTOCOL, FrameError, FrameReader
 
 T = TypeVar("T")
+
+_BACKLOG: Final = "a backlog"
+"""What holds reading up while frames that were read wait for their turn."""
 
 
 class GuestHandler(Protocol):
@@ -73,7 +79,9 @@ class Guest:
         self._greeting: asyncio.Future[None] = self._loop.create_future()
         self._loading: asyncio.Future[Loaded | Unloadable] | None = None
         self._loaded = False
-        self._reading = True
+        self._share: Share | None = None
+        self._backlog: deque[tuple[bytes, bytes]] = deque()
+        self._holders: set[object] = set()
         self._loop.add_reader(sandbox.socket, self._on_readable)
         self._loop.add_reader(sandbox.output, self._on_output)
         sandbox.exited.add_done_callback(self._on_exit)
@@ -113,15 +121,18 @@ class Guest:
         manifest: Manifest,
         limits: Mapping[str, int],
         *,
+        share: Share | None = None,
         timeout_ms: int = 30_000,
         log_sink: LogSink = ignore_log,
     ) -> None:
-        """Have the bundle imported; its files are there. What the tenant prints goes to `log_sink` from here on.
+        """Have the bundle imported; its files are there. What the tenant prints goes to `log_sink` from here on, and
+        what it says is its tenant's `share` of each turn; without one, there is no bound.
 
         Raises BundleRefusedError when it can't be imported, or takes too long, and GuestDiedError. Either ends the
         guest.
         """
         self._logs.sink = log_sink
+        self._share = share
         self._loading = self._loop.create_future()
         self.send(messages.load(bundle_path, manifest.entrypoints(), dict(manifest.vars), dict(limits)))
         try:
@@ -156,17 +167,18 @@ class Guest:
         """End the sandbox. Idempotent: the first reason stays."""
         self._die(reason)
 
-    def pause_reading(self) -> None:
+    def hold_reading(self, holder: object) -> None:
         """Leave what the guest says in the socket, which in time holds the guest up. Idempotent."""
-        if self._reading and self.alive:
-            self._reading = False
+        if not self._holders and self.alive:
             self._loop.remove_reader(self.sandbox.socket)
+        self._holders.add(holder)
 
-    def resume_reading(self) -> None:
-        """Read on. Idempotent."""
-        if not self._reading and self.alive:
-            self._reading = True
-            self._loop.add_reader(self.sandbox.socket, self._on_readable)
+    def resume_reading(self, holder: object) -> None:
+        """Read on, as far as this holder is concerned. Idempotent."""
+        if holder in self._holders:
+            self._holders.remove(holder)
+            if not self._holders and self.alive:
+                self._loop.add_reader(self.sandbox.socket, self._on_readable)
 
     async def drain(self) -> None:
         """Wait until less than a mebibyte is waiting for the guest, or it died."""
@@ -187,6 +199,31 @@ class Guest:
         except FrameError as error:
             self._die(f"it sent an illegal frame: {error}")
             return
+        share = self._share
+        if share is not None:
+            pause_s = share.pause_s(len(data))
+            if pause_s > 0:
+                self.hold_reading(share)
+                self._loop.call_later(pause_s, self.resume_reading, share)
+            if not share.take(len(frames), len(data)):
+                self._backlog.extend(frames)
+                self.hold_reading(_BACKLOG)
+                share.wait(self._go_on)
+                return
+        self._handle(frames)
+
+    def _go_on(self, frames_max: int) -> int:
+        """Handle so many frames of the backlog; how many there were."""
+        backlog = self._backlog
+        frames = [backlog.popleft() for _ in range(min(frames_max, len(backlog)))]
+        self._handle(frames)
+        if backlog and self._share is not None:
+            self._share.wait(self._go_on)
+        else:
+            self.resume_reading(_BACKLOG)
+        return len(frames)
+
+    def _handle(self, frames: Sequence[tuple[bytes, bytes]]) -> None:
         handlers, touched = self._handlers, self._touched
         try:
             for envelope, payload in frames:
@@ -257,6 +294,7 @@ class Guest:
         handlers = list(self._handlers.values())
         self._handlers.clear()
         self._touched.clear()
+        self._backlog.clear()
         for waiting in (self._greeting, self._loading):
             if waiting is not None and not waiting.done():
                 waiting.set_exception(GuestDiedError(reason))

@@ -20,6 +20,7 @@ from loader.room import Room
 from loader.sandbox.sandbox import SandboxLauncher
 from loader.seat import Lease, Seat
 from loader.settings import LoaderSettings
+from loader.turns import FrameTurns
 from stepwell.errors import BundleRefusedError, SandboxUnavailableError, UnavailableError
 from stepwell.names import Digest, TenantUid
 
@@ -51,6 +52,7 @@ class Loader:
         self._make_correlation_id = make_correlation_id
         self._log_sinks = log_sinks
         self._tasks = asyncio.TaskGroup()
+        self._turns = FrameTurns(asyncio.get_running_loop(), settings.bytes_a_second_per_tenant_max)
         self._pool = WarmPool(launcher, settings, self._tasks)
         self._room = Room(settings.sandboxes_max, settings.sandboxes_per_tenant_max, settings.waiting_max, self._evict)
         self._seats: dict[tuple[TenantUid, Digest], Seat] = {}
@@ -163,6 +165,7 @@ class Loader:
                     guest.sandbox.bundle_path,
                     manifest,
                     self._settings.guest_limits,
+                    share=self._turns.share(tenant),
                     timeout_ms=self._settings.import_timeout_ms,
                     log_sink=sink,
                 )

@@ -43,6 +43,9 @@ class LoaderSettings:
     checks_parallel_max: int = 2
     """Deploys checked at the same time."""
 
+    bytes_a_second_per_tenant_max: int = 16 * 1024 * 1024
+    """What one tenant's guests may say together, results and logs; more waits in their sockets."""
+
     outgoing_bytes_max: int = 256 * 1024 * 1024
     """Bytes waiting for one guest that does not read, before it is ended: four journals' payloads of 64 MiB."""
 

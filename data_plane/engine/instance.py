@@ -143,6 +143,7 @@ class Instance:
     timers: int = 0
     records: int = 0
     inline_bytes: int = 0
+    blobs: int = 0
     stored_bytes: int = 0
     """What its records and their payloads, blobs too, come to."""
     activations: int = 0
@@ -205,6 +206,7 @@ class Instance:
     def hold(self, payload: Payload) -> None:
         """Count the payload: of blobs, the partition has only the name."""
         if isinstance(payload, BlobRef):
+            self.blobs += 1
             self.stored_bytes += payload.size_bytes
         else:
             self.inline_bytes += len(payload)

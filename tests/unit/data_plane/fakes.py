@@ -182,6 +182,8 @@ class FakeGuest:
         self.frames: list[tuple[list[Any], bytes]] = []
         self.handlers: dict[int, GuestHandler] = {}
         self.closed: list[int] = []
+        self.holders: set[object] = set()
+        self.drains = 0
         self.killed: list[str] = []
         self._reader = FrameReader()
         self.doomed = False
@@ -200,6 +202,16 @@ class FakeGuest:
     def close(self, act: int) -> None:
         self.closed.append(act)
         self.handlers.pop(act, None)
+
+    def hold_reading(self, holder: object) -> None:
+        self.holders.add(holder)
+
+    def resume_reading(self, holder: object) -> None:
+        self.holders.discard(holder)
+
+    async def drain(self) -> None:
+        self.drains += 1
+        await asyncio.sleep(0)
 
     def kill(self, reason: str) -> None:
         self.killed.append(reason)

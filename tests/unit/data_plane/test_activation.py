@@ -32,6 +32,10 @@ FAILURE = Failure("shop", "Refused", "no", "line 3", Failure("builtins", "OSErro
 FETCH = StepKey("do", "fetch", 2)
 
 
+class FakeLane:
+    crowded = False
+
+
 class FakeResident:
     """What an activation needs of a resident."""
 
@@ -41,6 +45,7 @@ class FakeResident:
         self.instance = Instance(uid=InstanceUid("u"), entrypoint="main:Flow", params=b"[1]", created_at=NOW - 5)
         self.heard: list[e.Event] = []
         self.settled = 0
+        self.lane = FakeLane()
 
     def now(self) -> int:
         return NOW
@@ -199,6 +204,95 @@ async def test_what_waits_for_a_blob_keeps_its_place() -> None:
     assert [(envelope[0], payload) for envelope, payload in frames] == [("completion", b'"x"'), ("hold", b"")]
     rig.told(TellRelease())
     assert frames[-1][0] == ["release", 1]
+
+
+class SlowGuest(FakeGuest):
+    """Reads on only when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = asyncio.Event()
+
+    async def drain(self) -> None:
+        await self.reads.wait()
+
+
+def large_start(rig: Rig, steps: int) -> TellStart:
+    """Of a journal with so many blobs of 64 KiB."""
+    instance = rig.resident.instance
+    for number in range(steps):
+        blob = BlobRef(f"b-{number}", 65_536)
+        rig.store.blobs[KEY, InstanceUid("u"), blob.id] = bytes(65_536)
+        instance.completions.append(Completion(StepKey("do", "fetch", number + 1), 5, "value", blob))
+        instance.hold(blob)
+    return TellStart(steps, ())
+
+
+async def test_a_large_journal_is_streamed_as_fast_as_the_guest_reads() -> None:
+    rig = Rig()
+    rig.activation._guest = guest = SlowGuest()
+    rig.activation.tell(large_start(rig, 20))
+    sending = asyncio.ensure_future(rig.reads.pop()())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert len(guest.told("completion")) == 4, "no more than it was ready to read"
+    guest.reads.set()
+    await sending
+    assert [envelope[4] for envelope in guest.told("completion")] == list(range(1, 21))
+
+
+async def test_a_stop_cuts_the_stream_short() -> None:
+    rig = Rig()
+    rig.activation._guest = guest = SlowGuest()
+    rig.activation.tell(large_start(rig, 20))
+    sending = asyncio.ensure_future(rig.reads.pop()())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    rig.activation.tell(TellStop())
+    guest.reads.set()
+    await sending
+    assert len(guest.told("completion")) == 4
+    assert guest.told("stop")
+
+
+async def test_a_stream_goes_on_where_a_read_failed() -> None:
+    rig = Rig()
+    rig.activation.tell(large_start(rig, 3))
+    good = rig.store.read_blob
+
+    async def broken(key: Any, uid: InstanceUid, id: str) -> bytes:
+        if id == "b-2":
+            raise OSError("the disk is gone")
+        return await good(key, uid, id)
+
+    rig.store.read_blob = broken  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="the disk is gone"):
+        await rig.reads.pop()()
+    rig.store.read_blob = good  # type: ignore[method-assign]
+    rig.later.ring()
+    await rig.reads.pop()()
+    assert len(rig.guest.told("start")) == 1
+    assert [envelope[4] for envelope in rig.guest.told("completion")] == [1, 2, 3]
+
+
+def test_a_guest_that_causes_more_than_is_appended_is_held_up() -> None:
+    rig = Rig()
+    rig.resident.lane.crowded = True
+    rig.guest.say(m.Started(1, "fetch", 1, 1, 0))
+    assert rig.guest.holders == {rig.activation}
+    rig.activation.on_append()
+    assert rig.guest.holders == {rig.activation}
+    rig.resident.lane.crowded = False
+    rig.activation.on_append()
+    assert rig.guest.holders == set()
+
+
+def test_a_guest_that_is_held_up_is_heard_again_once_it_is_to_stop() -> None:
+    rig = Rig()
+    rig.resident.lane.crowded = True
+    rig.guest.say(m.Started(1, "fetch", 1, 1, 0))
+    rig.activation.tell(TellStop())
+    assert rig.guest.holders == set()
 
 
 async def test_a_blob_that_is_missing_ends_the_guest() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from data_plane.engine.actions import Action, Append, TellHold, TellRelease, TellStop, WakeNow
 from data_plane.engine.records import Record, SleepFired, StepKey
 from data_plane.journal.store import InstanceKey, Position, PutBlob, PutRow, Row, WriteUnknownError
-from data_plane.lane import APPEND_RECORDS_MAX, Lane
+from data_plane.lane import APPEND_RECORDS_MAX, BEFORE_BYTES_MAX, QUEUED_MAX, Lane
 from data_plane.sending import RESEND_DELAY_S
 from data_plane.shard import Shard
 from stepwell.names import InstanceId, InstanceUid, TenantUid, WorkflowId
@@ -157,6 +157,20 @@ def test_a_blob_is_durable_before_the_row_that_names_it() -> None:
     assert rig.store.rows() == []
     rig.wakes.pop()()
     assert len(rig.store.rows()) == 1
+
+
+def test_a_lane_with_much_behind_the_append_in_flight_is_crowded_until_that_is_sent() -> None:
+    rig = Rig()
+    rig.add(Append(record(0)))
+    rig.add(*(Append(record(number)) for number in range(QUEUED_MAX + 1)))
+    assert rig.lane.crowded
+    rig.store.answer()
+    assert not rig.lane.crowded
+    uid = InstanceUid("u")
+    rig.lane.write_before(PutBlob(KEY, uid, "b-1", bytes(BEFORE_BYTES_MAX + 1), rig.shard.stamp()))
+    assert rig.lane.crowded
+    rig.store.answer()
+    assert not rig.lane.crowded
 
 
 def test_a_write_whose_outcome_is_unknown_is_sent_again_the_same() -> None:

@@ -220,11 +220,13 @@ async def test_paused_reading_holds_messages_back(guest: Guest, sandbox: FakeSan
     await loaded(guest, sandbox)
     ear = Ear()
     act = guest.open(ear)
-    guest.pause_reading()
+    guest.hold_reading("one")
+    guest.hold_reading("two")
+    guest.resume_reading("one")
     sandbox.say(result(act))
     await asyncio.to_thread(lambda: None)
     assert ear.heard == []
-    guest.resume_reading()
+    guest.resume_reading("two")
     await ear.something.wait()
     assert len(ear.heard) == 1
 
