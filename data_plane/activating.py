@@ -61,7 +61,8 @@ class GuestLoader(Protocol):
 class Guests:
     """The guests of a node's instances, so many at once as the limits say; more wait, and tenants take turns.
 
-    `serving` says whether the node may begin anything; `rest` hears of a resident that has no guest any more.
+    `serving` says whether the node may begin anything; `rest` hears of a resident that has no guest any more,
+    `entered` that one which waited for its turn has it.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Guests:
         spawn: Callable[[Awaitable[object]], None],
         rest: Callable[[Resident], None],
         serving: Callable[[], bool],
+        entered: Callable[[], None],
     ) -> None:
         self._loader = loader
         self._room = Room(activations_max, activations_per_tenant_max, sys.maxsize, _nothing_to_evict)
@@ -85,6 +87,7 @@ class Guests:
         self._spawn = spawn
         self._rest = rest
         self._serving = serving
+        self._entered = entered
 
     def give(self, resident: Resident) -> None:
         """Have the instance activated, in its turn; nothing happens while one is under way."""
@@ -98,6 +101,7 @@ class Guests:
 
     async def _activate(self, resident: Resident) -> None:
         await self._room.enter(resident.key.tenant)
+        self._entered()
         lease = None
         try:
             lease = await self._lease(resident)

@@ -1,4 +1,4 @@
-"""Following the shard's wakes: what is due is looked at, at most so many instances at once.
+"""Following the shard's wakes: what is due is looked at, at most so many instances at once, tenants in turn.
 
 A wake is given once, so an instance that could not be looked at is tried again from here, with growing delays. Its wake
 holds the mark all the while.
@@ -7,29 +7,43 @@ holds the mark all the while.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
 import structlog
 
+from data_plane.due import DueInstances
 from data_plane.journal.store import InstanceKey, Wake
 from data_plane.wakes import DUE_NOW, ShardWakes
+from stepwell.names import TenantUid
 
 log = structlog.get_logger(__name__)
 
 WAKE_READ_EVERY_S: Final = 1.0
 """How often the buckets that are due are read and the low mark may move."""
 
+TAKEN_MAX: Final = 1_000
+"""Due wakes that are taken without a turn of the event loop between them."""
+
 LOADS_MAX: Final = 64
 """Instances that wakes load at once: a takeover of many is lazy."""
+
+LOADS_PER_TENANT_MAX: Final = 16
+"""Of these, one tenant's."""
+
+QUEUED_PER_TENANT_MAX: Final = 32
+"""A tenant's instances that wait for their turn to run, in memory, before further ones that are due are left on the
+disk. A new one's create is not held up by this."""
 
 LOOK_AGAIN_DELAY_S: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 """Before an instance that could not be looked at is tried again; the last one repeats."""
 
 
 class WakeFollower:
-    """`look` does what is due for an instance; `working` says that somebody does so already, and will go on.
+    """`look` does what is due for an instance; `working` says that somebody does so already, and will go on; `queued`
+    how many of a tenant's instances wait for their turn to run. Whoever runs one of these says `go_on`.
 
     Once `serving` is not true any more, nothing is begun.
     """
@@ -44,6 +58,7 @@ class WakeFollower:
         spawn: Callable[[Awaitable[object]], None],
         look: Callable[[InstanceKey], Awaitable[None]],
         working: Callable[[InstanceKey], bool],
+        queued: Callable[[TenantUid], int],
         serving: Callable[[], bool],
     ) -> None:
         self._wakes = wakes
@@ -54,9 +69,17 @@ class WakeFollower:
         self._look = look
         self._working = working
         self._serving = serving
-        self._loads = asyncio.Semaphore(LOADS_MAX)
+        self._queued = queued
+        self._due = DueInstances(self._ready)
+        self._loads: Counter[TenantUid] = Counter()
+        self._loads_in_all = 0
         self._failures: dict[InstanceKey, int] = {}
         """How often in a row each could not be looked at: these are tried again from here alone."""
+
+    def go_on(self) -> None:
+        """A tenant may have become ready for more of what is due."""
+        if self._due:
+            self._sooner.set()
 
     async def follow(self) -> None:
         """Until the node serves no more."""
@@ -68,10 +91,9 @@ class WakeFollower:
                 # What is known goes on; what could not be read is read again, and holds the mark until then.
                 log.exception("wakes could not be read")
             now = self._clock()
-            for key in self._wakes.take_due(now, LOADS_MAX):
-                if key not in self._failures and not self._working(key):
-                    await self._loads.acquire()
-                    self._spawn(self._wake(key))
+            for key in self._wakes.take_due(now, TAKEN_MAX):
+                self._due.add(key)
+            self._load_due()
             for key in self._wakes.move(now, LOADS_MAX):
                 self._wakes.put(key, DUE_NOW, _forget_wake)
             self._wakes.advance()
@@ -89,6 +111,19 @@ class WakeFollower:
             async with asyncio.timeout(wait_s):
                 await self._sooner.wait()
 
+    def _ready(self, tenant: TenantUid) -> bool:
+        return self._loads[tenant] < LOADS_PER_TENANT_MAX and self._queued(tenant) < QUEUED_PER_TENANT_MAX
+
+    def _load_due(self) -> None:
+        while self._loads_in_all < LOADS_MAX and (key := self._due.take()) is not None:
+            if key not in self._failures and not self._working(key):
+                self._begin(key)
+
+    def _begin(self, key: InstanceKey) -> None:
+        self._loads[key.tenant] += 1
+        self._loads_in_all += 1
+        self._spawn(self._wake(key))
+
     async def _wake(self, key: InstanceKey) -> None:
         try:
             await self._look(key)
@@ -99,7 +134,11 @@ class WakeFollower:
         else:
             self._failures.pop(key, None)
         finally:
-            self._loads.release()
+            self._loads_in_all -= 1
+            self._loads[key.tenant] -= 1
+            if not self._loads[key.tenant]:
+                del self._loads[key.tenant]
+            self.go_on()
 
     def _try_again(self, key: InstanceKey) -> None:
         failures = self._failures.get(key, 0)
@@ -107,13 +146,9 @@ class WakeFollower:
 
         def again() -> None:
             if self._serving():
-                self._spawn(self._wake_again(key))
+                self._begin(key)
 
         self._later(LOOK_AGAIN_DELAY_S[min(failures, len(LOOK_AGAIN_DELAY_S) - 1)], again)
-
-    async def _wake_again(self, key: InstanceKey) -> None:
-        await self._loads.acquire()
-        await self._wake(key)
 
 
 def _forget_wake(wake: Wake) -> None:

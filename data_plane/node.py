@@ -72,16 +72,6 @@ class Node:
         self.timers = Timers(self._loop, clock)
         sooner = asyncio.Event()
         self._wakes = ShardWakes(shard, store, clock, later=self.later, sooner=sooner.set)
-        self._follower = WakeFollower(
-            self._wakes,
-            clock=clock,
-            sooner=sooner,
-            later=self.later,
-            spawn=self._spawn,
-            look=self._look,
-            working=self._works_on,
-            serving=self._serving,
-        )
         self._removals = Removals(store, shard, later=self.later, removed=self._removed, lost=self.give_up)
         self._guests = Guests(
             loader,
@@ -92,6 +82,18 @@ class Node:
             later=self.later,
             spawn=self._spawn,
             rest=self.rest,
+            serving=self._serving,
+            entered=lambda: self._follower.go_on(),
+        )
+        self._follower = WakeFollower(
+            self._wakes,
+            clock=clock,
+            sooner=sooner,
+            later=self.later,
+            spawn=self._spawn,
+            look=self._look,
+            working=self._works_on,
+            queued=self._guests.waiting,
             serving=self._serving,
         )
         self.activate = self._guests.give
