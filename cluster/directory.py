@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Final, Generic, NoReturn, TypeVar
 
 from cluster import keys
@@ -52,6 +52,8 @@ class Directory:
         self._fresh_until_s = float("-inf")
         self._generations = [0] * BUCKETS
         self._heard = 0
+        self._revision = 0
+        self._told = asyncio.Event()
         self._tenants: _Cache[TenantId, Tenant] = _Cache(ENTRIES_MAX)
         self._tokens: _Cache[str, Token] = _Cache(ENTRIES_MAX)
         self._routes: _Cache[tuple[TenantUid, WorkflowId], Route] = _Cache(ENTRIES_MAX)
@@ -64,7 +66,15 @@ class Directory:
                 await self._follow()
             except (UnavailableError, CompactedError):
                 self._fresh_until_s = float("-inf")
+                self._tell()
                 await asyncio.sleep(RETRY_DELAY_S)
+
+    async def heard(self, revision: int) -> None:
+        """Return once every look-up sees what that transaction changed: `staleness_s` at the latest."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, min(self._fresh_until_s - self._monotonic_s(), self._staleness_s))):
+                while self._revision < revision and self._monotonic_s() < self._fresh_until_s:
+                    await self._told.wait()
 
     async def tenant(self, tenant_id: TenantId) -> Tenant:
         """The tenant. Raises NotFoundError."""
@@ -101,7 +111,8 @@ class Directory:
         stored = await self._store.get(keys.route(uid, workflow))
         if stored is None:
             raise NotFoundError(
-                f"the tenant has no workflow {workflow!r}: deploy a bundle that declares it", workflow=workflow
+                f"the tenant has no workflow {workflow!r}: deploy a bundle that declares it, or set its route",
+                workflow=workflow,
             )
         route = decode_route(stored)
         self._remember(self._routes, (uid, workflow), route, uid, heard)
@@ -131,6 +142,13 @@ class Directory:
                     self._generations[keys.bucket_of_generation(event.key)] += 1
                     self._heard += 1
                 self._fresh_until_s = self._monotonic_s() + self._staleness_s
+                self._revision = batch.revision
+                self._tell()
+
+    def _tell(self) -> None:
+        """Wake those who wait for the watch."""
+        told, self._told = self._told, asyncio.Event()
+        told.set()
 
     def _remembered(self, cache: _Cache[K, V], key: K) -> V | None:
         entry = cache.get(key)

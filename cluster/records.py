@@ -7,7 +7,8 @@ keys `cluster.keys`'s. Times are milliseconds since the epoch, UTC.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from stepwell.names import Digest, TenantId, TenantUid, WorkflowId
 
@@ -22,6 +23,14 @@ class Tenant:
     spread: int = 1
 
 
+class Scope(StrEnum):
+    """What a tenant's token may do within its tenant; none includes another. The values are stored."""
+
+    READ = "read"
+    RUN = "run"
+    DEPLOY = "deploy"
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """A bearer token's public part and its secret's SHA-256, in hex. No tenant: it is an operator's.
@@ -30,10 +39,14 @@ class Token:
     """
 
     id: str
-    secret_sha256: str
+    secret_sha256: str = field(repr=False)
     tenant: TenantId | None
     tenant_uid: TenantUid | None
     created_at_ms: int
+    scopes: tuple[Scope, ...] = tuple(Scope)
+    """Of a tenant's; an operator's may do everything. A record from before there were scopes means all of them."""
+    at_start: bool = False
+    """Minted by a starting server for its own operator: such tokens give way to newer ones."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,11 +62,19 @@ class Deploys:
         self._turns = Turns()
         self._checks = asyncio.Semaphore(limits.checks_at_once_max)
 
-    async def deploy(self, tenant: Tenant, manifest: Manifest, parts: AsyncIterable[FileStart | bytes]) -> Deployed:
+    async def deploy(
+        self,
+        tenant: Tenant,
+        manifest: Manifest,
+        parts: AsyncIterable[FileStart | bytes],
+        *,
+        no_route: bool = False,
+    ) -> Deployed:
         """Take in the files (each its start, then its bytes) and route the manifest's workflows to the new version.
 
-        The same files and manifest again are the same version: nothing is checked or made twice, and its workflows are
-        routed to it. Raises BundleRefusedError, LimitExceededError, SandboxUnavailableError, and what the store raises.
+        With `no_route` their routes stay as they are. The same files and manifest again are the same version: nothing
+        is checked or made twice, and its workflows are routed to it. Raises BundleRefusedError, LimitExceededError,
+        SandboxUnavailableError, and what the store raises.
         """
         check_manifest(manifest)
         upload = self._bundles.upload(tenant.uid)
@@ -76,12 +84,12 @@ class Deploys:
             async with self._turns.of(tenant.uid):
                 bundle = await upload.commit(manifest)
                 if await self._versions.find(tenant.uid, bundle.digest) is None:
-                    return await self._accept(tenant, bundle)
-                return await self._route(tenant, bundle)
+                    return await self._accept(tenant, bundle, no_route)
+                return await self._route(tenant, bundle, no_route)
         finally:
             await upload.abandon()
 
-    async def _accept(self, tenant: Tenant, bundle: Bundle) -> Deployed:
+    async def _accept(self, tenant: Tenant, bundle: Bundle, no_route: bool) -> Deployed:
         """Make the bundle a version. What surely won't become one is deleted; a lost transaction may have happened."""
         try:
             await self._passes(tenant, bundle)
@@ -89,7 +97,7 @@ class Deploys:
             await self._bundles.delete(tenant.uid, bundle.digest)
             raise
         try:
-            return await self._route(tenant, bundle)
+            return await self._route(tenant, bundle, no_route)
         except LimitExceededError:
             await self._bundles.delete(tenant.uid, bundle.digest)
             raise
@@ -124,8 +132,9 @@ class Deploys:
                 f"the bundle's check did not end within {self._limits.check_seconds_max:g} seconds: try again later"
             ) from None
 
-    async def _route(self, tenant: Tenant, bundle: Bundle) -> Deployed:
-        routing = Routing(self._store, tenant, self._version(tenant, bundle), self._limits, self._clock_ms())
+    async def _route(self, tenant: Tenant, bundle: Bundle, no_route: bool) -> Deployed:
+        version, now_ms = self._version(tenant, bundle), self._clock_ms()
+        routing = Routing(self._store, tenant, version, self._limits, now_ms, no_route=no_route)
         routed = await change(self._store, tenant.uid, routing.decide)
         return Deployed(routed.version, routed.routes, routed.created, routed.warnings)
 

@@ -16,7 +16,7 @@ class ControlLimits:
     """Routed workflows of a tenant. The routes of one deploy fit one transaction of the store."""
 
     tokens_max: int = 100
-    """Tokens of a tenant. Of the operator's, the oldest gives way instead."""
+    """Tokens of a tenant, and of the operator; a starting server's own give way to newer ones."""
 
     upload_seconds_max: float = 300.0
     """From the header of a deploy to its last byte."""

@@ -1,4 +1,4 @@
-"""WorkflowService of `stepwell.v1`: decodes, calls, encodes. Deploys, versions and workflows of a tenant."""
+"""WorkflowService of `stepwell.v1`: decodes, calls, encodes. Deploys, versions, workflows and routes of a tenant."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ from typing import Any
 from cluster.directory import Directory
 from cluster.records import Route, Version
 from control_plane.deploys import Deploys, FileStart
+from control_plane.routing import Routes
 from control_plane.versions import Versions
 from control_plane.workflows import Workflows
 from loader.bundles.manifest import Manifest, WorkflowEntry
 from rpc.auth import principal
 from rpc.paging import page_size, page_token, position
-from rpc.resource_names import parse_tenant, parse_version, parse_workflow, version_name, workflow_name
+from rpc.resource_names import (
+    parse_route,
+    parse_tenant,
+    parse_version,
+    parse_workflow,
+    route_name,
+    version_name,
+    workflow_name,
+)
 from rpc.times import timestamp
 from stepwell.errors import InvalidArgumentError, LimitExceededError
 from stepwell.names import TenantId, WorkflowId
@@ -25,18 +34,23 @@ CHUNK_BYTES_MAX = 1024 * 1024
 
 
 class WorkflowService(WorkflowServiceServicer):
-    def __init__(self, directory: Directory, deploys: Deploys, versions: Versions, workflows: Workflows) -> None:
+    def __init__(
+        self, directory: Directory, deploys: Deploys, versions: Versions, workflows: Workflows, routes: Routes
+    ) -> None:
         self._directory = directory
         self._deploys = deploys
         self._versions = versions
         self._workflows = workflows
+        self._routes = routes
 
     async def DeployVersion(
         self, request_iterator: AsyncIterator[pb.DeployVersionRequest], context: Any
     ) -> pb.DeployVersionResponse:
         header = await _header(request_iterator)
         tenant = await self._directory.tenant(parse_tenant(header.parent, principal(context), "header.parent"))
-        deployed = await self._deploys.deploy(tenant, _manifest(header.manifest), _parts(request_iterator))
+        deployed = await self._deploys.deploy(
+            tenant, _manifest(header.manifest), _parts(request_iterator), no_route=header.no_route
+        )
         return pb.DeployVersionResponse(
             version=_version(tenant.id, deployed.version),
             workflows=[_workflow(tenant.id, route) for route in deployed.routes],
@@ -71,6 +85,26 @@ class WorkflowService(WorkflowServiceServicer):
             workflows=[_workflow(tenant.id, route) for route in page.items],
             next_page_token=page_token(scope, page.position) if page.position else "",
         )
+
+    async def ListRoutes(self, request: pb.ListRoutesRequest, context: Any) -> pb.ListRoutesResponse:
+        tenant = await self._directory.tenant(parse_tenant(request.parent, principal(context), "parent"))
+        scope = f"routes/{tenant.uid}"
+        page = await self._workflows.list(tenant.uid, page_size(request.page_size), position(scope, request.page_token))
+        return pb.ListRoutesResponse(
+            routes=[_route(tenant.id, route) for route in page.items],
+            next_page_token=page_token(scope, page.position) if page.position else "",
+        )
+
+    async def SetRoute(self, request: pb.SetRouteRequest, context: Any) -> pb.Route:
+        caller = principal(context)
+        tenant_id, workflow = parse_route(request.name, caller)
+        versions_tenant, digest = parse_version(request.version, caller, "version")
+        if versions_tenant != tenant_id:
+            raise InvalidArgumentError(
+                "version: a route leads to a version of its own tenant, and this is another's", field="version"
+            )
+        tenant = await self._directory.tenant(tenant_id)
+        return _route(tenant_id, await self._routes.set(tenant, workflow, digest, request.etag))
 
 
 async def _header(requests: AsyncIterator[pb.DeployVersionRequest]) -> pb.DeployVersionRequest.Header:
@@ -123,5 +157,15 @@ def _workflow(tenant: TenantId, route: Route) -> pb.Workflow:
         version=version_name(tenant, route.digest),
         entrypoint=route.entrypoint,
         create_time=timestamp(route.created_at_ms),
+        update_time=timestamp(route.updated_at_ms),
+    )
+
+
+def _route(tenant: TenantId, route: Route) -> pb.Route:
+    return pb.Route(
+        name=route_name(tenant, route.workflow),
+        version=version_name(tenant, route.digest),
+        entrypoint=route.entrypoint,
+        etag=str(route.mod_revision),
         update_time=timestamp(route.updated_at_ms),
     )

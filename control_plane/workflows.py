@@ -12,7 +12,7 @@ from stepwell.names import TenantUid, WorkflowId
 
 
 class Workflows:
-    """Reads over the cluster's store; see there for consistency. Deploys write the routes."""
+    """Reads over the cluster's store; see there for consistency. `routing` writes the routes."""
 
     def __init__(self, store: ClusterStore) -> None:
         self._store = store
@@ -22,7 +22,8 @@ class Workflows:
         stored = await self._store.get(keys.route(uid, workflow))
         if stored is None:
             raise NotFoundError(
-                f"the tenant has no workflow {workflow!r}: deploy a bundle that declares it", workflow=workflow
+                f"the tenant has no workflow {workflow!r}: deploy a bundle that declares it, or set its route",
+                workflow=workflow,
             )
         return decode_route(stored)
 

@@ -1,4 +1,4 @@
-"""Who calls: a bearer token becomes a `Principal`, and a principal says at once what it may name.
+"""Who calls: a bearer token becomes a `Principal`, and a principal says at once what it may do and name.
 
 A refusal follows from the token and the name alone, before anything is looked up, so that what a caller may not see and
 what does not exist are the same to it. Tokens are checked against their record in constant time.
@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from cluster.credentials import parse
 from cluster.records import Token
+from rpc import rights
+from rpc.rights import Right
 from stepwell.errors import PermissionDeniedError, UnauthenticatedError
 from stepwell.names import TenantId
 
@@ -25,15 +27,11 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The holder of a token: an operator (no tenant) or one tenant."""
+    """The holder of a token: an operator (no tenant) or one tenant, with the token's rights."""
 
     token_id: str
     tenant: TenantId | None
-
-    def require_operator(self) -> None:
-        """Raises PermissionDeniedError for a tenant's token."""
-        if self.tenant is not None:
-            raise PermissionDeniedError("this call takes an operator's token; the one that was sent is a tenant's")
+    rights: frozenset[Right]
 
     def require_tenant(self, tenant: TenantId) -> None:
         """Raises PermissionDeniedError unless the token is that tenant's, or an operator's."""
@@ -61,7 +59,13 @@ class Authenticator:
         record = None if credential is None else await self._tokens.token(credential.id)
         if credential is None or record is None or not credential.opens(record):
             raise UnauthenticatedError("the token is not known here: it may be of another server, or cut off")
-        return Principal(record.id, record.tenant)
+        return principal_of(record)
+
+
+def principal_of(token: Token) -> Principal:
+    """Whom the holder of that token is taken for."""
+    held = rights.OPERATORS if token.tenant is None else rights.tenants(token.scopes)
+    return Principal(token.id, token.tenant, held)
 
 
 def principal(context: Any) -> Principal:

@@ -1,15 +1,15 @@
-"""What stands around every method: its caller is authenticated first, its errors are told by the table.
+"""What stands around every method: who calls, whether they may, how many they are, and how their errors are told.
 
 Methods are wrapped once, when a service is registered, and not by a gRPC interceptor, which would cost every call a
 coroutine, a closure and a look-up more. `GuardedRegistrar` is all that a service gets to register itself with, so there
-is no method without its guard.
+is no method without its guard, and none without a right that it asks for (`rpc.rights`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -17,6 +17,9 @@ import grpc
 
 from rpc.auth import Authenticator, set_principal
 from rpc.faults import Faults, already_ended
+from rpc.open_calls import OpenCalls
+from rpc.rights import Right, Table, needed
+from stepwell.errors import PermissionDeniedError, TokenRevokedError
 
 Behaviour = Callable[[Any, Any], Any]
 
@@ -31,71 +34,108 @@ server's reason (1 % of calls, measured with grpcio 1.85); once it has sent ever
 class GuardedRegistrar:
     """Takes the place of a `grpc.aio.Server` for the generated `add_…Servicer_to_server` functions."""
 
-    def __init__(self, server: grpc.aio.Server, authenticator: Authenticator, faults: Faults) -> None:
+    def __init__(
+        self, server: grpc.aio.Server, authenticator: Authenticator, calls: OpenCalls, faults: Faults, rights: Table
+    ) -> None:
         self._server = server
         self._authenticator = authenticator
+        self._calls = calls
         self._faults = faults
+        self._rights = rights
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Nothing: the same methods come, by name, through `add_registered_method_handlers`."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Register the service with every method guarded."""
-        guarded = {name: self._guarded(f"/{service}/{name}", handler) for name, handler in handlers.items()}
+        """Register the service with every method guarded. Raises LookupError for one that asks for no right."""
+        guarded = {name: self._guarded(service, name, handler) for name, handler in handlers.items()}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
 
-    def _guarded(self, method: str, handler: Any) -> Any:
+    def _guarded(self, service: str, name: str, handler: Any) -> Any:
         codec = (handler.request_deserializer, handler.response_serializer)
+        right = needed(self._rights, service, name)
+        method = f"/{service}/{name}"
         match handler.request_streaming, handler.response_streaming:
             case False, False:
-                return grpc.unary_unary_rpc_method_handler(self._answer(method, handler.unary_unary), *codec)
+                answer = self._guard(method, right, _answered(method, handler.unary_unary))
+                return grpc.unary_unary_rpc_method_handler(answer, *codec)
             case True, False:
-                answer = self._answer(method, handler.stream_unary, reads_stream=True)
+                answer = self._guard(method, right, _answered(method, handler.stream_unary), reads_stream=True)
                 return grpc.stream_unary_rpc_method_handler(answer, *codec)
             case False, True:
-                return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), *codec)
+                stream = self._guard(method, right, _streamed(method, handler.unary_stream), streams=1)
+                return grpc.unary_stream_rpc_method_handler(stream, *codec)
             case _:
-                return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), *codec)
+                stream = self._guard(method, right, _streamed(method, handler.stream_stream), streams=1)
+                return grpc.stream_stream_rpc_method_handler(stream, *codec)
 
-    def _answer(
-        self, method: str, behaviour: Behaviour, *, reads_stream: bool = False
-    ) -> Callable[[Any, Any], Awaitable[Any]]:
-        """Around a method with one response. A cancelled call passes through: it is no error."""
-        authenticate, end = self._authenticator.authenticate, self._faults.end
-        if not inspect.iscoroutinefunction(behaviour):
-            raise TypeError(f"{method} is to be an async def")
+    def _guard(
+        self, method: str, right: Right, behaviour: Behaviour, *, streams: int = 0, reads_stream: bool = False
+    ) -> Behaviour:
+        """Around a method. A call that its client cancelled passes through: it is no error."""
+        authenticate, calls, fail = self._authenticator.authenticate, self._calls, self._faults.end
 
         async def guarded(request: Any, context: Any) -> Any:
             try:
-                set_principal(await authenticate(context.invocation_metadata() or ()))
-                return await behaviour(request, context)
+                who = await authenticate(context.invocation_metadata() or ())
+                if right not in who.rights:
+                    raise _refused(right)
+                serving: Any = asyncio.current_task()
+                calls.begin(who, serving, streams)
+                try:
+                    set_principal(who)
+                    return await behaviour(request, context)
+                except asyncio.CancelledError:
+                    if not calls.is_revoked(serving):
+                        raise
+                    serving.uncancel()
+                    raise TokenRevokedError("this call's token was revoked while it was served") from None
+                finally:
+                    calls.end(who, serving, streams)
             except Exception as error:
                 if already_ended(error):
                     raise
-                if reads_stream:
+                if reads_stream and not isinstance(error, TokenRevokedError):
                     await _read_out(request)
-                await end(context, method, error)
+                await fail(context, method, error)
 
         return guarded
 
-    def _stream(self, method: str, behaviour: Behaviour) -> Callable[[Any, Any], AsyncIterator[Any]]:
-        """Around a method with a stream of responses, which is an async generator."""
-        authenticate, end = self._authenticator.authenticate, self._faults.end
-        if not inspect.isasyncgenfunction(behaviour):
-            raise TypeError(f"{method} is to be an async generator")
 
-        async def guarded(request: Any, context: Any) -> AsyncIterator[Any]:
-            try:
-                set_principal(await authenticate(context.invocation_metadata() or ()))
-                async with aclosing(behaviour(request, context)) as responses:
-                    async for response in responses:
-                        yield response
-            except Exception as error:
-                if already_ended(error):
-                    raise
-                await end(context, method, error)
+def _answered(method: str, behaviour: Behaviour) -> Behaviour:
+    """A method with one response."""
+    if not inspect.iscoroutinefunction(behaviour):
+        raise TypeError(f"{method} is to be an async def")
+    return behaviour
 
-        return guarded
+
+def _streamed(method: str, behaviour: Callable[[Any, Any], AsyncIterator[Any]]) -> Behaviour:
+    """A method with a stream of responses, which is an async generator.
+
+    The guard writes them itself, so that whenever its task is cancelled, it is the guard that hears of it: were it a
+    generator, one that is cancelled while gRPC waits for a client that doesn't read would end without a status, and its
+    client would wait for ever.
+    """
+    if not inspect.isasyncgenfunction(behaviour):
+        raise TypeError(f"{method} is to be an async generator")
+
+    async def stream(request: Any, context: Any) -> None:
+        write = context.write
+        async with aclosing(behaviour(request, context)) as responses:
+            async for response in responses:
+                await write(response)
+
+    return stream
+
+
+def _refused(right: Right) -> PermissionDeniedError:
+    """The same words for every token that lacks the right, whatever the call names."""
+    if right is Right.OPERATE:
+        return PermissionDeniedError("this call takes an operator's token; the one that was sent is a tenant's")
+    return PermissionDeniedError(
+        f"this call takes a token with the scope {right.value!r}, and the one that was sent is without it",
+        scope=right.value,
+    )
 
 
 async def _read_out(requests: AsyncIterator[Any]) -> None:

@@ -21,6 +21,12 @@ class RpcLimits:
     calls_max: int = 10_000
     """Calls in flight, watches included; more are answered RESOURCE_EXHAUSTED."""
 
+    calls_per_tenant_max: int = 1_000
+    """Calls of one tenant in flight, watches included; of an operator's there is no such limit."""
+
+    watches_per_tenant_max: int = 200
+    """Open streams of responses of one tenant."""
+
     calls_per_connection_max: int = 1_000
     """Of one HTTP/2 connection; a client waits with more."""
 

@@ -47,12 +47,38 @@ def parse_version(name: str, caller: Principal, field: str = "name") -> tuple[Te
     return _permitted(tenant, caller, field), checked(names.digest, version, field)
 
 
+def parse_route(name: str, caller: Principal, field: str = "name") -> tuple[TenantId, WorkflowId]:
+    """tenants/{tenant}/workflows/{workflow}/route"""
+    workflow, slash, last = name.rpartition("/")
+    if slash and last == "route":
+        return parse_workflow(workflow, caller, field)
+    raise _not_expected(name, "tenants/{tenant}/workflows/{workflow}/route", field)
+
+
+def parse_owner(name: str, caller: Principal, field: str = "parent") -> TenantId | None:
+    """tenants/{tenant}, or nothing, which stands for the operator: None."""
+    return parse_tenant(name, caller, field) if name else None
+
+
+def parse_token(name: str, caller: Principal, field: str = "name") -> tuple[TenantId | None, str]:
+    """tenants/{tenant}/tokens/{token}; tokens/{token} is an operator's: its owner is None."""
+    if name.startswith("tokens/"):
+        (token,) = _ids(name, ("tokens",), field)
+        return None, checked(names.token_id, token, field)
+    tenant, token = _ids(name, ("tenants", "tokens"), field)
+    return _permitted(tenant, caller, field), checked(names.token_id, token, field)
+
+
 def tenant_name(tenant: TenantId) -> str:
     return f"tenants/{tenant}"
 
 
-def token_name(tenant: TenantId, token_id: str) -> str:
-    return f"tenants/{tenant}/tokens/{token_id}"
+def token_name(tenant: TenantId | None, token_id: str) -> str:
+    return f"tokens/{token_id}" if tenant is None else f"tenants/{tenant}/tokens/{token_id}"
+
+
+def route_name(tenant: TenantId, workflow: WorkflowId) -> str:
+    return f"tenants/{tenant}/workflows/{workflow}/route"
 
 
 def workflow_name(tenant: TenantId, workflow: WorkflowId) -> str:
@@ -78,10 +104,13 @@ def checked(rule: Callable[[str], T], text: str, field: str) -> T:
 def _ids(name: str, collections: tuple[str, ...], field: str) -> list[str]:
     parts = name.split("/", 2 * len(collections))
     if len(parts) != 2 * len(collections) or tuple(parts[::2]) != collections:
-        expected = "/".join(f"{collection}/{{{collection[:-1]}}}" for collection in collections)
-        shown = repr(name) if len(name) <= 200 else f"{name[:200]!r}…"
-        raise InvalidArgumentError(f"{field}: expected {expected}, not {shown}", field=field)
+        raise _not_expected(name, "/".join(f"{each}/{{{each[:-1]}}}" for each in collections), field)
     return parts[1::2]
+
+
+def _not_expected(name: str, expected: str, field: str) -> InvalidArgumentError:
+    shown = repr(name) if len(name) <= 200 else f"{name[:200]!r}…"
+    return InvalidArgumentError(f"{field}: expected {expected}, not {shown}", field=field)
 
 
 def _permitted(text: str, caller: Principal, field: str) -> TenantId:

@@ -13,6 +13,8 @@ from rpc.faults import Faults, Log
 from rpc.guard import GuardedRegistrar
 from rpc.health import Health
 from rpc.limits import RpcLimits
+from rpc.open_calls import OpenCalls
+from rpc.rights import RIGHTS, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +29,21 @@ async def build_server(
     services: Sequence[Service],
     *,
     authenticator: Authenticator,
+    calls: OpenCalls,
     health: Health,
     log: Log,
     mint_correlation_id: Callable[[], str],
     limits: RpcLimits | None = None,
+    rights: Table = RIGHTS,
 ) -> grpc.aio.Server:
     """A server that listens nowhere yet: add a port, start it, then say `health.serving()`.
 
-    Every method of every service asks for a token; the health service alone doesn't.
+    Every method of every service asks for a token; the health service alone doesn't. Raises LookupError for a method
+    that `rights` doesn't have.
     """
     limits = limits or RpcLimits()
     server = grpc.aio.server(options=limits.channel_arguments(), maximum_concurrent_rpcs=limits.calls_max)
-    registrar = GuardedRegistrar(server, authenticator, Faults(log, mint_correlation_id))
+    registrar = GuardedRegistrar(server, authenticator, calls, Faults(log, mint_correlation_id), rights)
     for service in services:
         service.add(service.servicer, registrar)
     await health.register(server)

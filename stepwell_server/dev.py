@@ -23,6 +23,7 @@ from cluster.directory import Directory
 from cluster.sqlite_file import SqliteFileError
 from cluster.store_sqlite import open_sqlite_store
 from control_plane.deploys import Deploys
+from control_plane.routing import Routes
 from control_plane.tenant_service import TenantService
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens
@@ -42,6 +43,7 @@ from loader.sandbox.sandbox_gvisor import GVisorLauncher
 from loader.sandbox.sandbox_process import ProcessLauncher
 from rpc.auth import Authenticator
 from rpc.health import Health
+from rpc.open_calls import OpenCalls
 from rpc.server import Service, build_server
 from stepwell.client.contexts import ContextFileError, load, save_context
 from stepwell.errors import ApiError
@@ -141,15 +143,22 @@ async def _serve(config: DevConfig) -> int:
         tokens = Tokens(control_store, clock_ms=clock, random_bytes=secrets.token_bytes, limits=config.control_plane)
         deploys = Deploys(control_store, bundles, loader, clock_ms=clock, limits=config.control_plane)
         calls = InstanceCalls(node, DirectoryRoutes(directory), mint=mint)
-        workflow_service = WorkflowService(directory, deploys, Versions(control_store), Workflows(control_store))
+        routes = Routes(control_store, clock_ms=clock, limits=config.control_plane)
+        workflow_service = WorkflowService(
+            directory, deploys, Versions(control_store), Workflows(control_store), routes
+        )
         health = Health(SERVICES)
+        open_calls = OpenCalls(directory, config.rpc)
+        rechecking = tasks.create_task(open_calls.run())
+        stack.callback(rechecking.cancel)
         server = await build_server(
             (
-                Service(add_TenantServiceServicer_to_server, TenantService(tenants, tokens)),
+                Service(add_TenantServiceServicer_to_server, TenantService(tenants, tokens, directory)),
                 Service(add_WorkflowServiceServicer_to_server, workflow_service),
                 Service(add_InstanceServiceServicer_to_server, InstanceServicer(calls, directory)),
             ),
             authenticator=Authenticator(directory),
+            calls=open_calls,
             health=health,
             log=log,
             mint_correlation_id=mint,

@@ -100,7 +100,14 @@ class UnauthenticatedError(ApiError):
     """No token, or one that is not known."""
 
     reason = "UNAUTHENTICATED"
-    committed = "no"
+    committed: ClassVar[Committed] = "no"
+
+
+class TokenRevokedError(UnauthenticatedError):
+    """The call's token was revoked while the call was served, and the call ended there."""
+
+    reason = "TOKEN_REVOKED"
+    committed = "unknown"
 
 
 class PermissionDeniedError(ApiError):

@@ -34,6 +34,7 @@ _INSTANCE = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_-]{0,99}")
 _EVENT_TYPE = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,99}")
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{0,64}")
 _DIGEST = re.compile(r"sha256-[0-9a-f]{64}")
+_TOKEN_ID = re.compile(r"[0-9a-f]{16}")
 _ENTRYPOINT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 RESERVED_INSTANCE_IDS = frozenset({"latest"})
@@ -88,6 +89,13 @@ def digest(text: str) -> Digest:
     if not _DIGEST.fullmatch(text):
         raise ValueError(f"{_shown(text)} is not a version: 'sha256-' and 64 hex digits")
     return Digest(text)
+
+
+def token_id(text: str) -> str:
+    """The text as a token's public id. Raises ValueError saying what would be valid."""
+    if not _TOKEN_ID.fullmatch(text):
+        raise ValueError(f"{_shown(text)} is not a token's id: the 16 hex digits between swk_ and its secret")
+    return text
 
 
 def entrypoint(text: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 BY_REASON = {
     "NOT_REACHABLE": "Is the server running? `stepwell dev` starts one here; STEPWELL_ENDPOINT names another.",
     "UNAUTHENTICATED": "Set STEPWELL_TOKEN, or let `stepwell dev` write this server's token to your contexts.",
+    "TOKEN_REVOKED": "Set STEPWELL_TOKEN to another, or let `stepwell dev` write one to your contexts.",
     "PERMISSION_DENIED": (
-        "A tenant's token reaches its own tenant alone; with the operator's token, name one with --tenant."
+        "A tenant's token reaches its own tenant and what its scopes hold; with the operator's, name one with --tenant."
     ),
     "CONFLICT": "Somebody changed it at the same time: try again.",
     "RATE_LIMITED": "Try again in a second, and then less often.",

@@ -35,6 +35,7 @@ _CODES: Mapping[type[ApiError], grpc.StatusCode] = {
     tree.InternalError: grpc.StatusCode.INTERNAL,
     tree.InvalidArgumentError: grpc.StatusCode.INVALID_ARGUMENT,
     tree.UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    tree.TokenRevokedError: grpc.StatusCode.UNAUTHENTICATED,
     tree.PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,
     tree.NotFoundError: grpc.StatusCode.NOT_FOUND,
     tree.AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,

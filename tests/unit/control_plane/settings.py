@@ -119,7 +119,7 @@ class Setting:
         self.workflows = Workflows(self.store)
         self.deploys = Deploys(self.store, self.bundles, self.check, clock_ms=clock_ms, limits=self.limits)
 
-    async def deploy(self, tenant_id: str, code: str, *workflows: str) -> Deployed:
+    async def deploy(self, tenant_id: str, code: str, *workflows: str, no_route: bool = False) -> Deployed:
         """A bundle of one module with that code."""
         tenant = await self.tenants.get(tenant_id)  # type: ignore[arg-type]
-        return await self.deploys.deploy(tenant, manifest(*workflows), files(main=code))
+        return await self.deploys.deploy(tenant, manifest(*workflows), files(main=code), no_route=no_route)

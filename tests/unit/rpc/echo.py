@@ -11,34 +11,50 @@ from typing import Any
 import grpc
 
 from cluster import credentials
-from cluster.records import Token
+from cluster.records import Scope, Token
 from rpc.auth import Authenticator, principal
 from rpc.health import Health
 from rpc.limits import RpcLimits
+from rpc.open_calls import OpenCalls
+from rpc.rights import Right
 from rpc.server import Service, build_server
-from stepwell.errors import NotFoundError
+from stepwell.errors import NotFoundError, UnavailableError
 from stepwell.names import TenantId, TenantUid
 
 NAME = "stepwell.tests.Echo"
 TENANTS = credentials.mint(secrets.token_bytes)
 OPERATORS = credentials.mint(secrets.token_bytes)
 
+READERS = credentials.mint(secrets.token_bytes)
+"""Of the same tenant, and without the right that the methods ask for."""
+
+RIGHTS = {
+    NAME: dict.fromkeys(("UnaryUnary", "StreamUnary", "RefuseAtOnce", "UnaryStream", "StreamStream"), Right.RUN),
+}
+
 Body = Callable[[bytes, Any], Awaitable[bytes]]
 
 
 class Records:
-    """Two tokens, and a count of the look-ups."""
+    """Three tokens, and a count of the look-ups."""
 
     def __init__(self) -> None:
         self.looked_up: list[str] = []
         self._tokens = {
             TENANTS.id: Token(TENANTS.id, TENANTS.sha256, TenantId("acme"), TenantUid("u1"), 1),
+            READERS.id: Token(READERS.id, READERS.sha256, TenantId("acme"), TenantUid("u1"), 1, (Scope.READ,)),
             OPERATORS.id: Token(OPERATORS.id, OPERATORS.sha256, None, None, 1),
         }
+        self.broken = False
 
     async def token(self, token_id: str) -> Token | None:
         self.looked_up.append(token_id)
+        if self.broken:
+            raise UnavailableError("the store can't be asked")
         return self._tokens.get(token_id)
+
+    def revoke(self, token_id: str) -> None:
+        del self._tokens[token_id]
 
 
 @dataclass
@@ -108,6 +124,7 @@ class Served:
     records: Records
     log: Log
     health: Health
+    calls: OpenCalls
     channel: grpc.aio.Channel
 
     async def call(self, kind: str, token: str | None = TENANTS.text, header: str | None = None) -> list[bytes]:
@@ -135,19 +152,22 @@ class Served:
 @asynccontextmanager
 async def served(limits: RpcLimits | None = None) -> AsyncIterator[Served]:
     echo, records, log, health = Echo(), Records(), Log(), Health([NAME])
+    calls = OpenCalls(records, limits or RpcLimits())
     server = await build_server(
         [Service(add_echo, echo)],
         authenticator=Authenticator(records),
+        calls=calls,
         health=health,
         log=log,
         mint_correlation_id=lambda: "c-1",
         limits=limits,
+        rights=RIGHTS,
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
     try:
-        yield Served(echo, records, log, health, channel)
+        yield Served(echo, records, log, health, calls, channel)
     finally:
         await channel.close()
         await server.stop(None)

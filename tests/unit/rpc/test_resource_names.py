@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from cluster.records import Scope
+from rpc import rights
 from rpc.auth import Principal
 from rpc.resource_names import (
     instance_name,
@@ -22,8 +24,8 @@ from rpc.resource_names import (
 from stepwell.errors import InvalidArgumentError, PermissionDeniedError
 from stepwell.names import Digest, InstanceId, TenantId, WorkflowId
 
-OPERATOR = Principal("op", None)
-ACME = Principal("t1", TenantId("acme"))
+OPERATOR = Principal("op", None, rights.OPERATORS)
+ACME = Principal("t1", TenantId("acme"), rights.tenants(tuple(Scope)))
 DIGEST = Digest("sha256-" + "a" * 64)
 NAMES: list[tuple[Callable[..., Any], str, Any]] = [
     (parse_tenant, "tenants/{}", "acme"),

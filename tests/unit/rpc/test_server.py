@@ -16,7 +16,7 @@ from rpc.guard import GuardedRegistrar
 from rpc.limits import RpcLimits
 from stepwell.client.errors import error_from
 from stepwell.errors import ApiError, InternalError, NotFoundError, UnauthenticatedError
-from tests.unit.rpc.echo import NAME, OPERATORS, TENANTS, Echo, Served, add_echo, served
+from tests.unit.rpc.echo import NAME, OPERATORS, RIGHTS, TENANTS, Echo, Served, add_echo, served
 
 KINDS = ["UnaryUnary", "StreamUnary", "UnaryStream", "StreamStream"]
 
@@ -268,7 +268,8 @@ def test_a_method_that_is_not_asynchronous_is_refused_when_it_is_registered() ->
         def unary_unary(self, request: bytes, context: Any) -> bytes:  # type: ignore[override]
             return b""
 
-    registrar = GuardedRegistrar(*(_Anything(), _Anything(), _Anything()))  # type: ignore[arg-type]
+    anything: Any = _Anything()
+    registrar = GuardedRegistrar(anything, anything, anything, anything, RIGHTS)
     with pytest.raises(TypeError, match="UnaryUnary is to be an async def"):
         add_echo(Wrong(), registrar)
 

@@ -1,0 +1,82 @@
+"""Which right each method of the API asks of a token: the one table.
+
+A method that is not in it can't be registered, so that no new call is forgotten. A tenant's token has the rights that
+its scopes name, and none of these includes another; an operator's token has them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cache
+from typing import Final
+
+from cluster.records import Scope
+
+
+class Right(StrEnum):
+    """What a method may ask for."""
+
+    ANY = "any"
+    """Every token has it: for what tells nothing of any tenant."""
+    OPERATE = "operate"
+    """An operator's tokens alone have it."""
+    READ = Scope.READ.value
+    RUN = Scope.RUN.value
+    DEPLOY = Scope.DEPLOY.value
+
+
+Table = Mapping[str, Mapping[str, Right]]
+"""By service, then by method."""
+
+RIGHTS: Final[Table] = {
+    "stepwell.v1.TenantService": {
+        "CreateTenant": Right.OPERATE,
+        "GetTenant": Right.OPERATE,
+        "ListTenants": Right.OPERATE,
+        "CreateToken": Right.OPERATE,
+        "ListTokens": Right.OPERATE,
+        "RevokeToken": Right.OPERATE,
+    },
+    "stepwell.v1.WorkflowService": {
+        "DeployVersion": Right.DEPLOY,
+        "GetVersion": Right.READ,
+        "ListVersions": Right.READ,
+        "GetWorkflow": Right.READ,
+        "ListWorkflows": Right.READ,
+        "ListRoutes": Right.READ,
+        "SetRoute": Right.DEPLOY,
+    },
+    "stepwell.v1.InstanceService": {
+        "CreateInstance": Right.RUN,
+        "GetInstance": Right.READ,
+        "ListInstances": Right.READ,
+        "ListSteps": Right.READ,
+        "SendEvent": Right.RUN,
+        "PauseInstance": Right.RUN,
+        "ResumeInstance": Right.RUN,
+        "TerminateInstance": Right.RUN,
+        "DeleteInstance": Right.RUN,
+        "WatchInstance": Right.READ,
+        "ListLogs": Right.READ,
+        "WatchLogs": Right.READ,
+    },
+}
+
+OPERATORS: Final = frozenset(Right)
+
+
+@cache
+def tenants(scopes: tuple[Scope, ...]) -> frozenset[Right]:
+    """The rights of a tenant's token with those scopes."""
+    return frozenset((Right.ANY, *(Right(scope.value) for scope in scopes)))
+
+
+def needed(table: Table, service: str, method: str) -> Right:
+    """What that method asks for. Raises LookupError when the table doesn't say."""
+    try:
+        return table[service][method]
+    except KeyError:
+        raise LookupError(
+            f"/{service}/{method}: the table in rpc/rights.py doesn't say which right it asks for"
+        ) from None

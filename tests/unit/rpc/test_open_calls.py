@@ -1,0 +1,185 @@
+"""A tenant has so many calls and no more, and a revoked token ends those that were made with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+
+from rpc import open_calls
+from rpc.limits import RpcLimits
+from stepwell.client.errors import error_from
+from stepwell.errors import ApiError, LimitExceededError, TokenRevokedError, UnauthenticatedError
+from tests.unit.rpc.echo import NAME, OPERATORS, TENANTS, Echo, Served, served
+
+KINDS = ["UnaryUnary", "StreamUnary", "UnaryStream", "StreamStream"]
+PATIENCE_S = 10
+
+
+class Held:
+    """A method's body that goes on when it is let."""
+
+    def __init__(self, server: Served) -> None:
+        self.begun = 0
+        self.go_on = asyncio.Event()
+        self._changed = asyncio.Condition()
+        server.echo.body = self
+
+    async def __call__(self, request: bytes, context: Any) -> bytes:
+        async with self._changed:
+            self.begun += 1
+            self._changed.notify_all()
+        await self.go_on.wait()
+        return b"done"
+
+    async def has_begun(self, calls: int) -> None:
+        async with self._changed, asyncio.timeout(PATIENCE_S):
+            await self._changed.wait_for(lambda: self.begun >= calls)
+
+
+async def failure(calling: Any) -> ApiError:
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await calling
+    return error_from(ended.value)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Served]:
+    async with served(RpcLimits(calls_per_tenant_max=3, watches_per_tenant_max=1)) as running:
+        yield running
+
+
+async def test_a_tenants_calls_are_bounded_and_anothers_are_not_touched(server: Served) -> None:
+    held = Held(server)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(server.call("UnaryUnary"))
+        await held.has_begun(3)
+        error = await failure(server.call("UnaryUnary"))
+        assert type(error) is LimitExceededError
+        assert error.metadata == {"limit": "calls_per_tenant_max", "value": "3", "seen": "3"}
+        for _ in range(5):
+            group.create_task(server.call("UnaryUnary", OPERATORS.text))
+        await held.has_begun(8)
+        held.go_on.set()
+    assert await server.call("UnaryUnary") == [b"done"]
+
+
+@pytest.mark.parametrize("kind", ["UnaryStream", "StreamStream"])
+async def test_a_tenants_open_streams_are_bounded_and_its_other_calls_are_not(server: Served, kind: str) -> None:
+    held = Held(server)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(server.call(kind))
+        await held.has_begun(1)
+        error = await failure(server.call(kind))
+        assert type(error) is LimitExceededError
+        assert error.metadata == {"limit": "watches_per_tenant_max", "value": "1", "seen": "1"}
+        group.create_task(server.call("UnaryUnary"))
+        await held.has_begun(2)
+        held.go_on.set()
+    assert await server.call(kind)
+
+
+async def test_what_was_refused_or_failed_counts_no_more(server: Served) -> None:
+    async def broken(request: bytes, context: Any) -> bytes:
+        raise ZeroDivisionError
+
+    server.echo.body = broken
+    for kind in KINDS * 3:
+        await failure(server.call(kind))
+    server.echo.body = Echo().body
+    for kind in KINDS:
+        await server.call(kind)
+    assert server.calls._tenants == {}
+
+
+async def test_a_call_that_its_client_gave_up_counts_no_more(server: Served) -> None:
+    held = Held(server)
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        calling = [group.create_task(server.call("UnaryUnary")) for _ in range(3)]
+        await held.has_begun(3)
+        (tenant,) = server.calls._tenants.values()
+        serving = [*tenant.calls]
+        for call in calling:
+            call.cancel()
+        await asyncio.wait(serving)
+    assert server.calls._tenants == {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_revoked_token_ends_its_open_calls_and_no_others(server: Served, kind: str) -> None:
+    held = Held(server)
+    async with asyncio.TaskGroup() as group:
+        others = group.create_task(server.call(kind, OPERATORS.text))
+        mine = group.create_task(failure(server.call(kind)))
+        await held.has_begun(2)
+        server.records.revoke(TENANTS.id)
+        await server.calls.recheck()
+        async with asyncio.timeout(PATIENCE_S):
+            error = await mine
+        assert type(error) is TokenRevokedError
+        assert error.committed == "unknown"
+        assert type(await failure(server.call(kind))) is UnauthenticatedError
+        assert not others.done()
+        held.go_on.set()
+    assert server.log.entries == []
+    assert server.calls._tenants == {}
+    assert server.calls._revoked == set()
+
+
+async def test_revocation_is_heard_of_without_being_told(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_calls, "RECHECK_S", 0.01)
+    held = Held(server)
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        checking = group.create_task(server.calls.run())
+        mine = group.create_task(failure(server.call("UnaryStream")))
+        await held.has_begun(1)
+        server.records.revoke(TENANTS.id)
+        assert type(await mine) is TokenRevokedError
+        checking.cancel()
+
+
+async def test_a_client_that_reads_nothing_hears_of_it_when_it_does(server: Served) -> None:
+    made = asyncio.Semaphore(0)
+
+    async def much(request: bytes, context: Any) -> bytes:
+        made.release()
+        return b"x" * 1_000_000
+
+    server.echo.body = much
+    metadata = (("authorization", f"Bearer {TENANTS.text}"),)
+    call = server.raw.unary_stream(f"/{NAME}/UnaryStream")(b"", metadata=metadata)
+    for _ in range(2):
+        await made.acquire()
+    server.records.revoke(TENANTS.id)
+    await server.calls.recheck()
+    async with asyncio.timeout(PATIENCE_S):
+        error = await failure(_read_to_the_end(call))
+    assert type(error) is TokenRevokedError
+    assert server.calls._tenants == {}
+
+
+async def _read_to_the_end(call: Any) -> None:
+    while await call.read() is not grpc.aio.EOF:
+        pass
+    if await call.code() is not grpc.StatusCode.OK:
+        raise grpc.aio.AioRpcError(
+            await call.code(), await call.initial_metadata(), await call.trailing_metadata(), await call.details()
+        )
+
+
+async def test_tokens_that_can_not_be_looked_up_are_looked_up_again_later(server: Served) -> None:
+    held = Held(server)
+    async with asyncio.TaskGroup() as group:
+        mine = group.create_task(failure(server.call("UnaryUnary")))
+        await held.has_begun(1)
+        server.records.revoke(TENANTS.id)
+        server.records.broken = True
+        await server.calls.recheck()
+        assert server.calls._revoked == set()
+        server.records.broken = False
+        await server.calls.recheck()
+        assert type(await mine) is TokenRevokedError
