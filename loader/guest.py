@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, TypeVar
@@ -192,7 +193,8 @@ class Guest:
         except OSError:
             data = b""
         if not data:
-            self._die("it closed its connection")
+            self._loop.remove_reader(self.sandbox.socket)
+            self.sandbox.kill()  # its end says why; or, if it lives without its connection, nothing more can come
             return
         try:
             frames = self._reader.feed(data)
@@ -275,8 +277,8 @@ class Guest:
 
     def _on_exit(self, exited: asyncio.Future[int]) -> None:
         status = exited.result()
-        how = f"signal {-status}" if status < 0 else f"status {status}"
-        self._die(f"its process ended with {how}")
+        how = "it closed its connection" if status == -signal.SIGKILL else f"its process ended with status {status}"
+        self._die(self.sandbox.cause or how)
         self._on_output()
         self._log_raw(self._lines.end())
         self._loop.remove_reader(self.sandbox.output)

@@ -6,16 +6,16 @@ fields below. A key that nobody knows is an error: it is a typo, or meant for an
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from control_plane.limits import ControlLimits
 from data_plane.engine.limits import EngineLimits
 from data_plane.node import NodeSettings
 from data_plane.quotas import TenantLimits
+from loader.sandbox.sandbox_gvisor import GVisorSettings
 from loader.settings import LoaderSettings
 from rpc.limits import RpcLimits
 
@@ -45,6 +45,7 @@ class DevConfig:
     """How long SIGTERM waits for what is in flight."""
 
     loader: LoaderSettings = field(default_factory=LoaderSettings)
+    gvisor: GVisorSettings = field(default_factory=GVisorSettings)
     node: NodeSettings = field(default_factory=NodeSettings)
     tenants: TenantLimits = field(default_factory=TenantLimits)
     engine: EngineLimits = field(default_factory=EngineLimits)
@@ -54,6 +55,7 @@ class DevConfig:
 
 SECTIONS: dict[str, type] = {
     "loader": LoaderSettings,
+    "gvisor": GVisorSettings,
     "node": NodeSettings,
     "tenants": TenantLimits,
     "engine": EngineLimits,
@@ -103,14 +105,23 @@ def _read(path: Path) -> str:
 
 
 def _section(path: Path, name: str, kind: type[Section], table: dict[str, Any]) -> Section:
-    known = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    known = get_type_hints(kind)
     values = {}
     for key, value in table.items():
         if key not in known:
             raise ConfigError(f"{path}: [{name}] has no {key!r}; there are {', '.join(sorted(known))}")
-        default = getattr(kind(), key)
-        values[key] = _checked(path, f"{name}.{key}", value, type(default))
+        if get_origin(known[key]) is Literal:
+            values[key] = _chosen(path, f"{name}.{key}", value, get_args(known[key]))
+        else:
+            default = getattr(kind(), key)
+            values[key] = _checked(path, f"{name}.{key}", value, type(default))
     return kind(**values)
+
+
+def _chosen(path: Path, name: str, value: Any, choices: tuple[str, ...]) -> Any:
+    if value not in choices:
+        raise ConfigError(f"{path}: {name} is {' or '.join(choices)}, not {value!r}")
+    return value
 
 
 def _checked(path: Path, name: str, value: Any, kind: type) -> Any:

@@ -37,9 +37,11 @@ from data_plane.node import Node
 from data_plane.ownership import DataInUseError, DataLock, SoloOwner
 from loader.bundles.store_files import FileBundleStore
 from loader.loader import Loader
+from loader.sandbox.cgroup_mounts import CgroupError, find_hierarchy
+from loader.sandbox.cgroups import Cgroups
 from loader.sandbox.rootfs import ensure_rootfs
 from loader.sandbox.sandbox import SandboxLauncher
-from loader.sandbox.sandbox_gvisor import GVisorLauncher
+from loader.sandbox.sandbox_gvisor import GVisorLauncher, GVisorSettings
 from loader.sandbox.sandbox_process import ProcessLauncher
 from rpc.auth import Authenticator
 from rpc.health import Health
@@ -114,7 +116,7 @@ async def _serve(config: DevConfig) -> int:
     async with AsyncExitStack() as stack:
         lock = DataLock.acquire(data)
         stack.callback(lock.release)
-        launcher = _launcher(config)
+        launcher = _launcher(config, stack)
         control_store = await stack.enter_async_context(open_sqlite_store(data / "control.db", on_fatal=_die))
         journal, epoch = await SqliteJournalStore.open(data / "journal.db", on_fatal=_die)
         stack.push_async_callback(journal.close)
@@ -194,25 +196,37 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def _launcher(config: DevConfig) -> SandboxLauncher:
+def _launcher(config: DevConfig, stack: AsyncExitStack) -> SandboxLauncher:
     folder = config.data / "sandboxes"
     launcher: SandboxLauncher
     if config.sandbox == "process":
-        print(
-            "stepwell: WARNING: --sandbox=process isolates nothing: deploy only code that you trust",
-            file=sys.stderr,
-            flush=True,
-        )
+        _warn("--sandbox=process isolates nothing: deploy only code that you trust")
         launcher = ProcessLauncher(folder)
     else:
-        missing = GVisorLauncher(folder, Path("/")).probe()
+        missing = GVisorLauncher(folder, Path("/"), None, config.gvisor).probe()
         if missing:
             raise StartError("gVisor can't be used here: " + " ".join(missing))
-        launcher = GVisorLauncher(folder, ensure_rootfs())
+        launcher = GVisorLauncher(folder, ensure_rootfs(), _cgroups(config.gvisor, stack), config.gvisor)
     problems = launcher.probe()
     if problems:
         raise StartError("no sandbox can be started here: " + " ".join(problems))
     return launcher
+
+
+def _cgroups(settings: GVisorSettings, stack: AsyncExitStack) -> Cgroups | None:
+    if not settings.cgroups:
+        _warn("cgroups = false: sandboxes may take all of the machine's memory and CPU")
+        return None
+    try:
+        cgroups = Cgroups.open(find_hierarchy(), below=settings.cgroup, memory_percent_max=settings.memory_percent_max)
+    except CgroupError as error:
+        raise StartError(f"sandboxes can't be limited here: {error}") from None
+    stack.callback(cgroups.close)
+    return cgroups
+
+
+def _warn(what: str) -> None:
+    print(f"stepwell: WARNING: {what}", file=sys.stderr, flush=True)
 
 
 def _listen(server: grpc.aio.Server, port: int) -> str:

@@ -1,4 +1,4 @@
-"""The sandboxes that one launcher has running: their start, the end of their folders, the end of all at close."""
+"""The sandboxes that one launcher has running: their start, the end of what they leave, the end of all at close."""
 
 from __future__ import annotations
 
@@ -56,6 +56,6 @@ class Fleet:
         self._running.discard(sandbox)
         if not sandbox.exited.done():
             sandbox.exited.set_result(-1)
-        removal = asyncio.get_running_loop().run_in_executor(None, sandbox.remove_folder)
+        removal = asyncio.get_running_loop().run_in_executor(None, sandbox.remove_leavings)
         self._removals.add(removal)
         removal.add_done_callback(self._removals.discard)

@@ -18,9 +18,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from loader.logs import LineCutter
+from loader.sandbox.cgroups import SandboxCgroup
 from loader.sandbox.sandbox import SandboxError
 
 _log = logging.getLogger(__name__)
+
+_ENTER = 'while [ "$1" != -- ]; do echo 0 >"$1" || exit 1; shift; done; shift; exec "$@"'
+"""For `sh`: enter control groups, then become the command behind --. So no instruction of it runs outside of them."""
 
 _ERROR_LINES_MAX = 200
 """Lines of a sandbox's own errors that reach the operator's log; a sandbox that works has none."""
@@ -29,7 +33,7 @@ _ERROR_LINES_MAX = 200
 class SandboxProcess:
     """`Sandbox` over one started process."""
 
-    def __init__(self, id: str, folder: Path, bundle_path: str) -> None:
+    def __init__(self, id: str, folder: Path, bundle_path: str, cgroup: SandboxCgroup | None = None) -> None:
         self.id = id
         self.pid = 0
         self.folder = folder
@@ -38,6 +42,8 @@ class SandboxProcess:
         self.socket: socket.socket
         self.output = -1
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.cause = ""
+        self._cgroup = cgroup
         self._transport: asyncio.SubprocessTransport | None = None
 
     async def start(
@@ -56,6 +62,8 @@ class SandboxProcess:
         os.set_blocking(output, False)
         os.set_blocking(errors, False)
         self.socket, self.output = host, output
+        if self._cgroup is not None:
+            argv = ["/bin/sh", "-c", _ENTER, "enter", *map(str, self._cgroup.entrances), "--", *argv]
         try:
             self._transport, _ = await loop.subprocess_exec(
                 lambda: _Exit(self, on_exit), "setpriv", "--pdeathsig=KILL", *argv,
@@ -65,7 +73,7 @@ class SandboxProcess:
             host.close()
             os.close(output)
             os.close(errors)
-            raise SandboxError(f"setpriv {argv[0]}: {error}") from error
+            raise SandboxError(f"setpriv: {error}") from error
         finally:
             guest.close()
             os.close(output_end)
@@ -82,8 +90,18 @@ class SandboxProcess:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    def remove_folder(self) -> None:
+    def memory_bytes(self) -> int:
+        return self._cgroup.memory_bytes() if self._cgroup is not None else 0
+
+    def find_cause(self) -> None:
+        """Its process is gone: say whether a limit ended it."""
+        if self._cgroup is not None:
+            self.cause = self._cgroup.cause()
+
+    def remove_leavings(self) -> None:
         """Remove what the host kept for this sandbox; blocks."""
+        if self._cgroup is not None:
+            self._cgroup.remove()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -103,6 +121,7 @@ class _Exit(asyncio.SubprocessProtocol):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._transport.get_pid(), signal.SIGKILL)
         self._transport.close()
+        self._sandbox.find_cause()
         if not self._sandbox.exited.done():
             self._sandbox.exited.set_result(-1 if status is None else status)
         self._on_exit(self._sandbox)

@@ -40,6 +40,12 @@ class Sandbox(Protocol):
     exited: asyncio.Future[int]
     """Set once, to the exit status (negative: the signal's number), when the process is gone."""
 
+    cause: str
+    """The limit of the sandbox's that ended it, in words for its tenant; set before `exited`. Empty when none did."""
+
+    def memory_bytes(self) -> int:
+        """What it uses now, all that runs for it on the host included; 0 where that isn't measured."""
+
     async def wait(self) -> int:
         """`exited`, shielded from the caller's cancellation."""
 
@@ -58,6 +64,9 @@ class SandboxLauncher(Protocol):
 
     def probe(self) -> list[str]:
         """What keeps this adapter from working on this machine, each with its remedy; empty when it should work."""
+
+    def excess_bytes(self) -> int:
+        """How much memory its idle sandboxes should give back now; 0 when there is no need, or no measure."""
 
     async def close(self) -> None:
         """Kill every sandbox, wait until each is gone, and remove all folders. Idempotent."""

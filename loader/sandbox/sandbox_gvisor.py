@@ -12,8 +12,9 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
+from loader.sandbox.cgroups import CgroupLimits, Cgroups, SandboxCgroup
 from loader.sandbox.fleet import Fleet
 from loader.sandbox.oci import BUNDLE_PATH, oci_spec
 from loader.sandbox.processes import SandboxProcess
@@ -43,20 +44,52 @@ class GVisorSettings:
     processes_max: int = 256
     """Processes and threads a sandbox (RLIMIT_NPROC)."""
 
+    memory_bytes_max: int = 512 * MEBIBYTE
+    """Of one sandbox: its code, its /tmp and some 20 MiB of gVisor's own. One that needs more is ended."""
+
+    cpu_millis_max: int = 1000
+    """Thousandths of a CPU that one sandbox gets: one CPU, since one interpreter runs one thread at a time."""
+
+    memory_percent_max: int = 75
+    """Memory of all sandboxes together, in percent of what the server may use. Above four fifths of it, idle sandboxes
+    are ended; when it is used up, the kernel ends the largest.
+    """
+
+    cgroups: bool = True
+    """Whether control groups limit memory and CPU. false leaves both unlimited: for code that you trust."""
+
+    cgroup: str = ""
+    """The control group to put all of this server's into, from the top of the hierarchy, such as "/stepwell"; with an
+    empty one it is the server's own.
+    """
+
+
+HOST_TASKS_A_TASK: Final = 4
+"""Threads of the host a process or thread of the guest: a goroutine's and its stub's, and as many in passing."""
+
+HOST_TASKS_OWN: Final = 256
+"""Threads of the host that gVisor itself may need. Its Go runtime ends when it gets no further one."""
+
 
 class GVisorLauncher:
-    """`SandboxLauncher` for gVisor: `folder` below the data directory, `rootfs` as `loader.sandbox.rootfs` made it."""
+    """`SandboxLauncher` for gVisor: `folder` below the data directory, `rootfs` as `loader.sandbox.rootfs` made it.
+
+    Without `cgroups`, nothing bounds what sandboxes take of the machine's memory and CPU.
+    """
 
     name = "gvisor"
 
-    def __init__(self, folder: Path, rootfs: Path, settings: GVisorSettings | None = None) -> None:
+    def __init__(
+        self, folder: Path, rootfs: Path, cgroups: Cgroups | None, settings: GVisorSettings | None = None
+    ) -> None:
         self._settings = settings or GVisorSettings()
         self._rootfs = rootfs
+        self._cgroups = cgroups
         self._fleet = Fleet(folder)
 
     async def launch(self) -> Sandbox:
         id, folder = self._fleet.new_folder()
-        sandbox = SandboxProcess(id, folder, BUNDLE_PATH)
+        sandbox = SandboxProcess(id, folder, BUNDLE_PATH, self._cgroup(id))
         limits = self._settings
         spec = oci_spec(
             self._rootfs, sandbox.bundle_source,
@@ -92,8 +125,27 @@ class GVisorLauncher:
         output, _ = await process.communicate()
         return output.decode(errors="replace").partition("\n")[0].strip()
 
+    def excess_bytes(self) -> int:
+        return self._cgroups.excess_bytes() if self._cgroups is not None else 0
+
     async def close(self) -> None:
         await self._fleet.close()
+        if self._cgroups is not None:
+            await asyncio.to_thread(self._cgroups.close)
+
+    def _cgroup(self, id: str) -> SandboxCgroup | None:
+        if self._cgroups is None:
+            return None
+        settings = self._settings
+        limits = CgroupLimits(
+            settings.memory_bytes_max,
+            settings.cpu_millis_max,
+            tasks_max=settings.processes_max * HOST_TASKS_A_TASK + HOST_TASKS_OWN,
+        )
+        try:
+            return self._cgroups.new(id, limits)
+        except OSError as error:
+            raise SandboxError(f"no control group for a sandbox: {error}") from error
 
     def _argv(self, id: str, folder: Path) -> list[str]:
         runsc = shutil.which(self._settings.runsc)

@@ -13,10 +13,7 @@ from pathlib import Path
 import pytest
 
 from loader.guest import GuestDiedError
-from loader.sandbox.rootfs import ensure_rootfs
 from loader.sandbox.sandbox import SandboxError, SandboxLauncher
-from loader.sandbox.sandbox_gvisor import GVisorLauncher, GVisorSettings
-from loader.sandbox.sandbox_process import ProcessLauncher
 from stepwell.errors import BundleRefusedError
 from tests.contract.sandbox_guests import (
     MANIFEST,
@@ -29,14 +26,7 @@ from tests.contract.sandbox_guests import (
     processes_naming,
     seen,
 )
-
-TMP_BYTES = 4 * 1024 * 1024
-
-
-def make(kind: str, folder: Path) -> SandboxLauncher:
-    if kind == "gvisor":
-        return GVisorLauncher(folder, ensure_rootfs(), GVisorSettings(tmp_bytes_max=TMP_BYTES))
-    return ProcessLauncher(folder)
+from tests.contract.sandbox_launchers import TMP_BYTES, make
 
 
 @pytest.fixture(params=["gvisor", "process"])
@@ -143,7 +133,7 @@ HOST = """
 import asyncio, sys
 from pathlib import Path
 from tests.contract.sandbox_guests import booted
-from tests.contract.test_sandbox import make
+from tests.contract.sandbox_launchers import make
 async def main():
     launcher = make(sys.argv[1], Path(sys.argv[2]))
     guests = [await booted(launcher) for _ in range(2)]

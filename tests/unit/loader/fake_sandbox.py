@@ -26,11 +26,15 @@ class FakeSandbox:
         self.bundle_source = folder
         self.bundle_path = "/bundle"
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.cause = ""
         self.kills = 0
         self._reader = FrameReader()
 
     async def wait(self) -> int:
         return await asyncio.shield(self.exited)
+
+    def memory_bytes(self) -> int:
+        return 0
 
     def kill(self) -> None:
         self.kills += 1
