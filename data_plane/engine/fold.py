@@ -92,8 +92,7 @@ def apply(instance: Instance, record: Record) -> None:
                 step = instance.steps[record.key] = Step(record.key, "retrying", record.attempt, record.started_at)
             step.status, step.attempts, step.failure = "retrying", record.attempt, record.failure
             instance.stored_bytes += record.failure.size_bytes
-            instance.open[record.key] = Open(record.at, record.retry_at)
-            heapq.heappush(instance.deadlines, (record.retry_at, record.key))
+            _await(instance, record.key, Open(record.at, record.retry_at))
         case StepFailed():
             step = _end_step(instance, record.key, record.attempt, record.started_at, record.at)
             step.status, step.failure = "errored", record.failure
@@ -155,19 +154,32 @@ def _finish(instance: Instance, at: int) -> None:
 
 
 def _resume(instance: Instance, record: Resumed) -> None:
-    """Deadlines move by the part of the pause that they have seen."""
-    for ask in instance.open.values():
-        if ask.due is not None:
-            ask.due += max(0, min(record.paused_for, record.at - ask.at))
+    """Deadlines move by the part of the pause that they have seen.
+
+    Not here, where each of many pauses would cost as much as there are deadlines, but when they are asked for next.
+    """
+    for key in instance.opened_paused:
+        ask = instance.open.get(key)
+        if ask is not None:
+            ask.pauses_ms += record.paused_for - max(0, min(record.paused_for, record.at - ask.at))
+    instance.opened_paused.clear()
+    instance.pauses_ms += record.paused_for
+    instance.moved = True
     instance.phase, instance.paused, instance.runnable = Phase.LIVE, None, True
     _remember(instance, record.request_id, record)
-    instance.rearm()
 
 
-def _open(instance: Instance, key: StepKey, ask: Open) -> None:
+def _await(instance: Instance, key: StepKey, ask: Open) -> None:
+    ask.pauses_ms = instance.pauses_ms
     instance.open[key] = ask
     if ask.due is not None:
         heapq.heappush(instance.deadlines, (ask.due, key))
+    if instance.phase is Phase.PAUSED:
+        instance.opened_paused.append(key)
+
+
+def _open(instance: Instance, key: StepKey, ask: Open) -> None:
+    _await(instance, key, ask)
     instance.steps[key] = Step(key, "waiting", 1, ask.at)
 
 

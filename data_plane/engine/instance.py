@@ -64,11 +64,15 @@ class Step:
 
 @dataclass(slots=True)
 class Open:
-    """A key that was asked for and whose completion is still to come. `due` is None for a wait that waits for ever."""
+    """A key that was asked for and whose completion is still to come. `due` is None for a wait that waits for ever.
+
+    `due` is right as of the instance's pauses when they had come to `pauses_ms`.
+    """
 
     at: int
     due: int | None
     event_type: str = ""
+    pauses_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -155,6 +159,12 @@ class Instance:
     """A tick found a retry due while nothing was live: no record says so, the next owner's tick finds it again."""
     deadlines: list[tuple[int, StepKey]] = field(default_factory=list)
     """A heap over `open`; entries that `open` no longer bears out are stale."""
+    pauses_ms: int = 0
+    """How long all pauses were together: by so much deadlines move, once somebody asks for them."""
+    moved: bool = False
+    """There was a pause since `deadlines` were made."""
+    opened_paused: list[StepKey] = field(default_factory=list)
+    """What was asked for within the present pause: its deadlines move by the rest of it."""
 
     def next_due(self) -> int | None:
         """When a wake must lead here: 0 for now, None for never."""
@@ -170,6 +180,8 @@ class Instance:
         """The earliest due time of what is open and not under way; None while paused and after the end."""
         if self.phase is not Phase.LIVE:
             return None
+        if self.moved:
+            self.rearm()
         heap = self.deadlines
         while heap:
             due, key = heap[0]
@@ -194,7 +206,13 @@ class Instance:
         return earliest
 
     def rearm(self) -> None:
-        """Make the heap anew from what is open: after what an activation had under way is forgotten."""
+        """Make the heap anew from what is open: after a pause, or when what an activation had under way is
+        forgotten."""
+        self.moved = False
+        for ask in self.open.values():
+            if ask.due is not None:
+                ask.due += self.pauses_ms - ask.pauses_ms
+            ask.pauses_ms = self.pauses_ms
         self.deadlines = [(ask.due, key) for key, ask in self.open.items() if ask.due is not None]
         heapq.heapify(self.deadlines)
 

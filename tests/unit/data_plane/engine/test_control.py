@@ -271,3 +271,19 @@ def test_a_request_id_names_one_call(call: Call) -> None:
     run = Driven().running()
     run.send("approve", b"1", "call-1")
     run.refused(call(run.at, "call-1"), InvalidArgumentError, "call-1")
+
+
+def test_many_pauses_of_many_sleeps_cost_no_more_than_few() -> None:
+    run = Driven().running()
+    for number in range(50):
+        run.sleep(f"nap-{number}", 60_000)
+    due = T0 + 60_000
+    for _ in range(20):
+        run.handle(PauseRequested(run.at, ""))
+        run.at += 7
+        run.handle(ResumeRequested(run.at, ""))
+        due += 7
+    replayed = run.replayed()
+    assert all(ask.pauses_ms == 0 for ask in replayed.open.values()), "a replay touches none of them"
+    assert replayed.next_deadline() == run.instance.next_deadline() == due
+    assert [ask.due for ask in replayed.open.values()] == [due] * 50
