@@ -16,10 +16,11 @@ from typing import Any
 import grpc
 
 from rpc.auth import Authenticator, set_principal
+from rpc.decoding import or_error, or_raise
 from rpc.faults import Faults, already_ended
 from rpc.open_calls import OpenCalls
 from rpc.rights import Right, Table, needed
-from stepwell.errors import PermissionDeniedError, TokenRevokedError
+from stepwell.errors import InvalidArgumentError, PermissionDeniedError, TokenRevokedError
 
 Behaviour = Callable[[Any, Any], Any]
 
@@ -52,7 +53,8 @@ class GuardedRegistrar:
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
 
     def _guarded(self, service: str, name: str, handler: Any) -> Any:
-        codec = (handler.request_deserializer, handler.response_serializer)
+        decode = or_raise if handler.request_streaming else or_error
+        codec = (decode(handler.request_deserializer), handler.response_serializer)
         right = needed(self._rights, service, name)
         method = f"/{service}/{name}"
         match handler.request_streaming, handler.response_streaming:
@@ -80,6 +82,8 @@ class GuardedRegistrar:
                 who = await authenticate(context.invocation_metadata() or ())
                 if right not in who.rights:
                     raise _refused(right)
+                if type(request) is InvalidArgumentError:
+                    raise request
                 serving: Any = asyncio.current_task()
                 calls.begin(who, serving, streams)
                 try:
@@ -143,5 +147,5 @@ async def _read_out(requests: AsyncIterator[Any]) -> None:
         async with asyncio.timeout(READ_OUT_SECONDS_MAX):
             async for _ in requests:
                 pass
-    except TimeoutError:
+    except (TimeoutError, InvalidArgumentError):
         pass

@@ -1,0 +1,89 @@
+"""Sandboxes without a process: whatever bundle they are given loads, and what is started there runs until it is told to
+stop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import tempfile
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+from stepwell.frames import PROTOCOL, FrameReader, frame
+
+
+class Puppet:
+    """`loader.sandbox.sandbox.Sandbox`, and the guest in it. To be made on the loop that it serves."""
+
+    def __init__(self, number: int, folder: Path) -> None:
+        self.id = f"puppet-{number}"
+        self.pid = 0
+        self.bundle_source = folder
+        self.bundle_path = "/bundle"
+        self._loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[int] = self._loop.create_future()
+        self.socket, self._guest = socket.socketpair()
+        self.output, self._output = os.pipe()
+        self.socket.setblocking(False)
+        self._guest.setblocking(False)
+        os.set_blocking(self.output, False)
+        self._reader = FrameReader()
+        self._loop.add_reader(self._guest, self._on_readable)
+        self._say(["hello", PROTOCOL, "puppet", "3.11"])
+
+    async def wait(self) -> int:
+        return await asyncio.shield(self.exited)
+
+    def kill(self) -> None:
+        if not self.exited.done():
+            self._loop.remove_reader(self._guest)
+            self._guest.close()
+            os.close(self._output)
+            self.exited.set_result(-9)
+
+    def _say(self, envelope: list[object]) -> None:
+        with suppress(OSError):
+            self._guest.send(frame(json.dumps(envelope).encode()))
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._guest.recv(1 << 20)
+        except OSError:
+            data = b""
+        if not data:
+            self.kill()
+            return
+        for envelope, _ in self._reader.feed(data):
+            match json.loads(envelope):
+                case ["load", *_]:
+                    self._say(["loaded"])
+                case ["hold", act, number]:
+                    self._say(["quiet", act, number])
+                case ["stop", act]:
+                    self._say(["closed", act])
+
+
+class PuppetLauncher:
+    """`loader.sandbox.sandbox.SandboxLauncher`."""
+
+    name = "process"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._numbers = count(1)
+        self._puppets: list[Puppet] = []
+
+    async def launch(self) -> Puppet:
+        puppet = Puppet(next(self._numbers), Path(tempfile.mkdtemp(dir=self._folder)))
+        self._puppets.append(puppet)
+        return puppet
+
+    def probe(self) -> list[str]:
+        return []
+
+    async def close(self) -> None:
+        for puppet in self._puppets:
+            puppet.kill()

@@ -1,0 +1,189 @@
+"""The whole server in this process: as it is shipped, on real stores and a real port, but for its sandboxes.
+
+It runs in a thread, on a loop of its own, so that a test calls it as any client does and may count what it looks up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import pytest
+
+from cluster.directory import Directory
+from cluster.store_sqlite import SqliteStore
+from data_plane.journal.store_sqlite import SqliteJournalStore
+from data_plane.node import Node
+from stepwell.client.contexts import load
+from stepwell.client.errors import DETAILS_TRAILER, error_from
+from stepwell.errors import ApiError
+from stepwell_server import dev
+from stepwell_server.config import DevConfig
+from tests.api.methods import METHODS
+from tests.api.pending import PENDING, SERVICERS, answer_unimplemented, stream_unimplemented
+from tests.api.puppets import PuppetLauncher
+
+START_S_MAX = 30.0
+
+LOOK_UPS: tuple[tuple[type, str], ...] = (
+    (SqliteStore, "get"),
+    (SqliteStore, "range"),
+    (SqliteStore, "txn"),
+    (Directory, "tenant"),
+    (Directory, "route"),
+    (Directory, "version"),
+    (SqliteJournalStore, "read_journal"),
+    (SqliteJournalStore, "read_blob"),
+    (SqliteJournalStore, "list_instances"),
+    (Node, "resident"),
+    (Node, "peek"),
+)
+"""What answers depend on, in memory and on disk: each call of these is written down."""
+
+
+@dataclass
+class Log:
+    """What the operator would read of calls that failed by a fault of the server's."""
+
+    faults: list[dict[str, Any]] = field(default_factory=list)
+
+    def error(self, event: str, **fields: Any) -> None:
+        self.faults.append({"event": event, **fields})
+
+    def __getattr__(self, level: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
+@dataclass
+class Running:
+    """A server that serves. `looked_up` has what it asked its stores and caches for, as `Class.method argument`."""
+
+    endpoint: str
+    operator: str
+    channel: grpc.Channel
+    log: Log
+    looked_up: list[str]
+
+    def call(self, method: str, request: bytes | list[bytes], token: str | None) -> list[bytes]:
+        """The answers to those bytes, whatever kind of method it is. Raises grpc.RpcError.
+
+        A stream of answers is given up after the first.
+        """
+        metadata = (("authorization", f"Bearer {token}"),) if token is not None else ()
+        channel: Any = self.channel
+        if isinstance(request, list):
+            return [channel.stream_unary(method)(iter(request), metadata=metadata, timeout=20)]
+        call = channel.unary_stream(method)(request, metadata=metadata, timeout=20)
+        for answer in call:
+            call.cancel()
+            return [answer]
+        return []
+
+    def refused(self, method: str, request: bytes | list[bytes], token: str | None) -> ApiError:
+        """The error that such a call ends with, as a client has it; it came with its ErrorInfo, from Stepwell."""
+        try:
+            answers = self.call(method, request, token)
+        except grpc.RpcError as error:
+            told = cast(grpc.aio.AioRpcError, error)  # the two have the same methods
+            if any(key == DETAILS_TRAILER for key, _ in told.trailing_metadata() or ()):
+                return error_from(told)
+            raise AssertionError(f"gRPC's own answer: {error}") from error
+        raise AssertionError(f"not refused: {answers}")
+
+
+@contextmanager
+def running(folder: Path, **config: Any) -> Iterator[Running]:
+    """`stepwell dev` on data in that folder, until the block ends. `config` is `DevConfig`'s."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log, looked_up = Log(), []  # type: ignore[var-annotated]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        stop = _Stop()
+        patch.setattr(dev, "_stop_on_signals", stop.made)
+        patch.setattr(dev, "_settle_memory", lambda: None)
+        patch.setattr(dev, "_launcher", lambda *_: PuppetLauncher(folder))
+        patch.setattr(dev, "log", log)
+        for method in METHODS:
+            if method.name in PENDING:
+                service, _, name = method.name.partition(".")
+                stub = stream_unimplemented if method.streams_answers else answer_unimplemented
+                patch.setattr(SERVICERS[service], name, stub)
+        for owner, name in LOOK_UPS:
+            patch.setattr(owner, name, _told(owner, name, looked_up.append))
+        settings = DevConfig(data=folder / "data", port=0, sandbox="process", **config)
+        serving = _Thread(lambda: dev._serve(settings))
+        serving.start()
+        try:
+            stop.wait(serving)
+            context = load().find(load().current or "")
+            assert context is not None
+            assert context.token is not None
+            with grpc.insecure_channel(context.endpoint) as channel:
+                grpc.channel_ready_future(channel).result(START_S_MAX)
+                yield Running(context.endpoint, context.token, channel, log, looked_up)
+        finally:
+            stop.now()
+            serving.join()
+    serving.raise_failure()
+
+
+class _Stop:
+    """Stands in for the signals that end the server. Waiting for it is how the server says that it serves."""
+
+    def __init__(self) -> None:
+        self._waited_for = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._event: asyncio.Event | None = None
+
+    def made(self) -> asyncio.Event:
+        self._loop = asyncio.get_running_loop()
+        waited_for = self._waited_for
+
+        class Told(asyncio.Event):
+            async def wait(self) -> Any:
+                waited_for.set()
+                return await super().wait()
+
+        self._event = Told()
+        return self._event
+
+    def wait(self, serving: _Thread) -> None:
+        while not self._waited_for.wait(0.05):
+            assert serving.is_alive(), serving.failure
+
+    def now(self) -> None:
+        if self._loop is not None and self._event is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._event.set)
+
+
+class _Thread(threading.Thread):
+    def __init__(self, serve: Callable[[], Any]) -> None:
+        super().__init__(name="server")
+        self._serve = serve
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as failure:
+            self.failure = failure
+
+    def raise_failure(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+def _told(owner: type, name: str, tell: Callable[[str], None]) -> Any:
+    method = getattr(owner, name)
+
+    def told(self: Any, *arguments: Any, **named: Any) -> Any:
+        tell(f"{owner.__name__}.{name} {arguments[0] if arguments else ''}")
+        return method(self, *arguments, **named)
+
+    return told
