@@ -16,7 +16,7 @@ from data_plane.engine.records import BlobRef, Completed
 from data_plane.journal.store import InstanceKey
 from rpc.auth import principal
 from rpc.json_edge import checked_json
-from rpc.paging import PAGE_BYTES_MAX, page_size, page_token, position
+from rpc.paging import PAGE_BYTES_MAX, offset, page_size, page_token, position
 from rpc.resource_names import checked, parse_instance, parse_workflow
 from rpc.times import timestamp
 from stepwell import names
@@ -58,9 +58,9 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         tenant, workflow = parse_workflow(request.parent, principal(context), "parent")
         limit = page_size(request.page_size)
         statuses = frozenset(_status_name(number) for number in request.statuses)
-        scope = f"instances of {request.parent} {sorted(statuses)}"
-        at = position(scope, request.page_token)
         uid = (await self._tenants.tenant(tenant)).uid
+        scope = f"instances of {uid}/{workflow} {sorted(statuses)}"
+        at = position(scope, request.page_token)
         page = await self._calls.list(uid, workflow, limit=limit, token=at, statuses=statuses)
         return pb.ListInstancesResponse(
             instances=[views.listing_message(tenant, listing) for listing in page.listings],
@@ -70,8 +70,8 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
     async def ListSteps(self, request: pb.ListStepsRequest, context: Context) -> pb.ListStepsResponse:
         _, key = await self._named(request.parent, context, "parent")
         limit = page_size(request.page_size)
-        scope = f"steps of {request.parent}"
-        begin = int(position(scope, request.page_token) or 0)
+        scope = f"steps of {'/'.join(key)}"
+        begin = offset(scope, request.page_token)
         seen = await self._calls.get(key)
         steps = views.steps_of(seen.instance)
         response, size, index = pb.ListStepsResponse(), 0, begin

@@ -21,6 +21,7 @@ PAGE_BYTES_MAX = 2 * 1024 * 1024
 TOKEN_CHARACTERS_MAX = 2_048
 
 _DIGEST_BYTES = 6
+_INDEX_DIGITS_MAX = 9
 
 
 def page_size(asked: int) -> int:
@@ -47,9 +48,23 @@ def position(scope: str, token: str) -> str:
             raise ValueError("of another list")
         return data[_DIGEST_BYTES:].decode()
     except (ValueError, binascii.Error):
-        raise InvalidArgumentError(
-            "page_token: not a token that this list gave; begin again without one", field="page_token"
-        ) from None
+        raise _not_a_token() from None
+
+
+def offset(scope: str, token: str) -> int:
+    """As `position`, for a list that is continued after so many items: 0 is the beginning."""
+    number = position(scope, token)
+    if not number:
+        return 0
+    if len(number) > _INDEX_DIGITS_MAX or not (number.isascii() and number.isdecimal()):
+        raise _not_a_token()
+    return int(number)
+
+
+def _not_a_token() -> InvalidArgumentError:
+    return InvalidArgumentError(
+        "page_token: not a token that this list gave; begin again without one", field="page_token"
+    )
 
 
 def _digest(scope: str) -> bytes:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.api.running import Running, running
+from tests.api.world import World, made
 
 
 @pytest.fixture(scope="module")
@@ -13,3 +14,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running(tmp_path_factory.mktemp("server")) as serving:
         yield serving
         assert serving.log.faults == []
+
+
+@pytest.fixture(scope="module")
+def world(server: Running) -> World:
+    """Its two tenants."""
+    return made(server)

@@ -26,14 +26,14 @@ class Method:
     @property
     def fields(self) -> list[Field]:
         """All fields of its request that hold a value of their own, those of messages within it too."""
-        return list(_fields(self.request.DESCRIPTOR, ()))
+        return list(_fields(self.request.DESCRIPTOR, ""))
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Where a value stands in a request: `path` leads there through messages."""
+    """Where a value stands in a request: `path` leads there through messages, as in `header.parent`."""
 
-    path: tuple[str, ...]
+    path: str
     descriptor: FieldDescriptor
 
     @property
@@ -69,13 +69,13 @@ def _method(method: MethodDescriptor) -> Method:
     )
 
 
-def _fields(message: Any, path: tuple[str, ...]) -> Iterator[Field]:
+def _fields(message: Any, path: str) -> Iterator[Field]:
     for descriptor in message.fields:
-        field = Field((*path, descriptor.name), descriptor)
+        field = Field(f"{path}{descriptor.name}", descriptor)
         if descriptor.message_type is None or field.is_map:
             yield field
         else:
-            yield from _fields(descriptor.message_type, field.path)
+            yield from _fields(descriptor.message_type, f"{field.path}.")
 
 
 METHODS = tuple(_all())

@@ -1,5 +1,6 @@
-"""Sandboxes without a process: whatever bundle they are given loads, and what is started there runs until it is told to
-stop."""
+"""Sandboxes without a process. Whatever bundle they are given loads; what is started there prints two lines, begins two
+sleeps, and runs until it is told to stop.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ from itertools import count
 from pathlib import Path
 
 from stepwell.frames import PROTOCOL, FrameReader, frame
+
+SLEEP_MS = 3_600_000
 
 
 class Puppet:
@@ -44,9 +47,9 @@ class Puppet:
             os.close(self._output)
             self.exited.set_result(-9)
 
-    def _say(self, envelope: list[object]) -> None:
+    def _say(self, envelope: list[object], payload: bytes = b"") -> None:
         with suppress(OSError):
-            self._guest.send(frame(json.dumps(envelope).encode()))
+            self._guest.send(frame(json.dumps(envelope).encode(), payload))
 
     def _on_readable(self) -> None:
         try:
@@ -60,6 +63,10 @@ class Puppet:
             match json.loads(envelope):
                 case ["load", *_]:
                     self._say(["loaded"])
+                case ["start", act, _, _, 0, []]:
+                    for name in ("first", "second"):
+                        self._say(["log", act, "", 0, 0, 1], f"{name}\n".encode())
+                        self._say(["sleep", act, name, 1, SLEEP_MS, None])
                 case ["hold", act, number]:
                     self._say(["quiet", act, number])
                 case ["stop", act]:

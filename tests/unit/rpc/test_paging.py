@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rpc.paging import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, page_size, page_token, position
+from rpc.paging import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, offset, page_size, page_token, position
 from stepwell.errors import InvalidArgumentError
 
 
@@ -22,6 +22,14 @@ def test_a_token_of_something_else_is_refused(token: str) -> None:
     with pytest.raises(InvalidArgumentError, match="begin again") as refused:
         position("list", token)
     assert refused.value.metadata["field"] == "page_token"
+
+
+@pytest.mark.parametrize("number", ["x", "-1", "1.0", "٣", "9" * 10])
+def test_a_token_that_counts_items_has_a_number(number: str) -> None:
+    assert offset("list", page_token("list", "12")) == 12
+    assert offset("list", "") == 0
+    with pytest.raises(InvalidArgumentError, match="begin again"):
+        offset("list", page_token("list", number))
 
 
 @pytest.mark.parametrize(("asked", "given"), [(0, PAGE_SIZE_DEFAULT), (7, 7), (10**6, PAGE_SIZE_MAX)])

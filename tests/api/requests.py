@@ -1,0 +1,139 @@
+"""Requests that a server answers, made for any call from what its fields mean; and the same with one field changed.
+
+A field that means nothing here fails the tests that go over all calls: say what it means in FIELDS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tests.api.methods import Field, Method
+from tests.api.world import RUNNING, WORKFLOW
+
+Value = str | bytes | int | bool | list[int] | dict[str, str]
+
+TENANT = "tenants/{tenant}"
+IN_WORKFLOW = f"{TENANT}/workflows/{WORKFLOW}"
+IN_INSTANCE = f"{IN_WORKFLOW}/instances/{RUNNING}"
+
+KINDS: Mapping[str, Value] = {
+    "tenant": TENANT,
+    "owner": TENANT,
+    "workflow": IN_WORKFLOW,
+    "route": f"{IN_WORKFLOW}/route",
+    "instance": IN_INSTANCE,
+    "version": f"{TENANT}/versions/{{version}}",
+    "token": f"{TENANT}/tokens/{{token}}",
+    "tenant id": "initech",
+    "instance id": "",
+    "request id": "",
+    "event type": "go",
+    "step name": "",
+    "json": b"null",
+    "page size": 0,
+    "page token": "",
+    "cursor": "",
+    "etag": "",
+    "flag": False,
+    "scopes": [],
+    "statuses": [],
+    "workflow id": WORKFLOW,
+    "entrypoint": "main:Order",
+    "vars": {},
+    "path": "main.py",
+    "chunk": b"1",
+}
+"""What a field can mean, each with a value that is in order."""
+
+FIELDS: Mapping[str, str] = {
+    "CreateTenantRequest.tenant_id": "tenant id",
+    "GetTenantRequest.name": "tenant",
+    "CreateTokenRequest.parent": "owner",
+    "CreateTokenRequest.scopes": "scopes",
+    "ListTokensRequest.parent": "owner",
+    "RevokeTokenRequest.name": "token",
+    "Header.parent": "tenant",
+    "Header.no_route": "flag",
+    "WorkflowEntry.workflow_id": "workflow id",
+    "WorkflowEntry.entrypoint": "entrypoint",
+    "Manifest.vars": "vars",
+    "File.path": "path",
+    "File.executable": "flag",
+    "DeployVersionRequest.chunk": "chunk",
+    "GetVersionRequest.name": "version",
+    "ListVersionsRequest.parent": "tenant",
+    "GetWorkflowRequest.name": "workflow",
+    "ListWorkflowsRequest.parent": "tenant",
+    "ListRoutesRequest.parent": "tenant",
+    "SetRouteRequest.name": "route",
+    "SetRouteRequest.version": "version",
+    "SetRouteRequest.etag": "etag",
+    "CreateInstanceRequest.parent": "workflow",
+    "CreateInstanceRequest.instance_id": "instance id",
+    "CreateInstanceRequest.params": "json",
+    "GetInstanceRequest.name": "instance",
+    "ListInstancesRequest.parent": "workflow",
+    "ListInstancesRequest.statuses": "statuses",
+    "ListStepsRequest.parent": "instance",
+    "SendEventRequest.name": "instance",
+    "SendEventRequest.type": "event type",
+    "SendEventRequest.payload": "json",
+    "PauseInstanceRequest.name": "instance",
+    "ResumeInstanceRequest.name": "instance",
+    "TerminateInstanceRequest.name": "instance",
+    "DeleteInstanceRequest.name": "instance",
+    "WatchInstanceRequest.name": "instance",
+    "WatchInstanceRequest.status_only": "flag",
+    "ListLogsRequest.parent": "instance",
+    "WatchLogsRequest.name": "instance",
+}
+"""What each field means, by Message.field."""
+
+EVERYWHERE: Mapping[str, str] = {
+    "request_id": "request id",
+    "page_size": "page size",
+    "page_token": "page token",
+    "cursor": "cursor",
+    "step_name": "step name",
+}
+"""Fields that mean the same in every message."""
+
+NAMES = frozenset({"tenant", "owner", "workflow", "route", "instance", "version", "token"})
+"""Those that name things of a tenant."""
+
+
+def meaning(field: Field) -> str:
+    """What a field means. Raises KeyError for one that nobody has given a meaning."""
+    return EVERYWHERE.get(field.descriptor.name) or FIELDS[field.name]
+
+
+def request(
+    method: Method, values: Mapping[str, str], changed: Mapping[str, Value] | None = None
+) -> bytes | list[bytes]:
+    """A request in good order, its names filled in from `values`, but for the fields that are changed."""
+    changed = changed or {}
+    parts: dict[str, Any] = {}
+    for field in method.fields:
+        value = changed.get(field.path, KINDS[meaning(field)])
+        if isinstance(value, str) and field.path not in changed:
+            value = value.format_map(values)
+        part = field.path.partition(".")[0] if method.streams_requests else ""
+        _set(parts.setdefault(part, method.request()), field.path, value)
+    messages = [part.SerializeToString() for part in parts.values()]
+    return messages if method.streams_requests else messages[0]
+
+
+def _set(message: Any, path: str, value: Value) -> None:
+    *messages, last = path.split(".")
+    for name in messages:
+        message = getattr(message, name)
+        if hasattr(message, "add"):
+            message = message[0] if message else message.add()
+    match value:
+        case list():
+            getattr(message, last).extend(value)
+        case dict():
+            getattr(message, last).update(value)
+        case _:
+            setattr(message, last, value)

@@ -1,0 +1,157 @@
+"""With one tenant's token, every call on what is another's: refused alike, whether it exists or not, by no look-up.
+
+The calls and their fields come from the protos, so that a new one is tried as soon as it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from stepwell.errors import ApiError
+from stepwell.v1 import instances_pb2 as i
+from stepwell.v1 import workflows_pb2 as w
+from tests.api.methods import METHODS, Field, Method
+from tests.api.pending import PENDING
+from tests.api.requests import IN_INSTANCE, KINDS, NAMES, meaning, request
+from tests.api.world import HIDDEN, RUNNING, THEIRS, WORKFLOW, World, deploy
+
+BUILT = [method for method in METHODS if method.name not in PENDING]
+NAMING = [(method, field) for method in BUILT for field in method.fields if meaning(field) in NAMES]
+NOWHERE = {"version": "sha256-" + "0" * 64, "token": "0" * 16}
+CREATE = "/stepwell.v1.InstanceService/CreateInstance"
+
+
+def by_name(value: object) -> str:
+    return value.name if isinstance(value, Method) else value.path if isinstance(value, Field) else str(value)
+
+
+def of_others(kind: str, world: World) -> Iterator[str]:
+    """Names of that kind outside of our tenant: what is there, what is not, and where there is no tenant."""
+    pattern = str(KINDS[kind])
+    yield pattern.format_map(world.theirs.values)
+    yield pattern.format_map({**NOWHERE, "tenant": THEIRS})
+    yield pattern.format_map({**NOWHERE, "tenant": "nobody"})
+    yield pattern.replace(RUNNING, "absent").replace(WORKFLOW, "unknown").format_map(world.theirs.values)
+
+
+def refusal(world: World, method: Method, changed: Mapping[str, str]) -> tuple[ApiError, list[str]]:
+    """How our token is refused, and what was looked up meanwhile."""
+    asked = request(method, world.ours.values, changed)
+    world.server.looked_up.clear()
+    error = world.server.refused(method.path, asked, world.ours.token)
+    return error, list(world.server.looked_up)
+
+
+@pytest.mark.parametrize(("method", "field"), NAMING, ids=by_name)
+def test_what_is_anothers_is_refused_alike_and_without_a_look_up(world: World, method: Method, field: Field) -> None:
+    answers = set()
+    for name in of_others(meaning(field), world):
+        error, looked_up = refusal(world, method, {field.path: name})
+        assert looked_up == []
+        answers.add((type(error), error.message, *error.metadata.items()))
+        assert error.reason == "PERMISSION_DENIED"
+        assert name not in error.message
+    assert len(answers) == 1
+
+
+@pytest.mark.parametrize("method", [each for each in BUILT if each.name.startswith("TenantService.")], ids=by_name)
+def test_what_is_the_operators_is_refused_whatever_it_names(world: World, method: Method) -> None:
+    error, looked_up = refusal(world, method, {})
+    assert (error.reason, looked_up) == ("PERMISSION_DENIED", [])
+    for field in method.fields:
+        if isinstance(KINDS[meaning(field)], str):
+            same, looked_up = refusal(world, method, {field.path: "no name at all"})
+            assert (same.message, same.metadata, looked_up) == (error.message, error.metadata, [])
+
+
+@pytest.mark.parametrize("method", BUILT, ids=by_name)
+def test_without_a_known_token_nothing_is_looked_up_but_the_token(world: World, method: Method) -> None:
+    asked = request(method, world.theirs.values)
+    unknown = "swk_" + "0" * 16 + "_" + "0" * 64
+    wrong = world.ours.token[: -len("0" * 64)] + "0" * 64
+    answers = set()
+    for token in (unknown, wrong):
+        world.server.looked_up.clear()
+        error = world.server.refused(method.path, asked, token)
+        answers.add((error.reason, error.message, *error.metadata.items()))
+        assert all(look_up.startswith("SqliteStore.get token/") for look_up in world.server.looked_up)
+    assert [reason for reason, *_ in answers] == ["UNAUTHENTICATED"]
+
+
+@pytest.mark.parametrize(
+    ("method", "field"), [(m, f) for m, f in NAMING if meaning(f) in ("instance", "version", "token")], ids=by_name
+)
+def test_anothers_id_under_our_own_name_is_as_unknown_as_any(world: World, method: Method, field: Field) -> None:
+    kind, answers, look_ups = meaning(field), [], []
+    for values, hidden in ((world.theirs.values, HIDDEN), (NOWHERE, "absent")):
+        name = str(KINDS[kind]).replace(RUNNING, hidden).format_map({**values, "tenant": world.ours.id})
+        if method.name.startswith("TenantService."):
+            error = world.server.refused(
+                method.path, request(method, world.ours.values, {field.path: name}), world.server.operator
+            )
+            looked_up: list[str] = []
+        else:
+            error, looked_up = refusal(world, method, {field.path: name})
+        last = name.rpartition("/")[2]
+        answers.append((error.reason, error.message.replace(last, "…"), sorted(error.metadata)))
+        look_ups.append([each.split()[0] for each in looked_up])
+    assert answers[0] == answers[1]
+    assert answers[0][0] == "NOT_FOUND"
+    assert look_ups[0] == look_ups[1]
+
+
+PAGES = [("WorkflowService.ListVersions", "tenant"), ("InstanceService.ListInstances", "workflow"),
+         ("InstanceService.ListSteps", "instance")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "kind"), PAGES)
+@pytest.mark.parametrize("tenant", ["{tenant}", "-"])
+def test_anothers_page_token_is_refused(world: World, name: str, kind: str, tenant: str) -> None:
+    (method,) = (each for each in METHODS if each.name == name)
+    parent = str(KINDS[kind]).replace("{tenant}", tenant)
+    changed = {"parent": parent.format_map(world.ours.values), "page_token": world.theirs.values[name]}
+    error, _ = refusal(world, method, changed)
+    assert (error.reason, error.metadata["field"]) == ("INVALID_ARGUMENT", "page_token")
+
+
+@pytest.mark.parametrize("name", ["InstanceService.WatchInstance", "InstanceService.WatchLogs"])
+def test_anothers_cursor_is_refused(world: World, name: str) -> None:
+    (method,) = (each for each in METHODS if each.name == name)
+    if name in PENDING:
+        return
+    error, _ = refusal(world, method, {"cursor": world.theirs.values["cursor"]})
+    assert (error.reason, error.metadata["field"]) == ("INVALID_ARGUMENT", "cursor")
+
+
+def test_anothers_bundle_is_new_to_us(world: World) -> None:
+    """Neither the answer nor the version's name says that somebody else has the same files."""
+    theirs, ours = (
+        w.DeployVersionResponse.FromString(
+            world.server.call("/stepwell.v1.WorkflowService/DeployVersion", [*deploy("tenants/-", b"same")], token)[0]
+        )
+        for token in (world.theirs.token, world.ours.token)
+    )
+    assert (theirs.created, ours.created) == (True, True)
+    assert ours.version.name.startswith(f"tenants/{world.ours.id}/")
+
+
+def test_anothers_request_id_is_not_ours(world: World) -> None:
+    made = []
+    for tenancy in (world.theirs, world.ours):
+        asked = i.CreateInstanceRequest(parent="tenants/-/workflows/order", request_id="r-1", params=b"1")
+        (answer,) = world.server.call(CREATE, asked.SerializeToString(), tenancy.token)
+        made.append(i.Instance.FromString(answer))
+    theirs, ours = made
+    assert theirs.uid != ours.uid
+    assert theirs.name.rpartition("/")[2] != ours.name.rpartition("/")[2]
+    name = IN_INSTANCE.format_map(world.ours.values)
+    for tenancy in (world.theirs, world.ours):
+        event = i.SendEventRequest(
+            name=name.replace(world.ours.id, tenancy.id),
+            type="go",
+            request_id="r-2",
+            payload=tenancy.id.join('""').encode(),
+        )
+        world.server.call("/stepwell.v1.InstanceService/SendEvent", event.SerializeToString(), tenancy.token)

@@ -1,0 +1,27 @@
+"""The requests that other tests change are answered as they stand: so it is the change that is refused there."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.api.methods import METHODS, Method
+from tests.api.pending import PENDING
+from tests.api.requests import FIELDS, meaning, request
+from tests.api.world import World
+
+BUILT = [method for method in METHODS if method.name not in PENDING]
+
+
+@pytest.mark.parametrize("method", BUILT, ids=lambda method: method.name)
+def test_a_request_in_good_order_is_answered(world: World, method: Method) -> None:
+    if method.name == "InstanceService.DeleteInstance":
+        changed = {"name": f"tenants/{world.ours.id}/workflows/order/instances/ended"}
+        world.server.call(method.path, request(method, world.ours.values, changed), world.ours.token)
+        return
+    token = world.server.operator if method.name.startswith("TenantService.") else world.ours.token
+    world.server.call(method.path, request(method, world.ours.values), token)
+
+
+def test_every_field_means_something_and_no_meaning_is_left_over() -> None:
+    named = {field.name for method in METHODS for field in method.fields if meaning(field)}
+    assert set(FIELDS) - named == set()

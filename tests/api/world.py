@@ -1,0 +1,113 @@
+"""Two tenants with the same things each, as every test of the API meets them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stepwell.v1 import instances_pb2 as i
+from stepwell.v1 import tenants_pb2 as t
+from stepwell.v1 import workflows_pb2 as w
+from tests.api.running import Running
+
+OURS, THEIRS = "acme", "globex"
+WORKFLOW = "order"
+RUNNING, ENDED = "one", "ended"
+
+HIDDEN = "hidden"
+"""An instance that only the other tenant has."""
+
+PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tenancy:
+    """One tenant's things, as texts that a request may have: `values` by what they are."""
+
+    id: str
+    token: str
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """`ours` and `theirs` have instances of the same ids, one that runs and one that has ended."""
+
+    server: Running
+    ours: Tenancy
+    theirs: Tenancy
+
+
+def made(server: Running) -> World:
+    """To be made once in a server."""
+    return World(server, _tenancy(server, OURS), _tenancy(server, THEIRS))
+
+
+def _tenancy(server: Running, tenant: str) -> Tenancy:
+    create = t.CreateTenantRequest(tenant_id=tenant)
+    server.call("/stepwell.v1.TenantService/CreateTenant", create.SerializeToString(), server.operator)
+    asked = t.CreateTokenRequest(parent=f"tenants/{tenant}").SerializeToString()
+    (answer,) = server.call("/stepwell.v1.TenantService/CreateToken", asked, server.operator)
+    minted = t.CreateTokenResponse.FromString(answer)
+    token = minted.secret
+    versions = [deployed(server, token, f"{tenant} {number}".encode()) for number in (1, 2)]
+    parent = f"tenants/{tenant}/workflows/{WORKFLOW}"
+    for instance in (RUNNING, ENDED, *([HIDDEN] if tenant == THEIRS else [])):
+        asked = i.CreateInstanceRequest(parent=parent, instance_id=instance).SerializeToString()
+        server.call("/stepwell.v1.InstanceService/CreateInstance", asked, token)
+    ended = i.TerminateInstanceRequest(name=f"{parent}/instances/{ENDED}").SerializeToString()
+    server.call("/stepwell.v1.InstanceService/TerminateInstance", ended, token)
+    one = f"tenants/-/workflows/{WORKFLOW}/instances/{RUNNING}"
+    values = {
+        "tenant": tenant,
+        "version": versions[-1].removeprefix(f"tenants/{tenant}/versions/"),
+        "token": minted.token.name.rpartition("/")[2],
+        "cursor": _cursor(server, token, i.WatchInstanceRequest(name=one)),
+    }
+    pages: tuple[tuple[str, Any, Any], ...] = (
+        ("WorkflowService/ListVersions", w.ListVersionsRequest(parent="tenants/-"), w.ListVersionsResponse()),
+        (
+            "InstanceService/ListInstances",
+            i.ListInstancesRequest(parent=f"tenants/-/workflows/{WORKFLOW}"),
+            i.ListInstancesResponse(),
+        ),
+        ("InstanceService/ListSteps", i.ListStepsRequest(parent=one), i.ListStepsResponse()),
+    )
+    for path, request, answer in pages:
+        values[f"{path.replace('/', '.')}"] = _next_page(server, token, path, request, answer)
+    return Tenancy(tenant, token, values)
+
+
+def deployed(server: Running, token: str, code: bytes, parent: str = "tenants/-") -> str:
+    """The version's name."""
+    (answer,) = server.call("/stepwell.v1.WorkflowService/DeployVersion", [*deploy(parent, code)], token)
+    return w.DeployVersionResponse.FromString(answer).version.name
+
+
+def deploy(parent: str, code: bytes) -> Iterator[bytes]:
+    """The parts of a deploy of one file."""
+    entry = w.WorkflowEntry(workflow_id=WORKFLOW, entrypoint="main:Order")
+    header = w.DeployVersionRequest.Header(parent=parent, manifest=w.Manifest(workflows=[entry]))
+    yield w.DeployVersionRequest(header=header).SerializeToString()
+    yield w.DeployVersionRequest(file=w.DeployVersionRequest.File(path="main.py")).SerializeToString()
+    yield w.DeployVersionRequest(chunk=code).SerializeToString()
+
+
+def _cursor(server: Running, token: str, request: i.WatchInstanceRequest) -> str:
+    """That of the first event."""
+    (answer,) = server.call("/stepwell.v1.InstanceService/WatchInstance", request.SerializeToString(), token)
+    return i.InstanceEvent.FromString(answer).cursor
+
+
+def _next_page(server: Running, token: str, path: str, request: Any, answer: Any) -> str:
+    """The token of the second page of that list, once it has one."""
+    request.page_size = 1
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        (data,) = server.call(f"/stepwell.v1.{path}", request.SerializeToString(), token)
+        answer.ParseFromString(data)
+        if answer.next_page_token:
+            return str(answer.next_page_token)
+    raise AssertionError(f"{path} has one page alone: {answer}")
