@@ -105,6 +105,7 @@ class Deploys:
     async def _receive(self, upload: Upload, parts: AsyncIterable[FileStart | bytes]) -> None:
         seconds = self._limits.upload_seconds_max
         deadline = asyncio.timeout(seconds)
+        began = asyncio.get_running_loop().time()
         try:
             async with deadline:
                 async for part in parts:
@@ -118,6 +119,7 @@ class Deploys:
             raise LimitExceededError(
                 f"the upload took longer than {seconds:g} seconds: deploy a smaller bundle, or from nearer by",
                 limit="upload_seconds_max", value=f"{seconds:g}",
+                seen=f"{asyncio.get_running_loop().time() - began:g}",
             ) from None  # fmt: skip
 
     async def _passes(self, tenant: Tenant, bundle: Bundle) -> None:

@@ -8,6 +8,7 @@ bytes, depth and digits. It is validated without being built: a kilobyte costs m
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 
 import msgspec
 
@@ -38,14 +39,14 @@ def checked_json(data: bytes, field: str, *, bytes_max: int = PAYLOAD_BYTES_MAX)
     if not data:
         return b"null"
     if len(data) > bytes_max:
-        raise _over(field, "bytes", bytes_max, len(data))
+        raise _over(field, "payload_bytes_max", bytes_max, len(data), "bytes")
     try:
         _syntax.decode(data)
         data.decode()
     except UnicodeDecodeError as error:
         raise _refused(field, f"byte {error.start} is not UTF-8") from None
     except RecursionError:
-        raise _over(field, "depth", DEPTH_MAX, None) from None
+        raise _too_deep(field, _STRING.sub(b"", data)) from None
     except msgspec.DecodeError as error:
         raise _refused(field, str(error).removeprefix("JSON is malformed: ")) from None
     _check_numbers(data, field)
@@ -60,7 +61,8 @@ def _check_numbers(data: bytes, field: str) -> None:
         return
     bare = _STRING.sub(b'""', data)
     if long and _has_long_number(bare):
-        raise _over(field, "characters in a number", NUMBER_CHARACTERS_MAX, None)
+        longest = max(map(len, bare.translate(_TO_RUNS).split()))
+        raise _over(field, "json_number_characters_max", NUMBER_CHARACTERS_MAX, longest, "characters in a number")
     if exponent and any(float(number) in (float("inf"), float("-inf")) for number in _EXPONENT.findall(bare)):
         raise _refused(field, "a number is too large for a double")
 
@@ -79,22 +81,28 @@ def _check_depth(data: bytes, field: str) -> None:
     """Taking out every innermost pair of brackets lowers the depth by one; most data has too few of them to begin."""
     if data.count(b"[") + data.count(b"{") <= DEPTH_MAX:
         return
-    brackets = _STRING.sub(b"", data).translate(_TO_ARRAYS, _ALL_BUT_BRACKETS)
+    bare = _STRING.sub(b"", data)
+    brackets = bare.translate(_TO_ARRAYS, _ALL_BUT_BRACKETS)
     for _ in range(DEPTH_MAX):
         if not brackets:
             return
         brackets = brackets.replace(b"[]", b"")
     if brackets:
-        raise _over(field, "depth", DEPTH_MAX, None)
+        raise _too_deep(field, bare)
+
+
+def _too_deep(field: str, bare: bytes) -> LimitExceededError:
+    """`bare` is the JSON without its strings."""
+    steps = (1 if byte in b"[{" else -1 for byte in bare.translate(None, _ALL_BUT_BRACKETS))
+    return _over(field, "json_depth_max", DEPTH_MAX, max(accumulate(steps)), "levels of depth")
 
 
 def _refused(field: str, why: str) -> InvalidArgumentError:
     return InvalidArgumentError(f"{field} is not JSON: {why}", field=field)
 
 
-def _over(field: str, limit: str, value: int, seen: int | None) -> LimitExceededError:
-    found = "" if seen is None else f", not {seen:,}"
-    told = {} if seen is None else {"seen": str(seen)}
+def _over(field: str, limit: str, value: int, seen: int, what: str) -> LimitExceededError:
     return LimitExceededError(
-        f"{field}: JSON may have at most {value:,} {limit}{found}", field=field, limit=limit, value=str(value), **told
-    )
+        f"{field}: JSON may have at most {value:,} {what}, not {seen:,}",
+        field=field, limit=limit, value=str(value), seen=str(seen),
+    )  # fmt: skip

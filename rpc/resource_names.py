@@ -97,6 +97,8 @@ def checked(rule: Callable[[str], T], text: str, field: str) -> T:
     """What a rule of `stepwell.names` makes of the text; its ValueError becomes InvalidArgumentError of that field."""
     try:
         return rule(text)
+    except names.TooLongError as error:
+        raise InvalidArgumentError(f"{field}: {error}", field=field, **error.metadata) from None
     except ValueError as error:
         raise InvalidArgumentError(f"{field}: {error}", field=field) from None
 

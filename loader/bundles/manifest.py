@@ -64,13 +64,18 @@ def check_manifest(manifest: Manifest) -> None:
         try:
             names.workflow_id(entry.workflow_id)
             names.entrypoint(entry.entrypoint)
+        except names.TooLongError as error:
+            raise BundleRefusedError(f"The manifest can't be used: {error}.", **error.metadata) from None
         except ValueError as error:
             raise BundleRefusedError(f"The manifest can't be used: {error}.") from None
         if entry.workflow_id in seen:
             raise BundleRefusedError(f"The workflow {entry.workflow_id!r} is named twice: give each its own name.")
         seen.add(entry.workflow_id)
     for name in manifest.vars:
-        if not name or len(name) > MANIFEST_VAR_NAME_LENGTH_MAX or not name.isprintable():
+        _check_limit(
+            "manifest_var_name_length_max", MANIFEST_VAR_NAME_LENGTH_MAX, len(name), "characters in a name of [vars]"
+        )
+        if not name or not name.isprintable():
             raise BundleRefusedError(
                 f"A name in [vars] can't be used: 1 to {MANIFEST_VAR_NAME_LENGTH_MAX} printable characters, please."
             )

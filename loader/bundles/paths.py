@@ -24,16 +24,15 @@ def check_path(path: str) -> None:
         raise _refused(path, "it has a backslash: separate folders with '/'")
     if not unicodedata.is_normalized("NFC", path):
         raise _refused(path, "it is not in Unicode's NFC form: rename the file")
-    if len(path.encode()) > BUNDLE_PATH_BYTES_MAX:
-        raise _refused(path, f"it is over {BUNDLE_PATH_BYTES_MAX} bytes long")
+    _check_limit(path, "bundle_path_bytes_max", BUNDLE_PATH_BYTES_MAX, len(path.encode()), "bytes")
     parts = path.split("/")
-    if len(parts) > BUNDLE_PATH_PARTS_MAX:
-        raise _refused(path, f"it is over {BUNDLE_PATH_PARTS_MAX} folders deep")
+    _check_limit(path, "bundle_path_parts_max", BUNDLE_PATH_PARTS_MAX, len(parts), "parts")
     for part in parts:
         if part in ("", ".", ".."):
             raise _refused(path, "it must be relative, without empty, '.' and '..' parts")
-        if len(part.encode()) > BUNDLE_PATH_PART_BYTES_MAX:
-            raise _refused(path, f"a part of it is over {BUNDLE_PATH_PART_BYTES_MAX} bytes long")
+        _check_limit(
+            path, "bundle_path_part_bytes_max", BUNDLE_PATH_PART_BYTES_MAX, len(part.encode()), "bytes in one part"
+        )
 
 
 class PathSet:
@@ -70,8 +69,15 @@ def _folded(path: str) -> str:
     return unicodedata.normalize("NFC", path.casefold())
 
 
-def _refused(path: str, why: str) -> BundleRefusedError:
-    return BundleRefusedError(f"The file {_shown(path)} can't be in a bundle: {why}.", path=ascii(path[:200]))
+def _check_limit(path: str, limit: str, value: int, seen: int, what: str) -> None:
+    if seen > value:
+        raise _refused(
+            path, f"its path has {seen:,} {what}, and may have {value:,}", limit=limit, value=str(value), seen=str(seen)
+        )
+
+
+def _refused(path: str, why: str, **limit: str) -> BundleRefusedError:
+    return BundleRefusedError(f"The file {_shown(path)} can't be in a bundle: {why}.", path=ascii(path[:200]), **limit)
 
 
 def _shown(path: str) -> str:

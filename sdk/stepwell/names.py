@@ -8,7 +8,7 @@ import this.
 from __future__ import annotations
 
 import re
-from typing import NewType
+from typing import NamedTuple, NewType
 
 TenantId = NewType("TenantId", str)
 """What people call a tenant; may be reused once the tenant is gone."""
@@ -25,34 +25,91 @@ InstanceUid = NewType("InstanceUid", str)
 Digest = NewType("Digest", str)
 """`sha256-` and 64 hex digits: names a version within its tenant."""
 
-STEP_NAME_LENGTH_MAX = 256
+TENANT_ID_LENGTH_MAX = 63
+WORKFLOW_ID_LENGTH_MAX = 64
+INSTANCE_ID_LENGTH_MAX = 100
+EVENT_TYPE_LENGTH_MAX = 100
 REQUEST_ID_LENGTH_MAX = 64
+ENTRYPOINT_LENGTH_MAX = 256
+STEP_NAME_LENGTH_MAX = 256
 
-_TENANT = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_WORKFLOW = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_-]{0,63}")
-_INSTANCE = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_-]{0,99}")
-_EVENT_TYPE = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,99}")
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{0,64}")
+
+class TooLongError(ValueError):
+    """A name over its limit. `metadata` has the limit's name, its value and the length seen, in characters, as texts of
+    an error of the API."""
+
+    def __init__(self, message: str, limit: str, value: int, seen: int) -> None:
+        super().__init__(message)
+        self.metadata = {"limit": limit, "value": str(value), "seen": str(seen)}
+
+
+class _Rule(NamedTuple):
+    """What makes a name valid, and what to say of one that is not."""
+
+    limit: str
+    length_max: int
+    pattern: re.Pattern[str]
+    otherwise: str
+
+    def check(self, text: str) -> None:
+        if len(text) > self.length_max:
+            raise TooLongError(f"{_shown(text)} {self.otherwise}", self.limit, self.length_max, len(text))
+        if not self.pattern.fullmatch(text):
+            raise ValueError(f"{_shown(text)} {self.otherwise}")
+
+
+_TENANT = _Rule(
+    "tenant_id_length_max",
+    TENANT_ID_LENGTH_MAX,
+    re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"),
+    f"is not a tenant id: 1 to {TENANT_ID_LENGTH_MAX} of a-z, 0-9 and '-', no '-' at either end",
+)
+_WORKFLOW = _Rule(
+    "workflow_id_length_max",
+    WORKFLOW_ID_LENGTH_MAX,
+    re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_-]*"),
+    f"is not a workflow name: 1 to {WORKFLOW_ID_LENGTH_MAX} of a-z, A-Z, 0-9, '_' and '-', not starting with '-'",
+)
+_INSTANCE = _Rule(
+    "instance_id_length_max",
+    INSTANCE_ID_LENGTH_MAX,
+    re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_-]*"),
+    f"is not an instance id: 1 to {INSTANCE_ID_LENGTH_MAX} of a-z, A-Z, 0-9, '_' and '-', not starting with '-'",
+)
+_EVENT_TYPE = _Rule(
+    "event_type_length_max",
+    EVENT_TYPE_LENGTH_MAX,
+    re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]*"),
+    f"is not an event type: 1 to {EVENT_TYPE_LENGTH_MAX} of a-z, A-Z, 0-9, '_', '-' and '.', "
+    "not starting with '-' or '.'",
+)
+_REQUEST_ID = _Rule(
+    "request_id_length_max",
+    REQUEST_ID_LENGTH_MAX,
+    re.compile(r"[\x21-\x7e]*"),
+    f"is not a request id: at most {REQUEST_ID_LENGTH_MAX} printable ASCII characters without spaces",
+)
+_ENTRYPOINT = _Rule(
+    "entrypoint_length_max",
+    ENTRYPOINT_LENGTH_MAX,
+    re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII),
+    "is not an entrypoint: write module:Class, such as 'main:Order'",
+)
 _DIGEST = re.compile(r"sha256-[0-9a-f]{64}")
 _TOKEN_ID = re.compile(r"[0-9a-f]{16}")
-_ENTRYPOINT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 RESERVED_INSTANCE_IDS = frozenset({"latest"})
 
 
 def tenant_id(text: str) -> TenantId:
     """The text as a tenant's id. Raises ValueError saying what would be valid."""
-    if not _TENANT.fullmatch(text):
-        raise ValueError(f"{_shown(text)} is not a tenant id: 1 to 63 of a-z, 0-9 and '-', no '-' at either end")
+    _TENANT.check(text)
     return TenantId(text)
 
 
 def workflow_id(text: str) -> WorkflowId:
     """The text as a workflow's id. Raises ValueError saying what would be valid."""
-    if not _WORKFLOW.fullmatch(text):
-        raise ValueError(
-            f"{_shown(text)} is not a workflow name: 1 to 64 of a-z, A-Z, 0-9, '_' and '-', not starting with '-'"
-        )
+    _WORKFLOW.check(text)
     return WorkflowId(text)
 
 
@@ -60,27 +117,19 @@ def instance_id(text: str) -> InstanceId:
     """The text as an instance's id. Raises ValueError saying what would be valid."""
     if text in RESERVED_INSTANCE_IDS:
         raise ValueError(f"{text!r} can't be an instance id: it stands for the newest instance")
-    if not _INSTANCE.fullmatch(text):
-        raise ValueError(
-            f"{_shown(text)} is not an instance id: 1 to 100 of a-z, A-Z, 0-9, '_' and '-', not starting with '-'"
-        )
+    _INSTANCE.check(text)
     return InstanceId(text)
 
 
 def event_type(text: str) -> str:
     """The text as an event's type. Raises ValueError saying what would be valid."""
-    if not _EVENT_TYPE.fullmatch(text):
-        raise ValueError(
-            f"{_shown(text)} is not an event type: 1 to 100 of a-z, A-Z, 0-9, '_', '-' and '.', "
-            "not starting with '-' or '.'"
-        )
+    _EVENT_TYPE.check(text)
     return text
 
 
 def request_id(text: str) -> str:
     """The text as a request id; empty means none. Raises ValueError saying what would be valid."""
-    if not _REQUEST_ID.fullmatch(text):
-        raise ValueError(f"{_shown(text)} is not a request id: at most 64 printable ASCII characters without spaces")
+    _REQUEST_ID.check(text)
     return text
 
 
@@ -100,8 +149,7 @@ def token_id(text: str) -> str:
 
 def entrypoint(text: str) -> str:
     """The text as module:Class. Raises ValueError saying what would be valid."""
-    if len(text) > 256 or not _ENTRYPOINT.fullmatch(text):
-        raise ValueError(f"{_shown(text)} is not an entrypoint: write module:Class, such as 'main:Order'")
+    _ENTRYPOINT.check(text)
     return text
 
 

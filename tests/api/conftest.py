@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -9,9 +10,15 @@ from tests.api.world import World, made
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server keeps everything."""
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Running]:
     """One for all tests of a module; it may have failed in nothing."""
-    with running(tmp_path_factory.mktemp("server")) as serving:
+    with running(folder) as serving:
         yield serving
         assert serving.log.faults == []
 

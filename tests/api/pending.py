@@ -21,6 +21,9 @@ PENDING: frozenset[str] = frozenset(
     }
 )
 
+UNREAD: frozenset[str] = frozenset({"CreateTokenRequest.scopes"})
+"""Fields that the server does not look at yet, whatever they have."""
+
 SERVICERS: dict[str, type] = {
     "TenantService": TenantService,
     "WorkflowService": WorkflowService,

@@ -7,6 +7,7 @@ fault. All of it travels in HTTP/2 trailers, which are small: texts are cut, so 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import grpc
@@ -75,6 +76,17 @@ _WITHOUT_REASON: Mapping[grpc.StatusCode, type[ApiError]] = {
     grpc.StatusCode.ABORTED: tree.ConflictError,
 }
 
+_GRPC_LIMITS = (
+    ("client_message_bytes_max", re.compile(r"CLIENT: Received message larger than max \((\d+) vs\. (\d+)\)")),
+    ("receive_bytes_max", re.compile(r"Received message larger than max \((\d+) vs\. (\d+)\)")),
+    ("send_bytes_max", re.compile(r"Sent message larger than max \((\d+) vs\. (\d+)\)")),
+    ("metadata_bytes_max", re.compile(r"metadata size exceeds .*?\((?:value length )?(\d+) vs\. (\d+)\)")),
+)
+"""How gRPC words its own refusals: seen, then the limit."""
+
+_GRPC_TOO_MANY_CALLS = "Concurrent RPC limit exceeded"
+"""By a server that has as many calls as it takes, whoever made them: the next moment it may have room."""
+
 
 def code_of(error: ApiError) -> grpc.StatusCode:
     """The canonical code of that error; a subclass that the table doesn't have goes by its nearest parent."""
@@ -112,9 +124,11 @@ def error_from(error: grpc.aio.AioRpcError) -> ApiError:
         if detail.Is(info.DESCRIPTOR) and detail.Unpack(info) and info.domain == DOMAIN:
             kind = _BY_REASON.get(info.reason) or _WITHOUT_REASON.get(error.code(), tree.InternalError)
             return _made(kind, message, dict(info.metadata))
+    if _GRPC_TOO_MANY_CALLS in message:
+        return _made(tree.RateLimitedError, "the server has as many calls as it takes", {"limit": "calls_max"})
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
         message = f"the server does not know this call; it may be older than this client ({message})"
-    return _made(_WITHOUT_REASON.get(error.code(), tree.InternalError), message, {})
+    return _made(_WITHOUT_REASON.get(error.code(), tree.InternalError), message, _limit_in(message))
 
 
 def cut(text: str, bytes_max: int) -> str:
@@ -129,6 +143,14 @@ def _made(kind: type[ApiError], message: str, metadata: Mapping[str, str]) -> Ap
     error = kind(message)
     error.metadata = dict(metadata)
     return error
+
+
+def _limit_in(message: str) -> dict[str, str]:
+    """The limit that gRPC itself refused by, from its words; nothing where it has none."""
+    for limit, words in _GRPC_LIMITS:
+        if found := words.search(message):
+            return {"limit": limit, "value": found[2], "seen": found[1]}
+    return {}
 
 
 def _bounded(metadata: Mapping[str, str]) -> dict[str, str]:

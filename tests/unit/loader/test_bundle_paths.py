@@ -29,9 +29,9 @@ def test_an_ordinary_path_is_taken(path: str) -> None:
         ("a\u202eb", "invisible"),
         ("\ud800", "control or invisible"),
         ("gro\u0308sse", "NFC"),
-        ("a" * 256, "255 bytes"),
-        ("/".join("a" * 200 for _ in range(6)), "1024 bytes"),
-        ("/".join("a" * 33), "32 folders"),
+        ("a" * 256, "256 bytes in one part, and may have 255"),
+        ("/".join("a" * 200 for _ in range(6)), "1,205 bytes, and may have 1,024"),
+        ("/".join("a" * 33), "33 parts, and may have 32"),
     ],
 )
 def test_a_path_that_could_mean_something_else_elsewhere_is_refused_with_the_reason(path: str, why: str) -> None:

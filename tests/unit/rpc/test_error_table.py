@@ -107,3 +107,19 @@ def test_a_subclass_of_a_known_error_goes_by_its_parent() -> None:
 def test_a_cut_text_is_valid_and_within_its_bytes(text: str) -> None:
     assert len(cut(text, 10).encode()) <= 10
     assert cut("short", 10) == "short"
+
+
+@pytest.mark.parametrize(
+    ("message", "limit"),
+    [
+        ("SERVER: Received message larger than max (3145733 vs. 2097152)", "receive_bytes_max"),
+        ("CLIENT: Received message larger than max (3145733 vs. 2097152)", "client_message_bytes_max"),
+        ("SERVER: Sent message larger than max (3145733 vs. 2097152)", "send_bytes_max"),
+        ("received metadata size exceeds hard limit (3145733 vs. 2097152);  :path:68B", "metadata_bytes_max"),
+        ("received metadata size exceeds hard limit (value length 3145733 vs. 2097152)", "metadata_bytes_max"),
+    ],
+)
+def test_a_limit_of_grpcs_own_is_told_as_ours_are(message: str, limit: str) -> None:
+    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    error = error_from(grpc.aio.AioRpcError(status, grpc.aio.Metadata(), grpc.aio.Metadata(), message))
+    assert error.metadata == {"limit": limit, "value": "2097152", "seen": "3145733"}

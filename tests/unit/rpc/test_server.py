@@ -15,7 +15,14 @@ from rpc.auth import principal
 from rpc.guard import GuardedRegistrar
 from rpc.limits import RpcLimits
 from stepwell.client.errors import error_from
-from stepwell.errors import ApiError, InternalError, NotFoundError, UnauthenticatedError
+from stepwell.errors import (
+    ApiError,
+    InternalError,
+    LimitExceededError,
+    NotFoundError,
+    RateLimitedError,
+    UnauthenticatedError,
+)
 from tests.unit.rpc.echo import NAME, OPERATORS, RIGHTS, TENANTS, Echo, Served, add_echo, served
 
 KINDS = ["UnaryUnary", "StreamUnary", "UnaryStream", "StreamStream"]
@@ -233,15 +240,19 @@ async def test_a_message_over_the_limit_is_refused() -> None:
             await server.raw.unary_unary(f"/{NAME}/UnaryUnary")(
                 b"x" * 1_001, metadata=(("authorization", f"Bearer {TENANTS.text}"),)
             )
-        assert ended.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        error = error_from(ended.value)
+        assert type(error) is LimitExceededError
+        assert error.metadata == {"limit": "receive_bytes_max", "value": "1000", "seen": "1001"}
 
 
 async def test_metadata_over_the_limit_is_refused() -> None:
     async with served(RpcLimits(metadata_bytes_max=1_000)) as server:
         assert await server.call("UnaryUnary") == [b"hello from acme"]
-        with pytest.raises(grpc.aio.AioRpcError) as ended:
-            await server.call("UnaryUnary", header="Bearer " + "x" * 2_100)
-        assert ended.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        for length in (2_100, 20_000):
+            error = await failure(server, header="Bearer " + "x" * length)
+            assert type(error) is LimitExceededError
+            assert (error.metadata["limit"], error.metadata["value"]) == ("metadata_bytes_max", "2000")
+            assert int(error.metadata["seen"]) > length
 
 
 async def test_more_calls_than_the_limit_are_refused() -> None:
@@ -257,10 +268,10 @@ async def test_more_calls_than_the_limit_are_refused() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(server.call("UnaryUnary"))
             await began.wait()
-            with pytest.raises(grpc.aio.AioRpcError) as ended:
-                await server.call("UnaryUnary")
+            error = await failure(server)
             go_on.set()
-        assert ended.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert type(error) is RateLimitedError
+        assert error.metadata["limit"] == "calls_max"
 
 
 def test_a_method_that_is_not_asynchronous_is_refused_when_it_is_registered() -> None:

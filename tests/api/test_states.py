@@ -1,0 +1,173 @@
+"""What is well formed and can't be done as things stand: what is unknown, taken, ended, said twice, or cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stepwell.v1 import instances_pb2 as i
+from stepwell.v1 import tenants_pb2 as t
+from stepwell.v1 import workflows_pb2 as w
+from tests.api.methods import METHODS, Field, Method
+from tests.api.pending import PENDING
+from tests.api.requests import IN_INSTANCE, IN_WORKFLOW, KINDS, NAMES, meaning, request
+from tests.api.world import ENDED, RUNNING, WORKFLOW, World, deploy
+
+BUILT = [method for method in METHODS if method.name not in PENDING]
+Part = w.DeployVersionRequest
+
+UNKNOWN = {
+    "tenant": "tenants/nobody",
+    "owner": "tenants/nobody",
+    "workflow": "tenants/acme/workflows/unknown",
+    "route": "tenants/acme/workflows/unknown/route",
+    "instance": "tenants/acme/workflows/order/instances/unknown",
+    "version": "tenants/acme/versions/sha256-" + "0" * 64,
+    "token": "tenants/acme/tokens/" + "0" * 16,
+}
+
+EMPTY_LISTS = frozenset({("InstanceService.ListInstances", "parent")})
+"""What has no instances has none, whether or not it was ever deployed."""
+
+
+def unknown() -> Iterator[object]:
+    for method in BUILT:
+        for field in method.fields:
+            if meaning(field) in NAMES and (method.name, field.path) not in EMPTY_LISTS:
+                for kind in {meaning(field), "tenant"}:
+                    name = UNKNOWN[kind] if kind != "tenant" else KINDS[meaning(field)]
+                    yield pytest.param(method, field, str(name), id=f"{method.name}-{field.path}-{kind}")
+
+
+@pytest.mark.parametrize(("method", "field", "name"), list(unknown()))
+def test_what_is_unknown_is_not_found(world: World, method: Method, field: Field, name: str) -> None:
+    name = name.format_map({**world.ours.values, "tenant": "nobody"})
+    error = world.server.refused(
+        method.path, request(method, world.ours.values, {field.path: name}), world.server.operator
+    )
+    assert error.reason == "NOT_FOUND", error.message
+
+
+def test_a_workflow_that_has_no_instances_lists_none(world: World) -> None:
+    asked = i.ListInstancesRequest(parent=UNKNOWN["workflow"]).SerializeToString()
+    (answer,) = world.server.call("/stepwell.v1.InstanceService/ListInstances", asked, world.ours.token)
+    assert i.ListInstancesResponse.FromString(answer) == i.ListInstancesResponse()
+
+
+def path_of(name: str) -> str:
+    (found,) = (method.path for method in METHODS if method.name == f"InstanceService.{name}")
+    return found
+
+
+WRONG_STATES = [
+    ("SendEvent", i.SendEventRequest(type="go"), ENDED),
+    ("PauseInstance", i.PauseInstanceRequest(), ENDED),
+    ("ResumeInstance", i.ResumeInstanceRequest(), ENDED),
+    ("TerminateInstance", i.TerminateInstanceRequest(), ENDED),
+    ("DeleteInstance", i.DeleteInstanceRequest(), RUNNING),
+]
+
+
+@pytest.mark.parametrize(("name", "asked", "instance"), WRONG_STATES, ids=[name for name, _, _ in WRONG_STATES])
+def test_what_the_state_does_not_allow_is_refused(
+    world: World, name: str, asked: i.PauseInstanceRequest, instance: str
+) -> None:
+    asked.name = IN_INSTANCE.format_map(world.ours.values).replace(RUNNING, instance)
+    error = world.server.refused(path_of(name), asked.SerializeToString(), world.ours.token)
+    assert error.reason == "WRONG_STATE"
+
+
+def test_an_id_that_is_taken_is_refused(world: World) -> None:
+    parent = IN_WORKFLOW.format_map(world.ours.values)
+    for asked in (
+        i.CreateInstanceRequest(parent=parent, instance_id=RUNNING),
+        i.CreateInstanceRequest(parent=parent, instance_id=RUNNING, request_id="another"),
+    ):
+        error = world.server.refused(path_of("CreateInstance"), asked.SerializeToString(), world.ours.token)
+        assert error.reason == "ALREADY_EXISTS"
+    tenant = t.CreateTenantRequest(tenant_id=world.ours.id).SerializeToString()
+    error = world.server.refused("/stepwell.v1.TenantService/CreateTenant", tenant, world.server.operator)
+    assert error.reason == "ALREADY_EXISTS"
+
+
+def test_a_request_id_that_was_used_for_something_else_is_refused(world: World) -> None:
+    create, send, pause = (path_of(name) for name in ("CreateInstance", "SendEvent", "PauseInstance"))
+    parent = IN_WORKFLOW.format_map(world.ours.values)
+    name = f"{parent}/instances/reuse"
+    first = i.CreateInstanceRequest(parent=parent, instance_id="reuse", params=b"1", request_id="c")
+    event = i.SendEventRequest(name=name, type="go", payload=b"1", request_id="e")
+    for path, asked in ((create, first), (create, first), (send, event), (send, event)):
+        world.server.call(path, asked.SerializeToString(), world.ours.token)
+    again = [
+        (create, i.CreateInstanceRequest(parent=parent, instance_id="reuse", params=b"2", request_id="c")),
+        (send, i.SendEventRequest(name=name, type="go", payload=b"2", request_id="e")),
+        (send, i.SendEventRequest(name=name, type="stop", payload=b"1", request_id="e")),
+        (pause, i.PauseInstanceRequest(name=name, request_id="e")),
+    ]
+    tenant = "/stepwell.v1.TenantService/CreateTenant"
+    made = t.CreateTenantRequest(tenant_id="umbrella", request_id="t").SerializeToString()
+    assert world.server.call(tenant, made, world.server.operator) == world.server.call(
+        tenant, made, world.server.operator
+    )
+    for path, changed in again:
+        error = world.server.refused(path, changed.SerializeToString(), world.ours.token)
+        assert (error.reason, error.metadata["field"]) == ("INVALID_ARGUMENT", "request_id")
+    other = t.CreateTenantRequest(tenant_id="hooli", request_id="t").SerializeToString()
+    error = world.server.refused(tenant, other, world.server.operator)
+    assert (error.reason, error.metadata["field"]) == ("INVALID_ARGUMENT", "request_id")
+
+
+BEGIN, FILE, CHUNK = [Part.FromString(part) for part in deploy("tenants/-", b"code")]
+TWICE = w.Manifest(workflows=[w.WorkflowEntry(workflow_id=WORKFLOW, entrypoint="main:Order")] * 2)
+MANY = w.Manifest(workflows=[w.WorkflowEntry(workflow_id=f"w{n}", entrypoint="main:Order") for n in range(101)])
+
+
+def manifest(manifest: w.Manifest) -> Part:
+    return Part(header=Part.Header(parent="tenants/-", manifest=manifest))
+
+
+def file(path: str) -> Part:
+    return Part(file=Part.File(path=path))
+
+
+STREAMS: dict[str, tuple[list[Part], str, str]] = {
+    "nothing": ([], "INVALID_ARGUMENT", "header"),
+    "a part of nothing": ([Part()], "INVALID_ARGUMENT", "header"),
+    "a file before the header": ([FILE, BEGIN, CHUNK], "INVALID_ARGUMENT", "header"),
+    "a chunk before the header": ([CHUNK, BEGIN, FILE], "INVALID_ARGUMENT", "header"),
+    "the header twice": ([BEGIN, BEGIN], "INVALID_ARGUMENT", "header"),
+    "the header again, later": ([BEGIN, FILE, CHUNK, BEGIN], "INVALID_ARGUMENT", "header"),
+    "a part of nothing, later": ([BEGIN, FILE, Part(), CHUNK], "INVALID_ARGUMENT", "part"),
+    "a chunk before a file": ([BEGIN, CHUNK], "BUNDLE_REFUSED", ""),
+    "no file": ([BEGIN], "BUNDLE_REFUSED", ""),
+    "a file twice": ([BEGIN, FILE, FILE], "BUNDLE_REFUSED", ""),
+    "a file in two spellings": ([BEGIN, FILE, file("Main.py")], "BUNDLE_REFUSED", ""),
+    "a file that is a folder": ([BEGIN, file("a"), file("a/b")], "BUNDLE_REFUSED", ""),
+    "a folder that is a file": ([BEGIN, file("a/b"), file("a")], "BUNDLE_REFUSED", ""),
+    "no workflow": ([manifest(w.Manifest()), FILE, CHUNK], "BUNDLE_REFUSED", ""),
+    "a workflow twice": ([manifest(TWICE), FILE, CHUNK], "BUNDLE_REFUSED", ""),
+    "workflows without end": ([manifest(MANY), FILE, CHUNK], "LIMIT_EXCEEDED", ""),
+    "files without end": ([BEGIN, *(file(f"f{n}") for n in range(10_001))], "LIMIT_EXCEEDED", ""),
+    "bytes without end": ([BEGIN, FILE, *[Part(chunk=b"x" * 1024 * 1024)] * 65], "LIMIT_EXCEEDED", ""),
+}
+
+
+@pytest.mark.parametrize(("parts", "reason", "field"), STREAMS.values(), ids=STREAMS.keys())
+def test_a_stream_that_is_no_deploy_leaves_nothing(
+    world: World, folder: Path, parts: list[Part], reason: str, field: str
+) -> None:
+    before = kept(folder)
+    stream = [part.SerializeToString() for part in parts]
+    error = world.server.refused("/stepwell.v1.WorkflowService/DeployVersion", stream, world.ours.token)
+    assert error.reason == reason, error.message
+    assert error.metadata.get("field", "") == field
+    assert (reason == "LIMIT_EXCEEDED") == ({"limit", "value", "seen"} <= error.metadata.keys())
+    assert kept(folder) == before
+
+
+def kept(folder: Path) -> set[str]:
+    """What the server keeps of bundles, whole or not."""
+    bundles = folder / "data" / "bundles"
+    return {str(path.relative_to(bundles)) for path in bundles.rglob("*") if path.name != ".staging"}
