@@ -6,18 +6,13 @@ bits, of which only the SHA-256 is kept. No salt and no slow hash: there is noth
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import compare_digest
 
 from cluster.records import Token
-
-ID_BYTES = 8
-SECRET_BYTES = 32
-
-_TOKEN = re.compile(rf"swk_([0-9a-f]{{{2 * ID_BYTES}}})_([0-9a-f]{{{2 * SECRET_BYTES}}})")
+from stepwell.tokens import ID_BYTES, SECRET_BYTES, TOKEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,5 +44,5 @@ def mint(random_bytes: Callable[[int], bytes]) -> Credential:
 
 def parse(text: str) -> Credential | None:
     """The credential in that text, or None when it is none."""
-    found = _TOKEN.fullmatch(text)
+    found = TOKEN.fullmatch(text)
     return None if found is None else Credential(found[1], found[2])

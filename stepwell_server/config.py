@@ -19,6 +19,9 @@ from loader.sandbox.sandbox_gvisor import GVisorSettings
 from loader.settings import LoaderSettings
 from rpc.limits import RpcLimits
 
+_ADDRESSES = frozenset("host hosts listen bind address addr interface endpoint".split())
+"""What one might call where to listen: there is a sentence for it."""
+
 CONFIG_BYTES_MAX = 64 * 1024
 
 Section = TypeVar("Section")
@@ -79,6 +82,7 @@ def read_config(data: Path, port: int | None, sandbox: str) -> DevConfig:
         elif name in SECTIONS and isinstance(table, dict):
             values[name] = _section(path, name, SECTIONS[name], table)
         else:
+            _refuse_address(path, name)
             known = ", ".join(["drain_s", *(f"[{section}]" for section in SECTIONS)])
             raise ConfigError(f"{path}: {name!r} is not known here; there are {known}")
     if sandbox not in ("gvisor", "process"):
@@ -109,6 +113,7 @@ def _section(path: Path, name: str, kind: type[Section], table: dict[str, Any]) 
     values = {}
     for key, value in table.items():
         if key not in known:
+            _refuse_address(path, key)
             raise ConfigError(f"{path}: [{name}] has no {key!r}; there are {', '.join(sorted(known))}")
         if get_origin(known[key]) is Literal:
             values[key] = _chosen(path, f"{name}.{key}", value, get_args(known[key]))
@@ -122,6 +127,14 @@ def _chosen(path: Path, name: str, value: Any, choices: tuple[str, ...]) -> Any:
     if value not in choices:
         raise ConfigError(f"{path}: {name} is {' or '.join(choices)}, not {value!r}")
     return value
+
+
+def _refuse_address(path: Path, key: str) -> None:
+    if key.lower() in _ADDRESSES:
+        raise ConfigError(
+            f"{path}: {key!r} can't be set: the server listens on 127.0.0.1 and nowhere else, since it has no TLS yet"
+            " and tokens would cross the network in plaintext. Let a proxy with TLS on this machine serve others"
+        )
 
 
 def _checked(path: Path, name: str, value: Any, kind: type) -> Any:

@@ -49,6 +49,7 @@ from rpc.open_calls import OpenCalls
 from rpc.server import Service, build_server
 from stepwell.client.contexts import ContextFileError, load, save_context
 from stepwell.errors import ApiError
+from stepwell.tokens import hidden
 from stepwell.v1.instances_pb2_grpc import add_InstanceServiceServicer_to_server
 from stepwell.v1.tenants_pb2_grpc import add_TenantServiceServicer_to_server
 from stepwell.v1.workflows_pb2_grpc import add_WorkflowServiceServicer_to_server
@@ -88,7 +89,7 @@ def run(data: Path, port: int | None, sandbox: str) -> int:
         problem = _first_of(expected)
     if isinstance(problem, OSError):
         problem = StartError(f"{problem.filename or data}: {problem.strerror}")
-    print(f"stepwell: {problem}", file=sys.stderr)
+    print(f"stepwell: {hidden(str(problem))}", file=sys.stderr)
     return 1
 
 

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 from typing import BinaryIO
 
@@ -100,7 +101,11 @@ class FileBundleStore:
 
 
 class FileUpload:
-    """`Upload` into a staging folder."""
+    """`Upload` into a staging folder.
+
+    A call that is cancelled leaves its thread at work: `_turn` lets whoever abandons the upload wait for that, and
+    `_abandoned` keeps what comes after it from beginning anew.
+    """
 
     def __init__(self, store: FileBundleStore, tenant_folder: Path) -> None:
         self._store = store
@@ -112,6 +117,8 @@ class FileUpload:
         self._hash = hashlib.sha256()
         self._file_bytes = 0
         self._bytes = 0
+        self._turn = threading.Lock()
+        self._abandoned = False
 
     async def open(self, path: str, executable: bool) -> None:
         if len(self._paths) >= BUNDLE_FILES_MAX:
@@ -144,18 +151,23 @@ class FileUpload:
         await asyncio.to_thread(self._abandon)
 
     def _begin(self, path: str, executable: bool) -> None:
-        self._end()
-        if self._folder is None:
-            self._folder = self._store.stage()
-        target = self._folder / "files" / path
-        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        self._open = (path, executable, target.open("xb"))
-        self._hash = hashlib.sha256()
-        self._file_bytes = 0
+        with self._turn:
+            if self._abandoned:
+                return
+            self._end()
+            if self._folder is None:
+                self._folder = self._store.stage()
+            target = self._folder / "files" / path
+            target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            self._open = (path, executable, target.open("xb"))
+            self._hash = hashlib.sha256()
+            self._file_bytes = 0
 
     def _add(self, file: BinaryIO, chunk: bytes) -> None:
-        self._hash.update(chunk)
-        file.write(chunk)
+        with self._turn:
+            if not self._abandoned:
+                self._hash.update(chunk)
+                file.write(chunk)
 
     def _end(self) -> None:
         if self._open is None:
@@ -168,22 +180,25 @@ class FileUpload:
         self._files.append(entry)
 
     def _commit(self, manifest: Manifest) -> Bundle:
-        self._end()
-        assert self._folder is not None
-        (self._folder / "manifest.json").write_bytes(manifest.canonical())
-        _sync_tree(self._folder)
-        digest = bundle_digest(self._files, manifest)
-        self._store.settle(self._folder, self._tenant_folder, digest)
-        self._folder = None
-        return Bundle(digest, manifest, len(self._files), self._bytes)
+        with self._turn:
+            self._end()
+            assert self._folder is not None
+            (self._folder / "manifest.json").write_bytes(manifest.canonical())
+            _sync_tree(self._folder)
+            digest = bundle_digest(self._files, manifest)
+            self._store.settle(self._folder, self._tenant_folder, digest)
+            self._folder = None
+            return Bundle(digest, manifest, len(self._files), self._bytes)
 
     def _abandon(self) -> None:
-        if self._open is not None:
-            self._open[2].close()
-            self._open = None
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        with self._turn:
+            self._abandoned = True
+            if self._open is not None:
+                self._open[2].close()
+                self._open = None
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder = None
 
 
 def _stored_digest(folder: Path) -> Digest | None:

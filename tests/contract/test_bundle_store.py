@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,32 @@ async def test_a_bundle_is_not_seen_before_its_commit_and_not_after_it_was_aband
     assert not (tmp_path / "bundles" / ACME).exists()
     await incoming.abandon()
     await incoming.abandon()
+    assert not list((tmp_path / "bundles" / ".staging").iterdir())
+
+
+async def test_an_upload_that_is_cancelled_while_a_thread_works_for_it_leaves_nothing(
+    store: FileBundleStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging, go_on = threading.Event(), threading.Event()
+    stage = store.stage
+
+    def stage_slowly() -> Path:
+        staging.set()
+        go_on.wait(10)
+        return stage()
+
+    monkeypatch.setattr(store, "stage", stage_slowly)
+    incoming = store.upload(ACME)
+    async with asyncio.TaskGroup() as group:
+        opening = group.create_task(incoming.open("main.py", False))
+        await asyncio.to_thread(staging.wait, 10)
+        opening.cancel()
+        abandoning = group.create_task(incoming.abandon())
+        await asyncio.sleep(0)
+        go_on.set()
+        await abandoning
+    assert not list((tmp_path / "bundles" / ".staging").iterdir())
+    await incoming.open("late.py", False)
     assert not list((tmp_path / "bundles" / ".staging").iterdir())
 
 

@@ -78,7 +78,9 @@ def print_json(document: Json) -> None:
     click.echo(dump(document))
 
 
-def _validated(rule: Callable[[str], str]) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+def validated(rule: Callable[[str], str]) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """An option's or argument's callback that applies a rule of `stepwell.names`, or one like it."""
+
     def check(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
         if text is None:
             return None
@@ -95,33 +97,32 @@ def instance_id_or_latest(text: str) -> str:
     return text if text in names.RESERVED_INSTANCE_IDS else names.instance_id(text)
 
 
-tenant_argument = click.argument("tenant", metavar="TENANT", callback=_validated(names.tenant_id))
-workflow_argument = click.argument("workflow", metavar="NAME", callback=_validated(names.workflow_id))
-instance_argument = click.argument("instance", metavar="ID", callback=_validated(instance_id_or_latest))
+tenant_argument = click.argument("tenant", metavar="TENANT", callback=validated(names.tenant_id))
+token_argument = click.argument("token", metavar="ID", callback=validated(names.token_id))
+version_argument = click.argument("version", metavar="VERSION", callback=validated(names.digest))
+workflow_argument = click.argument("workflow", metavar="NAME", callback=validated(names.workflow_id))
+instance_argument = click.argument("instance", metavar="ID", callback=validated(instance_id_or_latest))
 id_option = click.option(
     "--id",
     "instance",
     metavar="ID",
     default="",
     help="The instance's id; one is made when left out.",
-    callback=lambda context, parameter, text: _validated(names.instance_id)(context, parameter, text or None) or "",
+    callback=lambda context, parameter, text: validated(names.instance_id)(context, parameter, text or None) or "",
 )
 type_option = click.option(
     "--type",
     "type",
     metavar="TYPE",
     required=True,
-    callback=_validated(names.event_type),
+    callback=validated(names.event_type),
     help="The event's type, as the workflow waits for it.",
 )
 tenant_option = click.option(
     "--tenant",
     metavar="TENANT",
-    callback=_validated(names.tenant_id),
+    callback=validated(names.tenant_id),
     help="Whose; may be left out with a tenant's token.",
-)
-tenant_required = click.option(
-    "--tenant", metavar="TENANT", required=True, callback=_validated(names.tenant_id), help="Whose."
 )
 output_option = click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="What to print."

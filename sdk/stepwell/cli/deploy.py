@@ -13,9 +13,10 @@ from stepwell.cli.screen import Cell
 @click.command("deploy")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @tenant_option
+@click.option("--no-route", is_flag=True, help="Leave all routes as they are; see `stepwell routes set`.")
 @output_option
 @click.pass_obj
-def command(app: App, folder: Path, tenant: str | None, output: str) -> None:
+def command(app: App, folder: Path, tenant: str | None, no_route: bool, output: str) -> None:
     """Upload FOLDER, check it in a sandbox, and route new instances of its workflows to it.
 
     FOLDER has a stepwell.toml with [[workflows]] name = "…", entrypoint = "module:Class", and its code beside it.
@@ -34,14 +35,17 @@ def command(app: App, folder: Path, tenant: str | None, output: str) -> None:
     manifest = Manifest(workflows=entries, vars=declared.vars)
     if output == "text":
         click.echo(f"Uploading {len(files)} files; the server checks them in a sandbox …", err=True)
-    answer = app.ask(lambda client: client.workflows.deploy(tenant, manifest, files))
+    answer = app.ask(lambda client: client.workflows.deploy(tenant, manifest, files, no_route=no_route))
     for warning in answer.warnings:
         app.screen.aside(f"Warning: {warning}")
     if output == "json":
         print_json(documents.deployment(answer))
         return
     version, owner = id_in(answer.version.name, "versions") or "", id_in(answer.version.name, "tenants") or ""
-    what = "Deployed" if answer.created else "Nothing new: routed to the version that was there,"
+    if no_route:
+        what = "Deployed without a route" if answer.created else "Nothing new: the version was there, its routes stay:"
+    else:
+        what = "Deployed" if answer.created else "Nothing new: routed to the version that was there,"
     app.screen.line(f"{what} ", Cell(version, "bold"), f" for tenant {owner}")
     app.screen.table(
         ["WORKFLOW", "ENTRYPOINT"],

@@ -20,6 +20,14 @@ class ServerNotInstalledError(WrongStateError):
     reason = "SERVER_NOT_INSTALLED"
 
 
+def _refuse_host(_: click.Context, __: click.Parameter, address: str | None) -> None:
+    if address is not None:
+        raise click.BadParameter(
+            "the server listens on 127.0.0.1 and nowhere else: it has no TLS yet, and tokens would cross the network in"
+            " plaintext. Let a proxy with TLS on this machine serve others"
+        )
+
+
 @click.command("dev")
 @click.option(
     "--data",
@@ -35,6 +43,7 @@ class ServerNotInstalledError(WrongStateError):
     show_default=True,
     help="process isolates nothing: for machines without gVisor.",
 )
+@click.option("--host", "--listen", "--bind", expose_value=False, hidden=True, callback=_refuse_host, metavar="ADDRESS")
 @output_option
 @click.pass_obj
 def command(app: App, data: Path | None, port: int | None, sandbox: str, output: str) -> None:

@@ -141,6 +141,17 @@ def workflow(message: workflows_pb2.Workflow) -> Json:
     }
 
 
+def route(message: workflows_pb2.Route) -> Json:
+    return {
+        "tenant": id_in(message.name, "tenants"),
+        "workflow": id_in(message.name, "workflows"),
+        "version": id_in(message.version, "versions"),
+        "entrypoint": message.entrypoint,
+        "etag": message.etag,
+        "updateTime": _time(message, "update_time"),
+    }
+
+
 def tenant(message: tenants_pb2.Tenant) -> Json:
     return {
         "tenant": id_in(message.name, "tenants"),
@@ -149,13 +160,34 @@ def tenant(message: tenants_pb2.Tenant) -> Json:
     }
 
 
-def token(message: tenants_pb2.CreateTokenResponse) -> Json:
+def token(message: tenants_pb2.Token) -> dict[str, Json]:
+    """Its tenant and its scopes are null where it is an operator's."""
     return {
-        "tenant": id_in(message.token.name, "tenants"),
-        "token": id_in(message.token.name, "tokens"),
-        "secret": message.secret,
-        "createTime": _time(message.token, "create_time"),
+        "tenant": id_in(message.name, "tenants"),
+        "token": id_in(message.name, "tokens"),
+        "scopes": [scope_text(scope) for scope in message.scopes] or None,
+        "createTime": _time(message, "create_time"),
     }
+
+
+def new_token(message: tenants_pb2.CreateTokenResponse) -> Json:
+    """The one document that ever has a secret."""
+    return {**token(message.token), "secret": message.secret}
+
+
+def token_reference(tenant: str | None, token_id: str, **more: Json) -> Json:
+    """Which token a call without an answer was about."""
+    return {"tenant": tenant, "token": token_id, **more}
+
+
+def scope_text(scope: tenants_pb2.TokenScope.ValueType) -> str:
+    """read, run, deploy"""
+    return _enum(tenants_pb2.TokenScope.DESCRIPTOR.values_by_number, scope, "TOKEN_SCOPE_")
+
+
+def scope_number(text: str) -> tenants_pb2.TokenScope.ValueType:
+    """The scope that is spelt so."""
+    return next(number for number in tenants_pb2.TokenScope.values() if scope_text(number) == text)
 
 
 def page(items: Sequence[Json], next_page_token: str) -> Json:

@@ -10,6 +10,7 @@ from stepwell.cli.clean import clean, clean_block
 from stepwell.cli.hints import BY_REASON
 from stepwell.cli.json_text import Json, dump
 from stepwell.errors import ApiError
+from stepwell.tokens import hidden
 
 FAILED, USAGE, NOT_REACHABLE, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 130, 141
 
@@ -44,8 +45,9 @@ def report(error: Exception, *, as_json: bool) -> int:
 
 
 def _tell(code: str, reason: str, message: str, metadata: dict[str, str], as_json: bool, hint: str | None) -> None:
+    message = hidden(message)
     if as_json:
-        told: dict[str, Json] = dict(metadata.items())
+        told: dict[str, Json] = {key: hidden(value) for key, value in metadata.items()}
         document: Json = {"code": code, "reason": reason, "message": message, "metadata": told}
         click.echo(dump(document), err=True)
         return

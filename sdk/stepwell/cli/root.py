@@ -12,6 +12,7 @@ import click
 from stepwell.cli.app import App
 from stepwell.cli.screen import Screen
 from stepwell.cli.verbs import HOMES, help_text
+from stepwell.tokens import id_within
 
 
 class Root(click.Group):
@@ -49,8 +50,21 @@ root = Root(
 )
 
 
+def refuse_tokens(arguments: list[str]) -> None:
+    """Raise UsageError when a token stands among the arguments, before any of them is told back."""
+    for argument in arguments:
+        token_id = id_within(argument)
+        if token_id is not None:
+            raise click.UsageError(
+                f"the secret of token {token_id} was given as an argument, where others on this machine see it and the"
+                " shell keeps it: revoke that token (`stepwell tokens revoke ID`). Tokens are handed over by"
+                " STEPWELL_TOKEN, or to `stepwell contexts add`, which asks for it or reads it from standard input"
+            )
+
+
 def run(arguments: list[str]) -> int:
     """Run one command line. Raises what the verb raises; KeyboardInterrupt when the user has had enough."""
+    refuse_tokens(arguments)
     app = App(os.environ, lambda: datetime.now(UTC), Screen(terminal=sys.stdout.isatty()))
     try:
         with root.make_context("stepwell", arguments, obj=app) as context:

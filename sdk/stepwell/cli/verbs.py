@@ -10,9 +10,11 @@ VERBS = {
     "deploy": "Upload a folder's workflows and route new instances to them.",
     "workflows": "list, describe, trigger",
     "instances": "list, describe, watch, send-event, pause, resume, terminate, delete",
-    "versions": "list",
+    "versions": "list, describe",
+    "routes": "list, set",
     "tenants": "create, list (operator)",
-    "tokens": "create (operator)",
+    "tokens": "create, list, revoke (operator)",
+    "contexts": "list, use, add",
     "doctor": "Check that the server can be reached and serves.",
 }
 

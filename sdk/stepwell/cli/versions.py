@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from stepwell.cli.app import App, output_option, page_options, print_json, tenant_option
+from stepwell.cli.app import App, output_option, page_options, print_json, tenant_option, version_argument
 from stepwell.cli.lists import show_page
+from stepwell.cli.screen import Cell
 
 
 @click.group("versions")
@@ -39,3 +40,31 @@ def list_(app: App, tenant: str | None, page_size: int, page_token: str, output:
     ]
     headers = ["VERSION", "CREATED", "FILES", "BYTES", "WORKFLOWS"]
     show_page(app.screen, headers, rows, page.next_page_token, "No versions: stepwell deploy FOLDER")
+
+
+@command.command("describe")
+@version_argument
+@tenant_option
+@output_option
+@click.pass_obj
+def describe(app: App, version: str, tenant: str | None, output: str) -> None:
+    """Show a version: what it declares, and how large it is."""
+    from stepwell.cli import documents
+    from stepwell.client.resource_names import id_in
+
+    found = app.ask(lambda client: client.workflows.get_version(tenant, version))
+    if output == "json":
+        print_json(documents.version(found))
+        return
+    app.screen.line(Cell(version, "bold"))
+    app.screen.facts(
+        [
+            ("tenant", id_in(found.name, "tenants") or ""),
+            ("created", app.since(documents.datetime_of(found.create_time))),
+            ("files", str(found.file_count)),
+            ("bytes", str(found.size_bytes)),
+            *((f"var {name}", value) for name, value in sorted(found.manifest.vars.items())),
+        ]
+    )
+    entries = [[entry.workflow_id, entry.entrypoint] for entry in found.manifest.workflows]
+    app.screen.table(["WORKFLOW", "ENTRYPOINT"], entries)

@@ -95,14 +95,14 @@ def _options(where: Endpoint) -> list[tuple[str, object]]:
 
 def _channel(where: Endpoint) -> aio.Channel:
     if where.tls:
-        return aio.secure_channel(where.target, grpc.ssl_channel_credentials(), options=_options(where))
-    return aio.insecure_channel(where.target, options=_options(where))
+        return aio.secure_channel(where.dialled, grpc.ssl_channel_credentials(), options=_options(where))
+    return aio.insecure_channel(where.dialled, options=_options(where))
 
 
 def _upload_channel(where: Endpoint) -> grpc.Channel:
     if where.tls:
-        return grpc.secure_channel(where.target, grpc.ssl_channel_credentials(), options=_options(where))
-    return grpc.insecure_channel(where.target, options=_options(where))
+        return grpc.secure_channel(where.dialled, grpc.ssl_channel_credentials(), options=_options(where))
+    return grpc.insecure_channel(where.dialled, options=_options(where))
 
 
 def _checked(token: str) -> str:

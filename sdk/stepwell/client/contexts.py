@@ -11,17 +11,19 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stepwell.client.endpoints import NotReachableError, parse_endpoint
-from stepwell.errors import ApiError, WrongStateError
+from stepwell.errors import ApiError, InvalidArgumentError, NotFoundError, WrongStateError
+from stepwell.tokens import hidden
 
 FILE_SIZE_MAX = 1024 * 1024
 _FILE = "contexts.toml"
 _NEW_FILE = ".contexts.toml.new"
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}")
 _ESCAPES = {'"': '\\"', "\\": "\\\\"}
 
 
@@ -46,21 +48,32 @@ class Contexts:
     current: str | None = None
     entries: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
 
+    def of(self, key: str) -> Context:
+        """The entry of that key, which is there."""
+        entry = self.entries[key]
+        return Context(str(parse_endpoint(entry.get("endpoint", key))), entry.get("token"))
+
+    def key_of(self, name_or_endpoint: str) -> str | None:
+        """That key, or else the first one of that endpoint; None when there is neither."""
+        if name_or_endpoint in self.entries:
+            return name_or_endpoint
+        wanted = str(parse_endpoint(name_or_endpoint))
+        return next((key for key in self.entries if self.of(key).endpoint == wanted), None)
+
     def find(self, name_or_endpoint: str) -> Context | None:
         """The entry of that key, or else of that endpoint."""
-        entry = self.entries.get(name_or_endpoint)
-        if entry is not None:
-            return _context_of(name_or_endpoint, entry)
-        wanted = str(parse_endpoint(name_or_endpoint))
-        for key, other in self.entries.items():
-            context = _context_of(key, other)
-            if context.endpoint == wanted:
-                return context
-        return None
+        key = self.key_of(name_or_endpoint)
+        return None if key is None else self.of(key)
 
 
-def _context_of(key: str, entry: Mapping[str, str]) -> Context:
-    return Context(str(parse_endpoint(entry.get("endpoint", key))), entry.get("token"))
+def context_name(text: str) -> str:
+    """The text as a name that a user may give a context. Raises ValueError saying what would be valid."""
+    if not _NAME.fullmatch(text):
+        raise ValueError(
+            f"{hidden(text)[:200]!r} is not a context's name: 1 to 64 of a-z, A-Z, 0-9, '_', '-' and '.', beginning"
+            " with a letter or a digit"
+        )
+    return text
 
 
 def context_file(environ: Mapping[str, str] | None = None) -> Path:
@@ -93,16 +106,56 @@ def save_context(
     """Keep this endpoint's token, in place of an older one, and return the file's path. Idempotent; safe beside others
     that save at the same time. Raises ContextFileError rather than touch a file that it can't trust."""
     key = str(parse_endpoint(endpoint))
+
+    def saved(before: Contexts) -> Contexts:
+        entries = {**before.entries, key: {**before.entries.get(key, {}), "token": token}}
+        return Contexts(key if make_current else before.current, entries)
+
+    _change(saved, environ)
+    return context_file(environ)
+
+
+def add_context(name: str, endpoint: str, token: str, *, environ: Mapping[str, str] | None = None) -> bool:
+    """Keep an endpoint and its token under a name, in place of what the name stood for. Whether it is the current
+    context now: the first one is. Raises what `save_context` does, and ValueError for what is no name."""
+    entry = {"endpoint": str(parse_endpoint(endpoint)), "token": token}
+    key = context_name(name)
+
+    def added(before: Contexts) -> Contexts:
+        return Contexts(before.current or key, {**before.entries, key: entry})
+
+    return _change(added, environ).current == key
+
+
+def use_context(name_or_endpoint: str, *, environ: Mapping[str, str] | None = None) -> Context:
+    """Make a context the current one. Raises NotFoundError when there is no such context."""
+
+    def used(before: Contexts) -> Contexts:
+        try:
+            key = before.key_of(name_or_endpoint)
+        except InvalidArgumentError:
+            key = None
+        if key is None:
+            known = ", ".join(before.entries) or "none yet"
+            raise NotFoundError(f"there is no context {hidden(name_or_endpoint)[:200]!r}; there are: {known}")
+        return Contexts(key, before.entries)
+
+    after = _change(used, environ)
+    assert after.current is not None
+    return after.of(after.current)
+
+
+def _change(change: Callable[[Contexts], Contexts], environ: Mapping[str, str] | None) -> Contexts:
+    """What the file says from here on."""
     path = context_file(environ)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _locked(path.parent) as folder:
-            before = _read(folder, path)
-            entries = {**before.entries, key: {**before.entries.get(key, {}), "token": token}}
-            _replace(folder, _written(Contexts(key if make_current else before.current, entries)))
+            after = change(_read(folder, path))
+            _replace(folder, _written(after))
     except OSError as error:
         raise _unusable(path, error) from None
-    return path
+    return after
 
 
 def resolve(environ: Mapping[str, str] | None = None) -> Context:

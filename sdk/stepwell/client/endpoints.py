@@ -11,6 +11,10 @@ import re
 from dataclasses import dataclass
 
 from stepwell.errors import InvalidArgumentError, UnavailableError
+from stepwell.tokens import hidden
+
+LOOPBACK = "127.0.0.1"
+"""Where every server without TLS listens."""
 
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 
@@ -35,8 +39,13 @@ class Endpoint:
 
     @property
     def target(self) -> str:
-        """host:port, as gRPC takes it."""
+        """host:port, as it is written."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def dialled(self) -> str:
+        """host:port, as gRPC gets it. No name is resolved for plaintext: what `localhost` leads to is decided here."""
+        return f"{LOOPBACK}:{self.port}" if self.host == "localhost" and not self.tls else self.target
 
     @property
     def is_loopback(self) -> bool:
@@ -67,6 +76,7 @@ def parse_endpoint(text: str) -> Endpoint:
     port = int(match["port"]) if match else 0
     if match is None or not 0 < port < 65536 or (separator and scheme.lower() not in ("http", "https")):
         raise InvalidArgumentError(
-            f"{text[:200]!r} is not an endpoint: write host:port, or https://host:port for a server on another machine",
+            f"{hidden(text)[:200]!r} is not an endpoint: write host:port, or https://host:port for a server on another"
+            " machine",
         )
     return Endpoint(match["host"].strip("[]").lower(), port, tls=scheme.lower() == "https" and bool(separator))

@@ -11,9 +11,24 @@ def tenant_name(tenant: str | None) -> str:
     return f"tenants/{tenant or OWN_TENANT}"
 
 
+def token_name(tenant: str | None, token_id: str) -> str:
+    """tenants/{tenant}/tokens/{token}; without a tenant, the operator's: tokens/{token}"""
+    return f"tokens/{token_id}" if tenant is None else f"tenants/{tenant}/tokens/{token_id}"
+
+
+def version_name(tenant: str | None, version: str) -> str:
+    """tenants/{tenant}/versions/{version}"""
+    return f"{tenant_name(tenant)}/versions/{version}"
+
+
 def workflow_name(tenant: str | None, workflow: str) -> str:
     """tenants/{tenant}/workflows/{workflow}"""
     return f"{tenant_name(tenant)}/workflows/{workflow}"
+
+
+def route_name(tenant: str | None, workflow: str) -> str:
+    """tenants/{tenant}/workflows/{workflow}/route"""
+    return f"{workflow_name(tenant, workflow)}/route"
 
 
 def instance_name(tenant: str | None, workflow: str, instance: str) -> str:

@@ -1,4 +1,4 @@
-"""Which code a tenant's workflows run: deploys, versions and workflows. Without a tenant, the token's own is meant."""
+"""Which code a tenant's workflows run: deploys, versions, workflows and routes. Without a tenant, the token's own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from stepwell.client.calls import Caller
-from stepwell.client.resource_names import tenant_name, workflow_name
+from stepwell.client.resource_names import route_name, tenant_name, version_name, workflow_name
 from stepwell.v1 import workflows_pb2 as pb
 from stepwell.v1.workflows_pb2_grpc import WorkflowServiceStub
 
@@ -33,13 +33,14 @@ class Workflows:
         self._stub = WorkflowServiceStub(caller.channel)
 
     async def deploy(
-        self, tenant: str | None, manifest: pb.Manifest, files: Iterable[BundleFile]
+        self, tenant: str | None, manifest: pb.Manifest, files: Iterable[BundleFile], *, no_route: bool = False
     ) -> pb.DeployVersionResponse:
-        """Upload a bundle and route its workflows to it. Idempotent: the same files and manifest are the same version.
+        """Upload a bundle and route its workflows to it, unless told not to. Idempotent: the same files and manifest
+        are the same version.
 
         BundleRefusedError when its check fails. Another thread reads the files.
         """
-        header = pb.DeployVersionRequest.Header(parent=tenant_name(tenant), manifest=manifest)
+        header = pb.DeployVersionRequest.Header(parent=tenant_name(tenant), manifest=manifest, no_route=no_route)
         return await self._caller.upload(
             lambda channel: WorkflowServiceStub(channel).DeployVersion, _parts(header, files)
         )
@@ -54,12 +55,31 @@ class Workflows:
         request = pb.ListWorkflowsRequest(parent=tenant_name(tenant), page_size=page_size, page_token=page_token)
         return await self._caller.unary(self._stub.ListWorkflows, request)
 
+    async def get_version(self, tenant: str | None, version: str) -> pb.Version:
+        """NotFoundError when there is none."""
+        request = pb.GetVersionRequest(name=version_name(tenant, version))
+        return await self._caller.unary(self._stub.GetVersion, request)
+
     async def list_versions(
         self, tenant: str | None, *, page_size: int = 0, page_token: str = ""
     ) -> pb.ListVersionsResponse:
         """A page of versions, newest first."""
         request = pb.ListVersionsRequest(parent=tenant_name(tenant), page_size=page_size, page_token=page_token)
         return await self._caller.unary(self._stub.ListVersions, request)
+
+    async def list_routes(
+        self, tenant: str | None, *, page_size: int = 0, page_token: str = ""
+    ) -> pb.ListRoutesResponse:
+        """A page of routes, by workflow."""
+        request = pb.ListRoutesRequest(parent=tenant_name(tenant), page_size=page_size, page_token=page_token)
+        return await self._caller.unary(self._stub.ListRoutes, request)
+
+    async def set_route(self, tenant: str | None, workflow: str, version: str, *, etag: str = "") -> pb.Route:
+        """New instances of the workflow get that version. With an etag, ConflictError unless the route still has it."""
+        request = pb.SetRouteRequest(
+            name=route_name(tenant, workflow), version=version_name(tenant, version), etag=etag
+        )
+        return await self._caller.unary(self._stub.SetRoute, request)
 
 
 def _parts(header: pb.DeployVersionRequest.Header, files: Iterable[BundleFile]) -> Iterator[pb.DeployVersionRequest]:

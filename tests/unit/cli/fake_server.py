@@ -26,6 +26,8 @@ from stepwell.v1.workflows_pb2_grpc import WorkflowServiceServicer, add_Workflow
 
 OPERATOR = "swk_op_0123"
 ACME = "swk_acme_4567"
+KEY = "0123456789abcdef"
+SECRET = "5ec7e7" * 10 + "cafe"
 DIGEST = "sha256-" + "ab" * 32
 
 
@@ -43,6 +45,9 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         self.tenants: dict[str, t.Tenant] = {"tenants/acme": t.Tenant(name="tenants/acme", uid="u1")}
         self.workflows: dict[str, w.Workflow] = {}
         self.versions: list[w.Version] = []
+        self.routes: dict[str, w.Route] = {}
+        self.tokens: list[t.Token] = []
+        self.no_route = False
         self.instances: dict[str, i.Instance] = {}
         self.steps: dict[str, list[i.Step]] = {}
         self.events: dict[str, list[i.InstanceEvent]] = {}
@@ -118,7 +123,21 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
 
     def CreateToken(self, request: t.CreateTokenRequest, context: grpc.ServicerContext) -> t.CreateTokenResponse:
         parent = self.tenant_of(request.parent, context)
-        return t.CreateTokenResponse(token=t.Token(name=f"{parent}/tokens/k1"), secret="swk_k1_secret")
+        made = t.Token(name=f"{parent}/tokens/{KEY}" if parent else f"tokens/{KEY}", scopes=request.scopes)
+        self.tokens.append(made)
+        return t.CreateTokenResponse(token=made, secret=f"swk_{KEY}_{SECRET}")
+
+    def ListTokens(self, request: t.ListTokensRequest, context: grpc.ServicerContext) -> t.ListTokensResponse:
+        parent = self.tenant_of(request.parent, context)
+        own = [token for token in self.tokens if token.name.rpartition("tokens/")[0] == (parent and f"{parent}/")]
+        return t.ListTokensResponse(tokens=own)
+
+    def RevokeToken(self, request: t.RevokeTokenRequest, context: grpc.ServicerContext) -> Empty:
+        name = self.tenant_of(request.name, context)
+        if name not in {token.name for token in self.tokens}:
+            refuse(context, code_pb2.NOT_FOUND, "NOT_FOUND", f"{name} does not exist")
+        self.tokens = [token for token in self.tokens if token.name != name]
+        return Empty()
 
     def DeployVersion(
         self, request_iterator: Iterator[w.DeployVersionRequest], context: grpc.ServicerContext
@@ -128,6 +147,7 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         if self.deploy_refusal:
             refuse(context, code_pb2.FAILED_PRECONDITION, "BUNDLE_REFUSED", self.deploy_refusal)
         self.manifest, self.uploaded, path = header.manifest, {}, ""
+        self.no_route = header.no_route
         for part in request_iterator:
             if part.HasField("file"):
                 path = part.file.path
@@ -142,7 +162,11 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         return w.DeployVersionResponse(version=version, created=created, warnings=self.warnings)
 
     def GetVersion(self, request: w.GetVersionRequest, context: grpc.ServicerContext) -> w.Version:
-        return self.versions[0]
+        name = self.tenant_of(request.name, context)
+        for version in self.versions:
+            if version.name == name:
+                return version
+        refuse(context, code_pb2.NOT_FOUND, "NOT_FOUND", f"{name} does not exist")
 
     def ListVersions(self, request: w.ListVersionsRequest, context: grpc.ServicerContext) -> w.ListVersionsResponse:
         self.tenant_of(request.parent, context)
@@ -157,6 +181,20 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
     def ListWorkflows(self, request: w.ListWorkflowsRequest, context: grpc.ServicerContext) -> w.ListWorkflowsResponse:
         self.tenant_of(request.parent, context)
         return w.ListWorkflowsResponse(workflows=self.workflows.values())
+
+    def ListRoutes(self, request: w.ListRoutesRequest, context: grpc.ServicerContext) -> w.ListRoutesResponse:
+        self.tenant_of(request.parent, context)
+        return w.ListRoutesResponse(routes=self.routes.values())
+
+    def SetRoute(self, request: w.SetRouteRequest, context: grpc.ServicerContext) -> w.Route:
+        name = self.tenant_of(request.name, context)
+        before = self.routes.get(name)
+        if request.etag and (before is None or before.etag != request.etag):
+            refuse(context, code_pb2.ABORTED, "CONFLICT", "the route has changed")
+        etag = str(int(before.etag) + 1 if before else 1)
+        version = self.tenant_of(request.version, context)
+        self.routes[name] = w.Route(name=name, version=version, entrypoint="main:Order", etag=etag)
+        return self.routes[name]
 
     def CreateInstance(self, request: i.CreateInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
         name = f"{self.tenant_of(request.parent, context)}/instances/{request.instance_id or 'made-1'}"

@@ -27,12 +27,6 @@ def test_people_see_tenants_and_that_there_are_more(cli: Cli) -> None:
     assert "--page-token 1" in shown.err
 
 
-def test_a_secret_stands_alone_on_stdout(cli: Cli) -> None:
-    assert cli("tokens", "create", "--tenant", "acme").out == "swk_k1_secret\n"
-    document = cli("tokens", "create", "--tenant", "acme", "-o", "json").document
-    assert document == {"tenant": "acme", "token": "k1", "secret": "swk_k1_secret", "createTime": None}
-
-
 def test_a_tenants_token_may_not_create_tenants(cli: Cli, environ: pytest.MonkeyPatch) -> None:
     environ.setenv("STEPWELL_TOKEN", ACME)
     refused = cli("tenants", "create", "zoo", "-o", "json")

@@ -1,0 +1,79 @@
+"""Versions and the routes to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import Cli
+from tests.unit.cli.fake_server import DIGEST, FakeServer
+
+ACME = ("--tenant", "acme")
+JSON = ("-o", "json")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    made = tmp_path / "order"
+    made.mkdir()
+    (made / "main.py").write_text("class Order: ...\n")
+    (made / "stepwell.toml").write_text(
+        '[[workflows]]\nname = "order"\nentrypoint = "main:Order"\n[vars]\nREGION = "eu"\n'
+    )
+    return str(made)
+
+
+def test_a_deploy_may_leave_the_routes_alone(cli: Cli, server: FakeServer, folder: str) -> None:
+    shown = cli("deploy", folder, *ACME, "--no-route").out
+    assert server.no_route
+    assert "Deployed without a route" in shown
+    cli("deploy", folder, *ACME)
+    assert not server.no_route
+    assert "its routes stay" in cli("deploy", folder, *ACME, "--no-route").out
+
+
+def test_a_version_is_described(cli: Cli, folder: str) -> None:
+    cli("deploy", folder, *ACME)
+    document = cli("versions", "describe", DIGEST, *ACME, *JSON).document
+    assert document == {
+        "tenant": "acme",
+        "version": DIGEST,
+        "workflows": [{"name": "order", "entrypoint": "main:Order"}],
+        "vars": {"REGION": "eu"},
+        "fileCount": 2,
+        "sizeBytes": 0,
+        "createTime": None,
+    }
+    shown = cli("versions", "describe", DIGEST, *ACME).out
+    assert all(text in shown for text in (DIGEST, "acme", "var REGION", "eu", "order", "main:Order"))
+    ended = cli("versions", "describe", "sha256-" + "0" * 64, *ACME, *JSON)
+    assert (ended.status, ended.error["reason"]) == (1, "NOT_FOUND")
+
+
+@pytest.mark.parametrize("version", ["latest", DIGEST[:-1], DIGEST.upper()])
+def test_what_is_no_version_is_refused_here(cli: Cli, version: str) -> None:
+    for verb in (("versions", "describe", version), ("routes", "set", "order", version)):
+        assert cli(*verb, *ACME, *JSON).error["reason"] == "USAGE"
+
+
+def test_a_route_is_set_and_listed(cli: Cli) -> None:
+    route = cli("routes", "set", "order", DIGEST, *ACME, *JSON).document
+    assert route == {
+        "tenant": "acme",
+        "workflow": "order",
+        "version": DIGEST,
+        "entrypoint": "main:Order",
+        "etag": "1",
+        "updateTime": None,
+    }
+    assert cli("routes", "list", *ACME, *JSON).document == {"items": [route], "nextPageToken": None}
+    assert DIGEST in cli("routes", "list", *ACME).out
+    assert cli("routes", "set", "order", DIGEST, *ACME).out == f"New instances of order get {DIGEST}\n"
+
+
+def test_an_etag_is_handed_on(cli: Cli) -> None:
+    cli("routes", "set", "order", DIGEST, *ACME)
+    assert cli("routes", "set", "order", DIGEST, *ACME, "--etag", "1").status == 0
+    ended = cli("routes", "set", "order", DIGEST, *ACME, "--etag", "1", *JSON)
+    assert (ended.status, ended.error["reason"], ended.error["code"]) == (1, "CONFLICT", "ABORTED")
