@@ -196,6 +196,7 @@ class Activation:
                     await self._stream_start(told)
                 elif type(told) is TellCompletion and not told.held:
                     payload = await self._fetched(told.completion.payload)
+                    await self._guest.drain()
                     if not self.dead:
                         self._guest.send(_completion_frame(self.act, told.completion, payload))
                 else:

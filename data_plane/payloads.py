@@ -1,6 +1,7 @@
 """Payloads between guests, callers and the journal: small ones inline, large ones as blobs.
 
-Inline up to 16 KiB, and only while its instance holds under 64 MiB inline, so that partitions stay small.
+Inline up to 16 KiB, and only while its instance holds under 8 MiB inline: so partitions stay small, and so does what an
+instance that runs holds in its owner's memory (docs/adr/0009).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from data_plane.shard import Shard
 from stepwell.names import InstanceUid
 
 INLINE_BYTES_MAX: Final = 16 * 1024
-INLINE_TOTAL_BYTES_MAX: Final = 64 * 1024 * 1024
+INLINE_TOTAL_BYTES_MAX: Final = 8 * 1024 * 1024
 
 
 def mint(data: bytes, instance: Instance, shard: Shard) -> Payload:

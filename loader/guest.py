@@ -61,7 +61,7 @@ class Guest:
         self,
         sandbox: Sandbox,
         *,
-        outgoing_bytes_max: int = 256 * 1024 * 1024,
+        outgoing_bytes_max: int = 64 * 1024 * 1024,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._loop = loop or asyncio.get_running_loop()

@@ -46,8 +46,8 @@ class LoaderSettings:
     bytes_a_second_per_tenant_max: int = 16 * 1024 * 1024
     """What one tenant's guests may say together, results and logs; more waits in their sockets."""
 
-    outgoing_bytes_max: int = 256 * 1024 * 1024
-    """Bytes waiting for one guest that does not read, before it is ended: four journals' payloads of 64 MiB."""
+    outgoing_bytes_max: int = 64 * 1024 * 1024
+    """Bytes waiting for one guest that does not read, before it is ended: the starts of 250 small instances."""
 
     guest_limits: Mapping[str, int] = field(default_factory=dict)
     """Sent to each guest with its bundle; names and defaults are the guest's own."""
