@@ -45,7 +45,7 @@ def version(uid: TenantUid, digest: Digest) -> str:
 
 
 def versions_by_age(uid: TenantUid) -> str:
-    """The prefix of a tenant's versions, newest first."""
+    """The prefix of a tenant's versions, newest first; their values are the sizes of their files in bytes."""
     return f"version-of/{uid}/"
 
 

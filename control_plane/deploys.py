@@ -7,7 +7,9 @@ bundle is kept, the check runs it in a sandbox, and one transaction writes the v
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable
+from collections import Counter
+from collections.abc import AsyncIterable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cluster.generations import change
@@ -21,6 +23,7 @@ from control_plane.versions import Versions
 from loader.bundles.manifest import Manifest, check_manifest
 from loader.bundles.store import Bundle, BundleStore, Upload
 from stepwell.errors import LimitExceededError, SandboxUnavailableError
+from stepwell.names import TenantUid
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class Deploys:
         self._versions = Versions(store)
         self._turns = Turns()
         self._checks = asyncio.Semaphore(limits.checks_at_once_max)
+        self._under_way: Counter[TenantUid] = Counter()
 
     async def deploy(
         self,
@@ -77,6 +81,28 @@ class Deploys:
         SandboxUnavailableError, and what the store raises.
         """
         check_manifest(manifest)
+        with self._counted(tenant):
+            return await self._deploy(tenant, manifest, parts, no_route)
+
+    @contextmanager
+    def _counted(self, tenant: Tenant) -> Iterator[None]:
+        most, seen = self._limits.deploys_at_once_max, self._under_way[tenant.uid] + 1
+        if seen > most:
+            raise LimitExceededError(
+                f"{most} deploys of the tenant {tenant.id!r} are under way, as many as may be: let one of them end",
+                tenant=tenant.id, limit="deploys_at_once_max", value=str(most), seen=str(seen),
+            )  # fmt: skip
+        self._under_way[tenant.uid] = seen
+        try:
+            yield
+        finally:
+            self._under_way[tenant.uid] -= 1
+            if not self._under_way[tenant.uid]:
+                del self._under_way[tenant.uid]
+
+    async def _deploy(
+        self, tenant: Tenant, manifest: Manifest, parts: AsyncIterable[FileStart | bytes], no_route: bool
+    ) -> Deployed:
         upload = self._bundles.upload(tenant.uid)
         try:
             await self._receive(upload, parts)

@@ -12,11 +12,17 @@ class ControlLimits:
     versions_max: int = 1_000
     """Versions of a tenant; a deploy of one more is refused."""
 
+    bundle_bytes_max: int = 8 * 1024 * 1024 * 1024
+    """Files of all of a tenant's versions together; a deploy that would bring more is refused."""
+
     workflows_max: int = 500
     """Routed workflows of a tenant. The routes of one deploy fit one transaction of the store."""
 
     tokens_max: int = 100
     """Tokens of a tenant, and of the operator; a starting server's own give way to newer ones."""
+
+    deploys_at_once_max: int = 4
+    """Of a tenant, from the header on: each may have a bundle's bytes on the disk that are no version's yet."""
 
     upload_seconds_max: float = 300.0
     """From the header of a deploy to its last byte."""

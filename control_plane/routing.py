@@ -82,8 +82,11 @@ class Routing:
         uid, most = self._version.tenant_uid, self._limits.versions_max
         held = await self._store.range(keys.versions_by_age(uid), limit=most + 1)
         _refuse_over(self._tenant, "versions_max", most, len(held) + 1, "versions")
+        size = self._version.size_bytes
+        stored_bytes = sum(int(each.value or b"0") for each in held) + size
+        _refuse_over(self._tenant, "bundle_bytes_max", self._limits.bundle_bytes_max, stored_bytes, "bytes of bundles")
         by_age = keys.version_by_age(uid, self._version.created_at_ms, self._version.digest)
-        return self._version, [Put(key, encode(self._version)), Put(by_age, b"")]
+        return self._version, [Put(key, encode(self._version)), Put(by_age, str(size).encode())]
 
     async def _routes_before(self) -> dict[WorkflowId, Route]:
         stored = await self._store.range(keys.routes(self._version.tenant_uid), limit=self._limits.workflows_max + 1)

@@ -202,7 +202,10 @@ async def test_a_bad_manifest_is_refused_before_anything_is_uploaded() -> None:
     assert await nothing_is_left(setting)
 
 
-@pytest.mark.parametrize(("limits", "name"), [(ControlLimits(versions_max=2), "versions_max")])
+@pytest.mark.parametrize(
+    ("limits", "name"),
+    [(ControlLimits(versions_max=2), "versions_max"), (ControlLimits(bundle_bytes_max=10), "bundle_bytes_max")],
+)
 async def test_a_tenant_has_a_bounded_number_of_versions(limits: ControlLimits, name: str) -> None:
     setting = await acme(limits)
     first = await setting.deploy(ACME, "one", "order")
@@ -224,8 +227,29 @@ async def test_a_tenant_has_a_bounded_number_of_workflows() -> None:
     await setting.deploy(ACME, "three", "b", "a")
 
 
+async def test_a_tenant_has_a_bounded_number_of_deploys_under_way() -> None:
+    setting = await acme(ControlLimits(deploys_at_once_max=1))
+    tenant = await setting.tenants.get(ACME)
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[FileStart | bytes]:
+        begun.set()
+        await goes_on.wait()
+        async for part in files(main="code"):
+            yield part
+
+    first = asyncio.create_task(setting.deploys.deploy(tenant, manifest("order"), slowly()))
+    await begun.wait()
+    with pytest.raises(LimitExceededError) as refused:
+        await setting.deploy(ACME, "other", "order")
+    assert (refused.value.metadata["limit"], refused.value.metadata["seen"]) == ("deploys_at_once_max", "2")
+    goes_on.set()
+    assert (await first).created
+    assert (await setting.deploy(ACME, "other", "order")).created
+
+
 async def test_many_deploys_at_once_end_with_the_routes_of_one_of_them() -> None:
-    setting = await acme()
+    setting = await acme(ControlLimits(deploys_at_once_max=6))
     tenant = await setting.tenants.get(ACME)
     codes = [f"code {n}" for n in range(6)]
     await asyncio.gather(*(setting.deploys.deploy(tenant, manifest("a", "b"), files(main=code)) for code in codes))
