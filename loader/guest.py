@@ -62,6 +62,8 @@ class Guest:
         sandbox: Sandbox,
         *,
         outgoing_bytes_max: int = 64 * 1024 * 1024,
+        log_lines_a_second: int = 1_000,
+        log_bytes_a_second: int = 1024 * 1024,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._loop = loop or asyncio.get_running_loop()
@@ -75,7 +77,9 @@ class Guest:
         self._reader = FrameReader()
         self._outbox = Outbox(sandbox.socket, self._loop, outgoing_bytes_max, self._die)
         self.send = self._outbox.send
-        self._logs = LogGate(ignore_log, self._loop.time)
+        self._logs = LogGate(
+            ignore_log, self._loop.time, lines_a_second=log_lines_a_second, bytes_a_second=log_bytes_a_second
+        )
         self._lines = LineCutter()
         self._greeting: asyncio.Future[None] = self._loop.create_future()
         self._loading: asyncio.Future[Loaded | Unloadable] | None = None
@@ -271,9 +275,9 @@ class Guest:
                 self._loop.remove_reader(self.sandbox.output)
             self._log_raw(self._lines.feed(data))
 
-    def _log_raw(self, lines: list[bytes]) -> None:
-        for line in lines:
-            self._logs.put(None, "", 0, 0, 0, line)
+    def _log_raw(self, lines: bytes) -> None:
+        if lines:
+            self._logs.put(None, "", 0, 0, 0, lines)
 
     def _on_exit(self, exited: asyncio.Future[int]) -> None:
         status = exited.result()

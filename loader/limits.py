@@ -41,11 +41,5 @@ READ_BYTES_MAX: Final = 256 * 1024
 LOG_LINE_BYTES_MAX: Final = 8 * 1024
 """Bytes of one line of a tenant's log; the rest of a longer line follows as a line of its own."""
 
-LOG_LINES_A_SECOND_MAX: Final = 1_000
-"""Lines a second and sandbox that are kept; what is over is counted and dropped."""
-
-LOG_BYTES_A_SECOND_MAX: Final = 1024 * 1024
-"""Bytes a second and sandbox that are kept."""
-
 REASON_LENGTH_MAX: Final = 4_000
 """Characters of a tenant's text in an error message of ours."""

@@ -1,7 +1,7 @@
 """A tenant's log lines on their way to whoever keeps them: bounded in length and in rate, never read.
 
-What is over the rate is dropped and counted; the count follows as a line of its own once there is room again, so that
-an author sees that lines are missing.
+What is over the rate is dropped and counted, by whoever printed it, so that its author can be told that lines are
+missing.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from loader.limits import LOG_BYTES_A_SECOND_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_A_SECOND_MAX
+from loader.limits import LOG_LINE_BYTES_MAX
 
 Stream = Literal[0, 1, 2]
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line, or several that were printed together. `text` is the tenant's bytes, not checked at all.
+    """One line without its end, or a part of one that is too long. `text` is the tenant's bytes, not checked at all;
+    None where there is only to say that lines are missing.
 
     `source` is what was given to `Guest.open` for the activation, None outside of one. `stream` is 1 or 2 for what went
-    through `sys.stdout` and `sys.stderr`, 0 for what was written around them. `dropped` lines before this one are
-    missing.
+    through `sys.stdout` and `sys.stderr`, 0 for what was written around them. `dropped` lines of that source before
+    this one are missing.
     """
 
     source: object
@@ -29,7 +30,7 @@ class LogLine:
     count: int
     attempt: int
     stream: Stream
-    text: bytes
+    text: bytes | None
     dropped: int = 0
 
 
@@ -44,47 +45,68 @@ def ignore_log(line: LogLine) -> None:
 class LogGate:
     """Lets a sandbox's lines through to a sink as long as they keep to the rate."""
 
-    def __init__(self, sink: LogSink, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, sink: LogSink, monotonic: Callable[[], float], *, lines_a_second: int, bytes_a_second: int
+    ) -> None:
         self.sink = sink
         self._monotonic = monotonic
+        self._lines_a_second = lines_a_second
+        self._bytes_a_second = bytes_a_second
         self._window = 0
-        self._lines_left = LOG_LINES_A_SECOND_MAX
-        self._bytes_left = LOG_BYTES_A_SECOND_MAX
-        self._dropped = 0
+        self._lines_left = lines_a_second
+        self._bytes_left = bytes_a_second
 
     def put(self, source: object, name: str, count: int, attempt: int, stream: Stream, text: bytes) -> None:
-        """Pass the text on, or drop and count it."""
+        """Cut the text into lines and pass them on; those over the rate as a number alone."""
         window = int(self._monotonic())
         if window != self._window:
             self._window = window
-            self._lines_left = LOG_LINES_A_SECOND_MAX
-            self._bytes_left = LOG_BYTES_A_SECOND_MAX
-        if self._lines_left <= 0 or self._bytes_left < len(text):
-            self._dropped += 1
-            return
-        self._lines_left -= 1
-        self._bytes_left -= len(text)
-        dropped, self._dropped = self._dropped, 0
-        self.sink(LogLine(source, name, count, attempt, stream, text, dropped))
+            self._lines_left = self._lines_a_second
+            self._bytes_left = self._bytes_a_second
+        text = text.removesuffix(b"\n")
+        begin, end = 0, len(text)
+        while begin <= end and self._lines_left > 0:
+            cut, following = _line_at(text, begin)
+            if cut - begin > self._bytes_left:
+                break
+            self._lines_left -= 1
+            self._bytes_left -= cut - begin
+            self.sink(LogLine(source, name, count, attempt, stream, text[begin:cut]))
+            begin = following
+        if begin <= end:
+            self.sink(LogLine(source, name, count, attempt, stream, None, text.count(b"\n", begin) + 1))
+
+
+def _line_at(text: bytes, begin: int) -> tuple[int, int]:
+    """Where the line ends, and where the next begins; a line over the limit is cut, between two characters."""
+    newline = text.find(b"\n", begin, begin + LOG_LINE_BYTES_MAX + 1)
+    if newline >= 0:
+        return newline, newline + 1
+    cut = begin + LOG_LINE_BYTES_MAX
+    if cut >= len(text):
+        return len(text), len(text) + 1
+    for back in range(4):
+        if text[cut - back] & 0xC0 != 0x80:
+            return cut - back, cut - back
+    return cut, cut
 
 
 class LineCutter:
-    """Cuts raw bytes into lines, a line over the limit into several."""
+    """Cuts raw bytes where lines end."""
 
     def __init__(self) -> None:
         self._rest = b""
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The lines that are whole now, without their ends."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) >= LOG_LINE_BYTES_MAX:
-            lines.append(self._rest)
-            self._rest = b""
-        return [
-            line[at : at + LOG_LINE_BYTES_MAX] for line in lines for at in range(0, len(line) or 1, LOG_LINE_BYTES_MAX)
-        ]
+    def feed(self, data: bytes) -> bytes:
+        """The lines that are whole now, with their ends; or all there is, once it is too long to wait for an end."""
+        data = self._rest + data
+        whole = data.rfind(b"\n") + 1
+        if len(data) - whole >= LOG_LINE_BYTES_MAX:
+            whole = len(data)
+        self._rest = data[whole:]
+        return data[:whole]
 
-    def end(self) -> list[bytes]:
+    def end(self) -> bytes:
         """What came after the last line's end."""
         rest, self._rest = self._rest, b""
-        return [rest] if rest else []
+        return rest

@@ -143,8 +143,8 @@ class Closed(_Message, tag="closed", frozen=True):
 class Log(_Message, tag="log", frozen=True):
     act: Number
     name: Name
-    count: Number
-    attempt: Number
+    count: Annotated[int, Meta(ge=0, le=1_000_000)]
+    attempt: Annotated[int, Meta(ge=0, le=100_000)]
     stream: Literal[1, 2]
 
 

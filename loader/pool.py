@@ -84,7 +84,12 @@ class WarmPool:
 
     async def _boot(self) -> None:
         try:
-            guest = Guest(await self._launcher.launch(), outgoing_bytes_max=self._settings.outgoing_bytes_max)
+            guest = Guest(
+                await self._launcher.launch(),
+                outgoing_bytes_max=self._settings.outgoing_bytes_max,
+                log_lines_a_second=self._settings.log_lines_a_second_max,
+                log_bytes_a_second=self._settings.log_bytes_a_second_max,
+            )
             try:
                 await guest.greet(self._settings.boot_timeout_ms)
             except asyncio.CancelledError:

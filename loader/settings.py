@@ -49,5 +49,11 @@ class LoaderSettings:
     outgoing_bytes_max: int = 64 * 1024 * 1024
     """Bytes waiting for one guest that does not read, before it is ended: the starts of 250 small instances."""
 
+    log_lines_a_second_max: int = 1_000
+    """Of what one sandbox prints; what is over is counted and dropped."""
+
+    log_bytes_a_second_max: int = 1024 * 1024
+    """The same in bytes."""
+
     guest_limits: Mapping[str, int] = field(default_factory=dict)
     """Sent to each guest with its bundle; names and defaults are the guest's own."""

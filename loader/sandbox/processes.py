@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from loader.limits import LOG_LINE_BYTES_MAX
 from loader.logs import LineCutter
 from loader.sandbox.cgroups import SandboxCgroup
 from loader.sandbox.sandbox import SandboxError
@@ -143,10 +144,11 @@ class _ErrorReader:
             data = os.read(self._descriptor, 65536)
         except BlockingIOError:
             return
-        lines = self._cutter.feed(data) if data else self._cutter.end()
-        for line in lines[: self._left]:
-            _log.warning("sandbox %s: %s", self._id, line.decode(errors="backslashreplace"))
-        self._left -= len(lines[: self._left])
+        text = self._cutter.feed(data) if data else self._cutter.end()
+        lines = text.removesuffix(b"\n").split(b"\n")[: self._left] if text else []
+        for line in lines:
+            _log.warning("sandbox %s: %s", self._id, line[:LOG_LINE_BYTES_MAX].decode(errors="backslashreplace"))
+        self._left -= len(lines)
         if not data or not self._left:
             self._loop.remove_reader(self._descriptor)
             os.close(self._descriptor)

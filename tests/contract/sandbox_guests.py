@@ -74,7 +74,7 @@ class Lines:
         self._more.set()
 
     def of(self, stream: int) -> list[bytes]:
-        return [line.text for line in self.all if line.stream == stream]
+        return [line.text for line in self.all if line.stream == stream and line.text is not None]
 
     async def raw(self, count: int) -> list[bytes]:
         """The first raw lines, once there are so many."""

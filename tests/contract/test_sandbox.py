@@ -58,7 +58,7 @@ async def test_what_is_written_to_any_descriptor_never_reaches_the_protocol(laun
     guest, lines = await loaded(launcher, noise + "print('hello')\n" + child + WORKFLOW)
     assert guest.alive
     assert await lines.raw(3) == [b"noise", b"noise", b"child"]
-    assert lines.of(1) == [b"hello\n"]
+    assert lines.of(1) == [b"hello"]
 
 
 async def test_the_environment_is_fixed_and_nothing_of_the_hosts(

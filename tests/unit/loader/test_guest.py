@@ -11,9 +11,10 @@ import pytest
 from loader import messages
 from loader.bundles.manifest import Manifest, WorkflowEntry
 from loader.guest import Guest, GuestDiedError
-from loader.limits import LOG_LINE_BYTES_MAX, LOG_LINES_A_SECOND_MAX
+from loader.limits import LOG_LINE_BYTES_MAX
 from loader.logs import LogLine
 from loader.messages import ActivationMessage, Idle, Result
+from loader.settings import LoaderSettings
 from stepwell.errors import BundleRefusedError
 from stepwell.frames import HEADER, frame
 from stepwell.names import WorkflowId
@@ -255,24 +256,45 @@ async def test_log_lines_are_tagged_and_raw_output_is_not(guest: Guest, sandbox:
     await loaded(guest, sandbox, lines)
     ear = Ear()
     act = guest.open(ear)
-    sandbox.say(frame(f'["log",{act},"a",1,2,1]'.encode(), b"hi\n"), result(act))
+    sandbox.say(frame(f'["log",{act},"a",1,2,1]'.encode(), b"hi\nho\n"), result(act))
     await ear.something.wait()
-    assert lines == [LogLine(ear, "a", 1, 2, 1, b"hi\n")]
+    assert lines == [LogLine(ear, "a", 1, 2, 1, b"hi"), LogLine(ear, "a", 1, 2, 1, b"ho")]
     os.write(sandbox.guest_output, b"one\ntwo")
     sandbox.kill()
     await guest.death
-    assert [(line.source, line.stream, line.text) for line in lines[1:]] == [(None, 0, b"one"), (None, 0, b"two")]
+    assert [(line.source, line.stream, line.text) for line in lines[2:]] == [(None, 0, b"one"), (None, 0, b"two")]
 
 
 async def test_raw_lines_are_cut_and_a_flood_is_dropped_and_counted(guest: Guest, sandbox: FakeSandbox) -> None:
     lines: list[LogLine] = []
     await loaded(guest, sandbox, lines)
-    os.write(sandbox.guest_output, b"x" * (LOG_LINE_BYTES_MAX + 5) + b"\n" + b"\n" * (LOG_LINES_A_SECOND_MAX + 50))
+    os.write(sandbox.guest_output, b"x" * (LOG_LINE_BYTES_MAX + 5) + b"\n" + b"\n" * 5_000)
     sandbox.kill()
     await guest.death
-    assert len(lines[0].text) == LOG_LINE_BYTES_MAX
-    assert len(lines[1].text) == 5
-    assert len(lines) <= 2 * LOG_LINES_A_SECOND_MAX
+    assert [len(line.text or b"") for line in lines[:2]] == [LOG_LINE_BYTES_MAX, 5]
+    kept = sum(line.text is not None for line in lines)
+    assert kept + sum(line.dropped for line in lines) == 5_002
+    assert kept <= 2 * LoaderSettings().log_lines_a_second_max
+
+
+async def test_what_an_ended_activation_prints_is_nobodys(guest: Guest, sandbox: FakeSandbox) -> None:
+    lines: list[LogLine] = []
+    await loaded(guest, sandbox, lines)
+    ear = Ear()
+    ended, act = guest.open(Ear()), guest.open(ear)
+    guest.close(ended)
+    sandbox.say(frame(f'["log",{ended},"a",1,2,1]'.encode(), b"late\n"), result(act))
+    await ear.something.wait()
+    assert [(line.source, line.text) for line in lines] == [(None, b"late")]
+
+
+@pytest.mark.parametrize(
+    "head", ['"a",1,100001,1', '"a",1000001,1,1', '"a",1,1,0', f'"{"x" * 257}",1,1,1', '"\\ud800",1,1,1']
+)
+async def test_a_log_frame_that_no_guest_of_ours_sends_ends_it(guest: Guest, sandbox: FakeSandbox, head: str) -> None:
+    await loaded(guest, sandbox)
+    sandbox.say(frame(f'["log",1,{head}]'.encode(), b"x"))
+    assert "illegal frame" in await guest.death
 
 
 async def test_a_handler_that_raises_ends_the_guest_since_its_state_is_unknown(
