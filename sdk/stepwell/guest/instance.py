@@ -104,7 +104,12 @@ class Instance:
     @property
     def silent(self) -> bool:
         """Whether what `run` prints was printed before, or will be printed again."""
-        return self._entered < self._recorded or self._stopped
+        if self._entered < self._recorded or self._stopped:
+            return True
+        asking = self._asking
+        if asking.deferred is None or not self._known:
+            return False
+        return any(key not in asking.open and key not in asking.cancelled for key in self._known)
 
     def log_name(self) -> tuple[str, int, int]:
         return ("", 0, 0)

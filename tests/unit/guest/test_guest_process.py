@@ -140,6 +140,16 @@ def test_prints_of_run_are_not_sent_again_on_a_replay(guest: GuestProcess, bundl
     assert logs(guest) == [("", 0, 1, "b\n")]
 
 
+def test_prints_before_what_was_asked_for_already_are_not_sent_again(guest: GuestProcess, bundle: Path) -> None:
+    lines = ("print('a')", "await step.sleep('x', 1)", "print('b')", "await step.sleep('y', 1)", "print('c')")
+    guest.load(write(bundle, *lines), "main:Main")
+    guest.start(recorded=1, opened=[("sleep", "y", 1)])
+    guest.complete(messages.Sleep(1, "x", 1, 1, None), "fired")
+    guest.complete(messages.Sleep(1, "y", 1, 1, None), "fired")
+    assert isinstance(guest.serve()[0], messages.Returned)
+    assert logs(guest) == [("", 0, 1, "c\n")]
+
+
 def test_an_async_body_is_cancelled_at_its_timeout(guest: GuestProcess, bundle: Path) -> None:
     _, output = run(
         guest,
