@@ -69,6 +69,7 @@ class Activation:
         ended: Callable[[], None],
     ) -> None:
         self.key = resident.key
+        self.uid = resident.instance.uid
         self._resident = resident
         self._guest = guest
         self._later = later

@@ -205,7 +205,7 @@ class InstanceCalls:
         try:
             rows = await self._rows(key)
             history = History(status_only=status_only)
-            after = _parse_cursor(cursor)
+            after = parse_cursor(cursor)
             seen = None
             while True:
                 for row in rows:
@@ -241,7 +241,8 @@ def _refuse_if_absent(key: InstanceKey, instance: Instance) -> None:
         raise NotFoundError(f"no instance {key.instance!r} of workflow {key.workflow!r}")
 
 
-def _parse_cursor(cursor: str) -> tuple[str, int] | None:
+def parse_cursor(cursor: str) -> tuple[str, int] | None:
+    """The uid and the number in a watch's cursor; None for none. Raises InvalidArgumentError."""
     if not cursor:
         return None
     uid, _, number = cursor.rpartition(".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any, Protocol
 
 import grpc
@@ -14,6 +15,7 @@ from data_plane.calls import InstanceCalls, Seen
 from data_plane.engine.instance import Step
 from data_plane.engine.records import BlobRef, Completed
 from data_plane.journal.store import InstanceKey
+from data_plane.logs.reading import LogReading
 from rpc.auth import principal
 from rpc.json_edge import checked_json
 from rpc.paging import PAGE_BYTES_MAX, offset, page_size, page_token, position
@@ -37,8 +39,9 @@ class Tenants(Protocol):
 class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
     """One per node."""
 
-    def __init__(self, calls: InstanceCalls, tenants: Tenants) -> None:
+    def __init__(self, calls: InstanceCalls, tenants: Tenants, logs: LogReading) -> None:
         self._calls = calls
+        self._logs = logs
         self._tenants = tenants
 
     async def CreateInstance(self, request: pb.CreateInstanceRequest, context: Context) -> pb.Instance:
@@ -125,6 +128,28 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
                 event.step.CopyFrom(views.step_message(happening.step))
             yield event
 
+    async def ListLogs(self, request: pb.ListLogsRequest, context: Context) -> pb.ListLogsResponse:
+        _, key = await self._named(request.parent, context, "parent")
+        limit = page_size(request.page_size)
+        step = _step_name(request.step_name)
+        scope = f"logs of {request.parent} {step}"
+        response, size = pb.ListLogsResponse(), 0
+        async with aclosing(self._logs.printed(key, position(scope, request.page_token), step)) as entries:
+            async for entry in entries:
+                message = views.log_message(entry)
+                size += message.ByteSize()
+                if len(response.entries) == limit or (response.entries and size > PAGE_BYTES_MAX):
+                    response.next_page_token = page_token(scope, response.entries[-1].cursor)
+                    break
+                response.entries.append(message)
+        return response
+
+    async def WatchLogs(self, request: pb.WatchLogsRequest, context: Context) -> AsyncIterator[pb.LogEntry]:
+        _, key = await self._named(request.name, context)
+        async with aclosing(self._logs.watch(key, request.cursor, _step_name(request.step_name))) as entries:
+            async for entry in entries:
+                yield views.log_message(entry)
+
     async def _named(self, name: str, context: Context, field: str = "name") -> tuple[TenantId, InstanceKey]:
         tenant, workflow, instance = parse_instance(name, principal(context), field)
         return tenant, InstanceKey((await self._tenants.tenant(tenant)).uid, workflow, instance)
@@ -150,6 +175,10 @@ def _request_id(
     ),
 ) -> str:
     return checked(names.request_id, request.request_id, "request_id")
+
+
+def _step_name(text: str) -> str:
+    return checked(names.step_name, text, "step_name") if text else ""
 
 
 def _status_name(number: int) -> str:

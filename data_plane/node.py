@@ -25,7 +25,7 @@ from data_plane.journal.chain import chain
 from data_plane.journal.store import InstanceKey, JournalStore, PutListing, Row, Wake
 from data_plane.listing import listing_of
 from data_plane.quotas import Quotas, TenantLimits
-from data_plane.removals import Removals
+from data_plane.removals import ForgetLogs, Removals, no_logs
 from data_plane.resident import Resident
 from data_plane.shard import Shard
 from data_plane.timers import Timers
@@ -57,6 +57,7 @@ class Node:
         limits: EngineLimits,
         settings: NodeSettings,
         tenant_limits: TenantLimits,
+        forget_logs: ForgetLogs = no_logs,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -72,7 +73,9 @@ class Node:
         self.timers = Timers(self._loop, clock)
         sooner = asyncio.Event()
         self._wakes = ShardWakes(shard, store, clock, later=self.later, sooner=sooner.set)
-        self._removals = Removals(store, shard, later=self.later, removed=self._removed, lost=self.give_up)
+        self._removals = Removals(
+            store, shard, later=self.later, forget_logs=forget_logs, removed=self._removed, lost=self.give_up
+        )
         self._guests = Guests(
             loader,
             settings.activations_max,

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 from data_plane.journal.store import DeleteInstance, InstanceKey, JournalStore
+from data_plane.logs.store import LogKey
 from data_plane.resident import Resident
 from data_plane.sending import Sending
 from data_plane.shard import Shard
@@ -18,9 +19,20 @@ from data_plane.shard import Shard
 REMOVE_AGAIN_DELAY_S: Final = 1.0
 """After a removal whose outcome is unknown, before the identical one is asked for again."""
 
+ForgetLogs = Callable[[LogKey, Callable[[], None]], None]
+"""Deletes an instance's lines, then calls."""
+
+
+def no_logs(key: LogKey, then: Callable[[], None]) -> None:
+    """Of a node whose instances' lines nobody keeps."""
+    then()
+
 
 class Removals:
-    """`removed` hears that nothing is left of an instance, `lost` that the shard is no longer owned."""
+    """`removed` hears that nothing is left of an instance, `lost` that the shard is no longer owned.
+
+    `forget_logs` deletes what an instance printed: before its journal goes, which alone knows of it.
+    """
 
     def __init__(
         self,
@@ -28,12 +40,14 @@ class Removals:
         shard: Shard,
         *,
         later: Callable[[float, Callable[[], None]], object],
+        forget_logs: ForgetLogs,
         removed: Callable[[Resident], None],
         lost: Callable[[Resident], None],
     ) -> None:
         self._store = store
         self._shard = shard
         self._later = later
+        self._forget_logs = forget_logs
         self._removed = removed
         self._lost = lost
         self._awaited: dict[InstanceKey, asyncio.Future[None]] = {}
@@ -45,7 +59,8 @@ class Removals:
         mutation = DeleteInstance(resident.key, instance.uid, instance.created_at, self._shard.stamp())
 
         removed, lost = partial(self._over_for, resident), partial(self._lost, resident)
-        Sending(mutation, self._store, self._shard, self._later, removed, lost, REMOVE_AGAIN_DELAY_S).start()
+        sending = Sending(mutation, self._store, self._shard, self._later, removed, lost, REMOVE_AGAIN_DELAY_S)
+        self._forget_logs(LogKey(resident.key.tenant, instance.uid), sending.start)
 
     def _over_for(self, resident: Resident) -> None:
         resident.resting = False

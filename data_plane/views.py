@@ -8,6 +8,8 @@ from data_plane.engine.instance import Instance, Step, StepStatus
 from data_plane.engine.records import Completed, Errored, Failure, Kind
 from data_plane.journal.store import Listing
 from data_plane.listing import InstanceStatus, status_of
+from data_plane.logs.reading import LogEntry
+from data_plane.logs.store import Stream
 from rpc.resource_names import instance_name, version_name
 from rpc.times import timestamp
 from stepwell.names import Digest, InstanceId, TenantId, WorkflowId
@@ -34,6 +36,12 @@ _STEP_STATUSES: Final[dict[StepStatus, pb.StepStatus.ValueType]] = {
     "complete": pb.STEP_STATUS_COMPLETE,
     "errored": pb.STEP_STATUS_ERRORED,
     "cancelled": pb.STEP_STATUS_CANCELLED,
+}
+
+_LOG_STREAMS: Final[dict[Stream, pb.LogStream.ValueType]] = {
+    0: pb.LOG_STREAM_UNSPECIFIED,
+    1: pb.LOG_STREAM_STDOUT,
+    2: pb.LOG_STREAM_STDERR,
 }
 
 _STEP_KINDS: Final[dict[Kind, pb.StepKind.ValueType]] = {
@@ -124,6 +132,20 @@ def step_message(step: Step, output: bytes | None = None, *, truncated: bool = F
     if step.ended_at is not None:
         message.end_time.CopyFrom(timestamp(step.ended_at))
     return message
+
+
+def log_message(entry: LogEntry) -> pb.LogEntry:
+    line = entry.line
+    return pb.LogEntry(
+        cursor=entry.cursor,
+        log_time=timestamp(line.at),
+        step_name=line.step,
+        count=line.count,
+        attempt=line.attempt,
+        stream=_LOG_STREAMS[line.stream],
+        text=line.text,
+        dropped=line.dropped,
+    )
 
 
 def failure_message(failure: Failure) -> resources_pb2.Failure:

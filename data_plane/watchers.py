@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import Final, Protocol
 
 from data_plane.journal.store import InstanceKey, Row
 
@@ -43,18 +43,39 @@ def steps_alone(row: Row) -> bool:
     return all(hasattr(record, "key") for record in row.records)
 
 
+class Listener(Protocol):
+    """Whoever hears of an instance's rows."""
+
+    def publish(self, row: Row) -> None: ...
+
+
+class StatusListener:
+    """Sets an event when a row becomes durable that is about more than steps."""
+
+    def __init__(self, changed: asyncio.Event) -> None:
+        self._changed = changed
+
+    def publish(self, row: Row) -> None:
+        if not steps_alone(row):
+            self._changed.set()
+
+
 class Watchers:
     """The watchers of a node's instances. An instance that nobody watches costs a look-up a row."""
 
     def __init__(self) -> None:
-        self._by_key: dict[InstanceKey, set[Watcher]] = {}
+        self._by_key: dict[InstanceKey, set[Listener]] = {}
 
     def add(self, key: InstanceKey, *, status_only: bool = False) -> Watcher:
         watcher = Watcher(status_only=status_only)
-        self._by_key.setdefault(key, set()).add(watcher)
+        self.listen(key, watcher)
         return watcher
 
-    def remove(self, key: InstanceKey, watcher: Watcher) -> None:
+    def listen(self, key: InstanceKey, listener: Listener) -> None:
+        """Have it hear of each row, until it is removed."""
+        self._by_key.setdefault(key, set()).add(listener)
+
+    def remove(self, key: InstanceKey, watcher: Listener) -> None:
         watchers = self._by_key[key]
         watchers.discard(watcher)
         if not watchers:

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from control_plane.limits import ControlLimits
 from data_plane.engine.limits import EngineLimits
+from data_plane.logs.limits import LogLimits
 from data_plane.node import NodeSettings
 from data_plane.quotas import TenantLimits
 from loader.sandbox.sandbox_gvisor import GVisorSettings
@@ -53,6 +54,7 @@ class DevConfig:
     tenants: TenantLimits = field(default_factory=TenantLimits)
     engine: EngineLimits = field(default_factory=EngineLimits)
     control_plane: ControlLimits = field(default_factory=ControlLimits)
+    logs: LogLimits = field(default_factory=LogLimits)
     rpc: RpcLimits = field(default_factory=RpcLimits)
 
 
@@ -63,6 +65,7 @@ SECTIONS: dict[str, type] = {
     "tenants": TenantLimits,
     "engine": EngineLimits,
     "control_plane": ControlLimits,
+    "logs": LogLimits,
     "rpc": RpcLimits,
 }
 

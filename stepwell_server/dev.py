@@ -33,6 +33,10 @@ from control_plane.workflows import Workflows
 from data_plane.calls import InstanceCalls
 from data_plane.instance_service import InstanceServicer
 from data_plane.journal.store_sqlite import SqliteJournalStore
+from data_plane.logs.reading import LogReading
+from data_plane.logs.recorder import Recorder
+from data_plane.logs.sqlite_file import LogFileError
+from data_plane.logs.store_sqlite import SqliteLogStore
 from data_plane.node import Node
 from data_plane.ownership import DataInUseError, DataLock, SoloOwner
 from loader.bundles.store_files import FileBundleStore
@@ -70,7 +74,16 @@ class StartError(Exception):
     """Why the server can't start, and what to do."""
 
 
-_EXPECTED = (ConfigError, StartError, DataInUseError, SqliteFileError, ContextFileError, ApiError, OSError)
+_EXPECTED = (
+    ConfigError,
+    StartError,
+    DataInUseError,
+    SqliteFileError,
+    LogFileError,
+    ContextFileError,
+    ApiError,
+    OSError,
+)
 """What may go wrong for reasons outside this program, each with words of its own."""
 
 
@@ -121,14 +134,20 @@ async def _serve(config: DevConfig) -> int:
         control_store = await stack.enter_async_context(open_sqlite_store(data / "control.db", on_fatal=_die))
         journal, epoch = await SqliteJournalStore.open(data / "journal.db", on_fatal=_die)
         stack.push_async_callback(journal.close)
+        log_store = await SqliteLogStore.open(data / "logs.db", config.logs)
+        recorder = Recorder(log_store, clock=clock, limits=config.logs)
+        stack.push_async_callback(recorder.close)
         bundles = FileBundleStore(data / "bundles")
         bundles.recover()
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         directory = Directory(control_store, monotonic_s=time.monotonic)
         following = tasks.create_task(directory.run())
         stack.callback(following.cancel)
+        for task in (tasks.create_task(recorder.run()), tasks.create_task(recorder.expire())):
+            stack.callback(task.cancel)
+        guest_log = GuestLog(recorder, time.monotonic, everything=config.logs.in_operator_log)
         loader = await stack.enter_async_context(
-            Loader(bundles, launcher, config.loader, make_correlation_id=mint, log_sinks=GuestLog().sink)
+            Loader(bundles, launcher, config.loader, make_correlation_id=mint, log_sinks=guest_log.sink)
         )
         owner = SoloOwner(lock, epoch)
         node = Node(
@@ -139,6 +158,7 @@ async def _serve(config: DevConfig) -> int:
             limits=config.engine,
             settings=config.node,
             tenant_limits=config.tenants,
+            forget_logs=recorder.forget,
         )
         stack.callback(node.close)
         await node.start(tasks)
@@ -146,6 +166,7 @@ async def _serve(config: DevConfig) -> int:
         tokens = Tokens(control_store, clock_ms=clock, random_bytes=secrets.token_bytes, limits=config.control_plane)
         deploys = Deploys(control_store, bundles, loader, clock_ms=clock, limits=config.control_plane)
         calls = InstanceCalls(node, DirectoryRoutes(directory), mint=mint)
+        log_reading = LogReading(calls, node.watchers, log_store, recorder)
         routes = Routes(control_store, clock_ms=clock, limits=config.control_plane)
         workflow_service = WorkflowService(
             directory, deploys, Versions(control_store), Workflows(control_store), routes
@@ -158,7 +179,7 @@ async def _serve(config: DevConfig) -> int:
             (
                 Service(add_TenantServiceServicer_to_server, TenantService(tenants, tokens, directory)),
                 Service(add_WorkflowServiceServicer_to_server, workflow_service),
-                Service(add_InstanceServiceServicer_to_server, InstanceServicer(calls, directory)),
+                Service(add_InstanceServiceServicer_to_server, InstanceServicer(calls, directory, log_reading)),
             ),
             authenticator=Authenticator(directory),
             calls=open_calls,

@@ -121,6 +121,13 @@ def instance_id(text: str) -> InstanceId:
     return InstanceId(text)
 
 
+def step_name(text: str) -> str:
+    """The text as a step's name. Raises ValueError saying what would be valid."""
+    if not 1 <= len(text) <= STEP_NAME_LENGTH_MAX:
+        raise ValueError(f"{_shown(text)} is not a step name: 1 to {STEP_NAME_LENGTH_MAX} characters")
+    return text
+
+
 def event_type(text: str) -> str:
     """The text as an event's type. Raises ValueError saying what would be valid."""
     _EVENT_TYPE.check(text)

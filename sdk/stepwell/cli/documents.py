@@ -44,6 +44,13 @@ def step_kind_text(kind: instances_pb2.StepKind.ValueType) -> str:
     return _enum(instances_pb2.StepKind.DESCRIPTOR.values_by_number, kind, "STEP_KIND_")
 
 
+def log_stream_text(stream: instances_pb2.LogStream.ValueType) -> str | None:
+    """stdout, stderr; None for no line at all"""
+    if stream == instances_pb2.LOG_STREAM_UNSPECIFIED:
+        return None
+    return _enum(instances_pb2.LogStream.DESCRIPTOR.values_by_number, stream, "LOG_STREAM_")
+
+
 def datetime_of(stamp: Timestamp) -> datetime:
     """In UTC, to the microsecond."""
     return stamp.ToDatetime(tzinfo=UTC)
@@ -96,6 +103,21 @@ def event(message: instances_pb2.InstanceEvent) -> Json:
         "type": message.type,
         "status": status_text(message.status),
         "step": step(message.step) if message.HasField("step") else None,
+    }
+
+
+def log_entry(message: instances_pb2.LogEntry) -> Json:
+    """A line of `logs`; one that only tells of missing lines has neither stream nor text."""
+    stream = log_stream_text(message.stream)
+    return {
+        "cursor": message.cursor,
+        "time": _time(message, "log_time"),
+        "step": message.step_name or None,
+        "count": message.count or None,
+        "attempt": message.attempt or None,
+        "stream": stream,
+        "text": None if stream is None else message.text,
+        "dropped": message.dropped,
     }
 
 

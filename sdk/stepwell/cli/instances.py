@@ -19,12 +19,13 @@ from stepwell.cli.app import (
     workflow_argument,
 )
 from stepwell.cli.json_argument import json_argument
-from stepwell.cli.lists import show_page
+from stepwell.cli.lists import show_more, show_page
 from stepwell.errors import ApiError
 
 if TYPE_CHECKING:
     from stepwell.cli.reading import Reading
     from stepwell.client.connection import Client
+    from stepwell.v1.instances_pb2 import ListLogsResponse
 
 STATUSES = ("queued", "running", "paused", "waiting", "waitingForPause", "complete", "errored", "terminated")
 
@@ -111,6 +112,58 @@ def watch(
                     view.show(event)
 
     app.ask(follow)
+
+
+@command.command("logs")
+@about_one
+@click.option("--step", metavar="NAME", default="", help="Only what this step printed, of any count and attempt.")
+@click.option("--follow", is_flag=True, help="All that is kept, then what is printed, until the instance has ended.")
+@click.option("--cursor", default="", help="With --follow: go on after the line that had this.")
+@page_options
+@click.pass_obj
+def logs(
+    app: App,
+    workflow: str,
+    instance: str,
+    tenant: str | None,
+    output: str,
+    step: str,
+    follow: bool,
+    cursor: str,
+    page_size: int,
+    page_token: str,
+) -> None:
+    """Show what an instance's code printed, oldest first."""
+    from stepwell.cli import documents, log_view
+
+    if follow and page_token:
+        raise click.UsageError("--page-token is for a page; with --follow, --cursor goes on after a line.")
+    if cursor and not follow:
+        raise click.UsageError("--cursor goes with --follow; without it, --page-token shows the page after another.")
+
+    async def ask(client: Client) -> ListLogsResponse:
+        name = await client.instances.name_of(tenant, workflow, instance)
+        return await client.instances.list_logs(name, step=step, page_size=page_size, page_token=page_token)
+
+    async def tail(client: Client) -> None:
+        name = await client.instances.name_of(tenant, workflow, instance)
+        async with aclosing(client.instances.watch_logs(name, step=step, cursor=cursor)) as entries:
+            async for entry in entries:
+                if output == "json":
+                    print_json(documents.log_entry(entry))
+                else:
+                    log_view.show(app.screen, entry)
+
+    if follow:
+        app.ask(tail)
+        return
+    page = app.ask(ask)
+    if output == "json":
+        print_json(documents.page([documents.log_entry(each) for each in page.entries], page.next_page_token))
+        return
+    for entry in page.entries:
+        log_view.show(app.screen, entry)
+    show_more(app.screen, bool(page.entries), page.next_page_token, "Nothing that was printed is kept.")
 
 
 @command.command("send-event")

@@ -13,7 +13,12 @@ def show_page(
     """The table on stdout; that there is nothing, or more, on stderr."""
     if rows:
         screen.table(headers, rows)
-    else:
+    show_more(screen, bool(rows), next_page_token, when_empty)
+
+
+def show_more(screen: Screen, some: bool, next_page_token: str, when_empty: str) -> None:
+    """On stderr: that there is nothing, or more."""
+    if not some:
         screen.aside(when_empty)
     if next_page_token:
         screen.aside(f"There are more: --page-token {next_page_token}")

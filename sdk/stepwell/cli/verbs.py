@@ -9,7 +9,7 @@ VERBS = {
     "dev": "Run a server on this machine, for yourself.",
     "deploy": "Upload a folder's workflows and route new instances to them.",
     "workflows": "list, describe, trigger",
-    "instances": "list, describe, watch, send-event, pause, resume, terminate, delete",
+    "instances": "list, describe, watch, logs, send-event, pause, resume, terminate, delete",
     "versions": "list, describe",
     "routes": "list, set",
     "tenants": "create, list (operator)",

@@ -6,8 +6,9 @@ Every call that changes something carries a request id of its own. `name` is an 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
+from typing import Protocol, TypeVar
 
 from stepwell.client.calls import Caller
 from stepwell.client.resource_names import instance_name, workflow_name
@@ -97,26 +98,67 @@ class Instances:
         request = pb.DeleteInstanceRequest(name=name, request_id=self._caller.new_request_id())
         await self._caller.unary(self._stub.DeleteInstance, request)
 
-    async def watch(
+    def watch(
         self, name: str, *, cursor: str = "", status_only: bool = False, resume_tries: int = RESUME_TRIES_MAX
     ) -> AsyncGenerator[pb.InstanceEvent]:
-        """What happened to it and what happens, each once, until it has ended.
+        """What happened to it and what happens, each once, until it has ended."""
 
-        A stream that breaks after it has begun is taken up again after its last event, `resume_tries` times in a row,
-        RESUME_DELAY_S apart: a server that is started again is not the end of a watch.
-        """
-        tries = 0
-        begun = False
-        while True:
-            request = pb.WatchInstanceRequest(name=name, cursor=cursor, status_only=status_only)
-            try:
-                async with aclosing(self._caller.stream(self._stub.WatchInstance, request)) as events:
-                    async for event in events:
-                        begun, tries, cursor = True, 0, event.cursor
-                        yield event
-                return
-            except UnavailableError:
-                if not begun or tries == resume_tries:
-                    raise
-            tries += 1
-            await asyncio.sleep(RESUME_DELAY_S)
+        def begin(after: str) -> AsyncGenerator[pb.InstanceEvent]:
+            request = pb.WatchInstanceRequest(name=name, cursor=after, status_only=status_only)
+            return self._caller.stream(self._stub.WatchInstance, request)
+
+        return _resumed(begin, cursor, resume_tries)
+
+    async def list_logs(
+        self, name: str, *, step: str = "", page_size: int = 0, page_token: str = ""
+    ) -> pb.ListLogsResponse:
+        """A page of what its code printed, oldest first; of one step's, where one is named. A page may be short before
+        the last."""
+        request = pb.ListLogsRequest(parent=name, step_name=step, page_size=page_size, page_token=page_token)
+        return await self._caller.unary(self._stub.ListLogs, request)
+
+    async def watch_logs(
+        self, name: str, *, step: str = "", cursor: str = "", resume_tries: int = RESUME_TRIES_MAX
+    ) -> AsyncGenerator[pb.LogEntry]:
+        """What its code printed and what it prints, each line once, until it has ended. NotFoundError when there is no
+        such instance: it is looked for first, since one that prints nothing gives no sign that a stream has begun."""
+
+        def begin(after: str) -> AsyncGenerator[pb.LogEntry]:
+            request = pb.WatchLogsRequest(name=name, cursor=after, step_name=step)
+            return self._caller.stream(self._stub.WatchLogs, request)
+
+        await self.get(name)
+        async with aclosing(_resumed(begin, cursor, resume_tries, begun=True)) as entries:
+            async for entry in entries:
+                yield entry
+
+
+class _WithCursor(Protocol):
+    @property
+    def cursor(self) -> str: ...
+
+
+E = TypeVar("E", bound=_WithCursor)
+
+
+async def _resumed(
+    begin: Callable[[str], AsyncGenerator[E]], cursor: str, resume_tries: int, *, begun: bool = False
+) -> AsyncGenerator[E]:
+    """The stream that begins after the cursor, whole.
+
+    One that breaks after it has begun is taken up again after its last item, `resume_tries` times in a row,
+    RESUME_DELAY_S apart: a server that is started again is not the end of a watch.
+    """
+    tries = 0
+    while True:
+        try:
+            async with aclosing(begin(cursor)) as items:
+                async for item in items:
+                    begun, tries, cursor = True, 0, item.cursor
+                    yield item
+            return
+        except UnavailableError:
+            if not begun or tries == resume_tries:
+                raise
+        tries += 1
+        await asyncio.sleep(RESUME_DELAY_S)

@@ -111,12 +111,14 @@ class _LogStream:
 class _LogStreamEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LogStream.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     LOG_STREAM_UNSPECIFIED: _LogStream.ValueType  # 0
+    """No line: the entry only tells of `dropped` ones."""
     LOG_STREAM_STDOUT: _LogStream.ValueType  # 1
     LOG_STREAM_STDERR: _LogStream.ValueType  # 2
 
 class LogStream(_LogStream, metaclass=_LogStreamEnumTypeWrapper): ...
 
 LOG_STREAM_UNSPECIFIED: LogStream.ValueType  # 0
+"""No line: the entry only tells of `dropped` ones."""
 LOG_STREAM_STDOUT: LogStream.ValueType  # 1
 LOG_STREAM_STDERR: LogStream.ValueType  # 2
 Global___LogStream: _TypeAlias = LogStream  # noqa: Y015
@@ -614,9 +616,13 @@ class LogEntry(_message.Message):
     """Of that step, from 1; 0 for `run`."""
     stream: Global___LogStream.ValueType
     text: _builtins.str
-    """Without its line's end. The tenant's own text: bounded, UTF-8 (what was not is replaced), and to be shown, never parsed."""
+    """Without its line's end, at most 8 KiB before what is no UTF-8 is replaced. The tenant's own text: to be shown, never
+    parsed, and cleaned of control characters before a terminal sees it.
+    """
     dropped: _builtins.int
-    """So many lines before this one are missing: they came too fast, or were too many."""
+    """So many lines of the instance, of any step, are missing directly before this one: they came too fast, or made room
+    for newer ones.
+    """
     @_builtins.property
     def log_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(

@@ -172,7 +172,7 @@ class InstanceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchLogs(self, request, context):
-        """What was printed first, then what is printed; ends when the instance has ended.
+        """What was printed first, then what is printed; ends when the instance has ended or is deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -49,7 +49,7 @@ class InstanceServiceStub:
     ListLogs: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ListLogsRequest, _instances_pb2.ListLogsResponse]
     """What the author's code printed, by instance and step."""
     WatchLogs: _grpc.UnaryStreamMultiCallable[_instances_pb2.WatchLogsRequest, _instances_pb2.LogEntry]
-    """What was printed first, then what is printed; ends when the instance has ended."""
+    """What was printed first, then what is printed; ends when the instance has ended or is deleted."""
 
 @_typing.type_check_only
 class InstanceServiceAsyncStub(InstanceServiceStub):
@@ -71,7 +71,7 @@ class InstanceServiceAsyncStub(InstanceServiceStub):
     ListLogs: _aio.UnaryUnaryMultiCallable[_instances_pb2.ListLogsRequest, _instances_pb2.ListLogsResponse]  # type: ignore[assignment]
     """What the author's code printed, by instance and step."""
     WatchLogs: _aio.UnaryStreamMultiCallable[_instances_pb2.WatchLogsRequest, _instances_pb2.LogEntry]  # type: ignore[assignment]
-    """What was printed first, then what is printed; ends when the instance has ended."""
+    """What was printed first, then what is printed; ends when the instance has ended or is deleted."""
 
 class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -162,6 +162,6 @@ class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _instances_pb2.WatchLogsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_instances_pb2.LogEntry], _abc.AsyncIterator[_instances_pb2.LogEntry]]:
-        """What was printed first, then what is printed; ends when the instance has ended."""
+        """What was printed first, then what is printed; ends when the instance has ended or is deleted."""
 
 def add_InstanceServiceServicer_to_server(servicer: InstanceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

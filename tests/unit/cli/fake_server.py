@@ -51,6 +51,8 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         self.instances: dict[str, i.Instance] = {}
         self.steps: dict[str, list[i.Step]] = {}
         self.events: dict[str, list[i.InstanceEvent]] = {}
+        self.logs: dict[str, list[i.LogEntry]] = {}
+        self.logs_asked: list[i.ListLogsRequest] = []
         self.sent: list[i.SendEventRequest] = []
         self.created: list[i.CreateInstanceRequest] = []
         self.uploaded: dict[str, bytes] = {}
@@ -252,6 +254,28 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
                 context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
             if not request.cursor or int(event.cursor) > int(request.cursor):
                 yield event
+        if self.watch_hangs:
+            self.let_go.wait()
+
+    def ListLogs(self, request: i.ListLogsRequest, context: grpc.ServicerContext) -> i.ListLogsResponse:
+        name = self._found(request.parent, context).name
+        self.logs_asked.append(request)
+        start = int(request.page_token or 0)
+        end = start + (request.page_size or 100)
+        entries = self.logs.get(name, [])
+        return i.ListLogsResponse(entries=entries[start:end], next_page_token=str(end) if end < len(entries) else "")
+
+    def WatchLogs(self, request: i.WatchLogsRequest, context: grpc.ServicerContext) -> Iterator[i.LogEntry]:
+        name = self._found(request.name, context).name
+        self.watched_from.append(request.cursor)
+        for number, entry in enumerate(self.logs[name]):
+            if number == self.watch_breaks_after:
+                self.watch_breaks_after = None
+                context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+            if (not request.cursor or int(entry.cursor) > int(request.cursor)) and (
+                request.step_name in ("", entry.step_name)
+            ):
+                yield entry
         if self.watch_hangs:
             self.let_go.wait()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from stepwell.v1 import instances_pb2 as i
 from stepwell.v1.resources_pb2 import Failure
 from tests.unit.cli.fake_server import DIGEST, FakeServer
@@ -28,6 +30,12 @@ def step(
 def event(cursor: int, type: str, status: i.InstanceStatus.ValueType, step: i.Step | None = None) -> i.InstanceEvent:
     made = i.InstanceEvent(cursor=str(cursor), type=type, status=status, step=step)
     made.event_time.FromJsonString(f"2026-01-02T03:04:{cursor:02}Z")
+    return made
+
+
+def log_entry(cursor: int, text: str, **more: Any) -> i.LogEntry:
+    made = i.LogEntry(cursor=str(cursor), text=text, **({"stream": i.LOG_STREAM_STDOUT} | more))
+    made.log_time.FromJsonString(f"2026-01-02T03:04:{cursor:02}Z")
     return made
 
 

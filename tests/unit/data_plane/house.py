@@ -15,6 +15,8 @@ from data_plane.engine.records import Record
 from data_plane.journal.chain import chain
 from data_plane.journal.store import InstanceKey
 from data_plane.listing import status_of
+from data_plane.logs.limits import LogLimits
+from data_plane.logs.recorder import Recorder
 from data_plane.node import Node, NodeSettings
 from data_plane.quotas import TenantLimits
 from data_plane.shard import Shard
@@ -23,6 +25,7 @@ from stepwell.errors import (
     NotFoundError,
 )
 from stepwell.names import Digest, InstanceId, TenantUid, WorkflowId
+from tests.contract.oracle_log_store import OracleLogStore
 from tests.unit.data_plane.fakes import FakeGuest, FakeLoader, MemoryStore
 from tests.unit.data_plane.virtual_loop import VirtualLoop, run, until
 
@@ -59,6 +62,8 @@ class House:
         self.owned = True
         self.store = store
         self.loader = FakeLoader()
+        self.log_store = OracleLogStore(LogLimits(), {})
+        self.recorder = Recorder(self.log_store, clock=loop.clock, limits=LogLimits())
         self.node = Node(
             store,
             self.loader,
@@ -67,6 +72,7 @@ class House:
             limits=EngineLimits(),
             settings=settings,
             tenant_limits=tenant_limits,
+            forget_logs=self.recorder.forget,
         )
         minted = count(1)
         self.calls = InstanceCalls(self.node, Routes(), mint=lambda: f"minted-{epoch}-{next(minted)}")
@@ -106,11 +112,13 @@ async def serving(
     async with asyncio.TaskGroup() as tasks:
         house = House(store or MemoryStore(), epoch, tasks, settings or NodeSettings(), tenant_limits or TenantLimits())
         await house.node.start(tasks)
+        recording = tasks.create_task(house.recorder.run())
         try:
             yield house
         finally:
             house.owned = False
             house.node.close()
+            recording.cancel()
 
 
 def sleeping(guest: FakeGuest, duration_ms: int, act: int = 1) -> None:
