@@ -61,6 +61,9 @@ RIGHTS: Final[Table] = {
         "ListLogs": Right.READ,
         "WatchLogs": Right.READ,
     },
+    "grpc.reflection.v1alpha.ServerReflection": {
+        "ServerReflectionInfo": Right.ANY,
+    },
 }
 
 OPERATORS: Final = frozenset(Right)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import grpc
 import structlog
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from cluster.directory import Directory
 from cluster.sqlite_file import SqliteFileError
@@ -50,6 +51,7 @@ from loader.sandbox.sandbox_process import ProcessLauncher
 from rpc.auth import Authenticator
 from rpc.health import Health
 from rpc.open_calls import OpenCalls
+from rpc.reflection import reflecting
 from rpc.server import Service, build_server
 from stepwell.client.contexts import ContextFileError, load, save_context
 from stepwell.errors import ApiError
@@ -180,6 +182,7 @@ async def _serve(config: DevConfig) -> int:
                 Service(add_TenantServiceServicer_to_server, TenantService(tenants, tokens, directory)),
                 Service(add_WorkflowServiceServicer_to_server, workflow_service),
                 Service(add_InstanceServiceServicer_to_server, InstanceServicer(calls, directory, log_reading)),
+                Service(add_ServerReflectionServicer_to_server, reflecting(SERVICES)),
             ),
             authenticator=Authenticator(directory),
             calls=open_calls,
