@@ -24,8 +24,9 @@ from loader import messages
 from loader.bundles.manifest import Manifest
 from loader.limits import READ_BYTES_MAX, REASON_LENGTH_MAX
 from loader.logs import LineCutter, LogGate, LogSink, ignore_log
-from loader.messages import ActivationMessage, GuestError, Hello, Loaded, Log, Unloadable, decode_guest_message
+from loader.messages import ActivationMessage, GuestError, Hello, Loaded, Log, Pong, Unloadable, decode_guest_message
 from loader.outbox import Outbox
+from loader.pulse import Pulse
 from loader.sandbox.sandbox import Sandbox
 from loader.turns import Share
 from stepwell.errors import BundleRefusedError
@@ -64,6 +65,7 @@ class Guest:
         outgoing_bytes_max: int = 64 * 1024 * 1024,
         log_lines_a_second: int = 1_000,
         log_bytes_a_second: int = 1024 * 1024,
+        loop_stall_ms: int = 10_000,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._loop = loop or asyncio.get_running_loop()
@@ -80,6 +82,9 @@ class Guest:
         self._logs = LogGate(
             ignore_log, self._loop.time, lines_a_second=log_lines_a_second, bytes_a_second=log_bytes_a_second
         )
+        self._loop_stall_ms = loop_stall_ms
+        self._pulse = Pulse(self._loop, loop_stall_ms, self._beat, self._stalled)
+        self._outbox.read_on = self._on_read_on
         self._lines = LineCutter()
         self._greeting: asyncio.Future[None] = self._loop.create_future()
         self._loading: asyncio.Future[Loaded | Unloadable] | None = None
@@ -161,6 +166,7 @@ class Guest:
             raise GuestDiedError(self.death.result())
         self._last_act += 1
         self._handlers[self._last_act] = handler
+        self._pulse.start()
         return self._last_act
 
     def close(self, act: int) -> None:
@@ -200,6 +206,7 @@ class Guest:
             self._loop.remove_reader(self.sandbox.socket)
             self.sandbox.kill()  # its end says why; or, if it lives without its connection, nothing more can come
             return
+        self._pulse.heard = True
         try:
             frames = self._reader.feed(data)
         except FrameError as error:
@@ -234,7 +241,7 @@ class Guest:
         try:
             for envelope, payload in frames:
                 message = decode_guest_message(envelope)
-                if isinstance(message, (Hello, Loaded, Unloadable, Log)):
+                if isinstance(message, (Hello, Loaded, Unloadable, Pong, Log)):
                     self._on_own_message(message, payload)
                 elif (handler := handlers.get(message.act)) is not None:
                     touched[message.act] = handler
@@ -253,10 +260,12 @@ class Guest:
                 {"message": f"sandbox {self.sandbox.id}: a handler raised", "exception": failure.__cause__}
             )
 
-    def _on_own_message(self, message: Hello | Loaded | Unloadable | Log, payload: bytes) -> None:
+    def _on_own_message(self, message: Hello | Loaded | Unloadable | Pong | Log, payload: bytes) -> None:
         if isinstance(message, Log):
             handler = self._handlers.get(message.act)
             self._logs.put(handler, message.name, message.count, message.attempt, message.stream, payload)
+        elif isinstance(message, Pong):
+            pass  # that it came at all is what it says
         elif isinstance(message, Hello):
             if self.hello is not None or message.protocol != PROTOCOL:
                 raise FrameError(f"hello, with protocol {message.protocol}: {PROTOCOL} is served, once")
@@ -267,6 +276,24 @@ class Guest:
                 raise FrameError("it answered a load that it was not asked for")
             self._loaded = True
             _resolve(self._loading, message)
+
+    def _beat(self) -> bool:
+        """Ask for a sign of life, where one is due: while something runs, and its frames are read at all."""
+        if not self._handlers:
+            self._pulse.stop()
+            return False
+        self.send(messages.PING)
+        return self._reading
+
+    def _on_read_on(self) -> None:
+        self._pulse.heard = True
+
+    def _stalled(self) -> None:
+        self._die(
+            f"its event loop stood still for over {self._loop_stall_ms / 1000:g} s: something held it up, such as a "
+            "loop in run without an await, or slow work in a step that is an async def; work that blocks belongs into "
+            "a step that is a plain def, which runs in a thread of its own"
+        )
 
     def _on_output(self) -> None:
         with contextlib.suppress(BlockingIOError, InterruptedError):
@@ -294,6 +321,7 @@ class Guest:
             return
         self.death.set_result(reason)
         self._loop.remove_reader(self.sandbox.socket)
+        self._pulse.stop()
         self._outbox.close()
         self.sandbox.kill()
         self.sandbox.socket.close()

@@ -52,6 +52,10 @@ class Unloadable(_Message, tag="unloadable", frozen=True):
     error: GuestError
 
 
+class Pong(_Message, tag="pong", frozen=True):
+    pass
+
+
 class Started(_Message, tag="started", frozen=True):
     act: Number
     name: Name
@@ -166,7 +170,7 @@ ActivationMessage = (
 )
 """What a running instance says: each has `act`."""
 
-GuestMessage = Hello | Loaded | Unloadable | ActivationMessage
+GuestMessage = Hello | Loaded | Unloadable | Pong | ActivationMessage
 
 decode_guest_message = msgspec.json.Decoder(GuestMessage).decode
 """Raises msgspec.DecodeError (ValidationError is one) for anything that is no message."""
@@ -208,6 +212,10 @@ def load(path: str, entrypoints: list[str], variables: dict[str, str], limits: d
 def go(act: int, name: str, count: int, attempt: int) -> bytes:
     """The frame that starts an open step's next attempt."""
     return frame(_encode(("go", act, name, count, attempt)))
+
+
+PING = frame(_encode(("ping",)))
+"""The frame that a guest answers as soon as its event loop turns."""
 
 
 def hold(act: int, number: int) -> bytes:

@@ -26,6 +26,8 @@ class Outbox:
         self._closed = False
         self._drained: asyncio.Future[None] | None = None
         self.waiting_bytes = 0
+        self.read_on: Callable[[], None] = lambda: None
+        """Called when a full socket takes something again: the peer has read."""
 
     def send(self, frame: bytes) -> None:
         """Write the frame when this turn of the loop is over. Without effect once closed."""
@@ -90,7 +92,11 @@ class Outbox:
     def _block(self) -> None:
         if not self._blocked:
             self._blocked = True
-            self._loop.add_writer(self._socket, self._write)
+            self._loop.add_writer(self._socket, self._on_writable)
+
+    def _on_writable(self) -> None:
+        self.read_on()
+        self._write()
 
     def _wake(self) -> None:
         if self._drained is not None:

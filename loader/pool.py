@@ -89,6 +89,7 @@ class WarmPool:
                 outgoing_bytes_max=self._settings.outgoing_bytes_max,
                 log_lines_a_second=self._settings.log_lines_a_second_max,
                 log_bytes_a_second=self._settings.log_bytes_a_second_max,
+                loop_stall_ms=self._settings.loop_stall_ms,
             )
             try:
                 await guest.greet(self._settings.boot_timeout_ms)

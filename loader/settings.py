@@ -31,6 +31,9 @@ class LoaderSettings:
     import_timeout_ms: int = 30_000
     """Importing a bundle; one that takes longer is refused."""
 
+    loop_stall_ms: int = 10_000
+    """How long the event loop of a sandbox in which instances run may stand still before the sandbox is ended."""
+
     boot_attempts_max: int = 3
     """Attempts to start a sandbox for somebody who waits, before they hear that there is none."""
 

@@ -44,6 +44,8 @@ Guest to host
         Replay and journal differ, at that completion, from 0.
     ["closed", act]
         Answers "stop", and follows "returned", "raised" and "mismatch": nothing of this activation runs any more.
+    ["pong"]
+        Answers "ping".
     ["log", act, name, count, attempt, stream] [text]
         What the author printed: stream 1 or 2; name "" and count 0 in `run`; act 0 outside of instances.
 
@@ -72,6 +74,8 @@ Host to guest
         Undo "hold".
     ["stop", act]
         Cancel what runs, drop the instance, say "closed".
+    ["ping"]
+        Say "pong": whether the event loop still turns.
 """
 
 from __future__ import annotations
@@ -79,7 +83,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 
 HEADER: Final = struct.Struct(">II")
 

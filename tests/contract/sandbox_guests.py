@@ -8,9 +8,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from loader import messages
 from loader.bundles.manifest import Manifest, WorkflowEntry
 from loader.guest import Guest
 from loader.logs import LogLine
+from loader.messages import ActivationMessage, Raised
 from loader.sandbox.sandbox import SandboxLauncher
 from stepwell.names import WorkflowId
 
@@ -38,9 +40,9 @@ def looking(expression: str) -> str:
     return write + WORKFLOW
 
 
-async def booted(launcher: SandboxLauncher) -> Guest:
+async def booted(launcher: SandboxLauncher, *, loop_stall_ms: int = 60_000) -> Guest:
     """A guest that has said hello."""
-    guest = Guest(await launcher.launch())
+    guest = Guest(await launcher.launch(), loop_stall_ms=loop_stall_ms)
     await guest.greet(60_000)
     return guest
 
@@ -53,10 +55,10 @@ async def seen(launcher: SandboxLauncher, expression: str) -> Any:
     return json.loads(text)
 
 
-async def loaded(launcher: SandboxLauncher, code: str) -> tuple[Guest, Lines]:
+async def loaded(launcher: SandboxLauncher, code: str, *, loop_stall_ms: int = 60_000) -> tuple[Guest, Lines]:
     """A guest with this main.py, and the lines it prints."""
     lines = Lines()
-    guest = await booted(launcher)
+    guest = await booted(launcher, loop_stall_ms=loop_stall_ms)
     (guest.sandbox.bundle_source / "main.py").write_text(code)
     await guest.load(guest.sandbox.bundle_path, MANIFEST, {}, log_sink=lines.put)
     return guest, lines
@@ -111,3 +113,43 @@ async def end_of(pid: int) -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
+
+
+class Ear:
+    """One activation's: what its guest said, and the death of its sandbox."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[ActivationMessage, bytes]] = []
+        self.death: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._more = asyncio.Event()
+
+    def on_message(self, message: ActivationMessage, payload: bytes) -> None:
+        self.said.append((message, payload))
+        self._more.set()
+
+    def on_batch_end(self) -> None:
+        pass
+
+    def on_death(self, reason: str) -> None:
+        self.death.set_result(reason)
+
+    async def until(self, kind: type[ActivationMessage]) -> bytes:
+        """The payload of the first message of that kind, once it has come; `run` must not raise before."""
+        while True:
+            for message, payload in self.said:
+                if isinstance(message, kind):
+                    return payload
+                assert not isinstance(message, Raised), message
+            self._more.clear()
+            await self._more.wait()
+
+
+def started(guest: Guest) -> Ear:
+    """A new instance of `main:Order`, whose first activation has begun."""
+    ear = Ear()
+    act = guest.open(ear)
+    about: dict[str, object] = {
+        "id": f"i-{act}", "uid": f"u-{act}", "workflow": "order", "created": 1, "started": 1, "now": 1
+    }  # fmt: skip
+    guest.send(messages.start(act, "main:Order", about, 0, [], b"null"))
+    return ear

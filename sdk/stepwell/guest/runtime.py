@@ -92,6 +92,8 @@ class Guest:
     def _on_message(self, message: list[Any], payload: bytes) -> None:
         if message[0] == "start":
             self._start_instance(message, payload)
+        elif message[0] == "ping":
+            self.send(b'["pong"]')
         elif message[0] == "load":
             _, path, entrypoints, variables, limits = message
             self._load(path, entrypoints, variables, limits)
