@@ -138,7 +138,7 @@ BAD: Mapping[str, tuple[Bad, ...]] = {
         *_refused("text", "a." + "9" * 13, "x" * 1_000_000),
         *_refused("text", "x", ".", "a.", ".1", "a.b", "a.-1", "a.٣", "a.1"),
     ),
-    "etag": (),
+    "etag": tuple(Bad(f"text {text[:9]!r}", text, "CONFLICT") for text in ("1", "x", "\0", "-1", "x" * 1_000_000)),
     "flag": (),
     "scopes": tuple(_refused("enum", [0], [99], [-1])),
     "statuses": tuple(_refused("enum", [0], [99], [-1], [1, 2, 99])),

@@ -20,6 +20,7 @@ class Method:
     path: str
     name: str
     request: type[Message]
+    answer: type[Message]
     streams_requests: bool
     streams_answers: bool
 
@@ -27,6 +28,16 @@ class Method:
     def fields(self) -> list[Field]:
         """All fields of its request that hold a value of their own, those of messages within it too."""
         return list(_fields(self.request.DESCRIPTOR, ""))
+
+    @property
+    def is_the_operators(self) -> bool:
+        """Whether a tenant's token is refused whatever it names."""
+        return self.path.startswith("/stepwell.v1.TenantService/")
+
+    @property
+    def is_a_tenants_list(self) -> bool:
+        """Whether it gives pages of what is a tenant's."""
+        return not self.is_the_operators and "page_token" in self.request.DESCRIPTOR.fields_by_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,7 @@ def _method(method: MethodDescriptor) -> Method:
         f"/{service.full_name}/{method.name}",
         f"{service.name}.{method.name}",
         GetMessageClass(method.input_type),
+        GetMessageClass(method.output_type),
         method.client_streaming,
         method.server_streaming,
     )

@@ -10,19 +10,7 @@ from control_plane.tenant_service import TenantService
 from control_plane.workflow_service import WorkflowService
 from data_plane.instance_service import InstanceServicer
 
-PENDING: frozenset[str] = frozenset(
-    {
-        "TenantService.ListTokens",
-        "TenantService.RevokeToken",
-        "WorkflowService.ListRoutes",
-        "WorkflowService.SetRoute",
-        "InstanceService.ListLogs",
-        "InstanceService.WatchLogs",
-    }
-)
-
-UNREAD: frozenset[str] = frozenset({"CreateTokenRequest.scopes"})
-"""Fields that the server does not look at yet, whatever they have."""
+PENDING: frozenset[str] = frozenset({"InstanceService.ListLogs", "InstanceService.WatchLogs"})
 
 SERVICERS: dict[str, type] = {
     "TenantService": TenantService,

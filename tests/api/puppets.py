@@ -27,6 +27,7 @@ class Puppet:
         self.bundle_source = folder
         self.bundle_path = "/bundle"
         self._loop = asyncio.get_running_loop()
+        self.cause = ""
         self.exited: asyncio.Future[int] = self._loop.create_future()
         self.socket, self._guest = socket.socketpair()
         self.output, self._output = os.pipe()
@@ -39,6 +40,9 @@ class Puppet:
 
     async def wait(self) -> int:
         return await asyncio.shield(self.exited)
+
+    def memory_bytes(self) -> int:
+        return 0
 
     def kill(self) -> None:
         if not self.exited.done():

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.api.methods import Field, Method
-from tests.api.world import RUNNING, WORKFLOW
 
+WORKFLOW, RUNNING = "order", "one"
 Value = str | bytes | int | bool | list[int] | dict[str, str]
 
 TENANT = "tenants/{tenant}"

@@ -14,8 +14,8 @@ from stepwell.v1 import instances_pb2 as i
 from stepwell.v1 import workflows_pb2 as w
 from tests.api.methods import METHODS, Field, Method
 from tests.api.pending import PENDING
-from tests.api.requests import IN_INSTANCE, KINDS, NAMES, meaning, request
-from tests.api.world import HIDDEN, RUNNING, THEIRS, WORKFLOW, World, deploy
+from tests.api.requests import IN_INSTANCE, KINDS, NAMES, RUNNING, WORKFLOW, meaning, request
+from tests.api.world import HIDDEN, THEIRS, World, deploy
 
 BUILT = [method for method in METHODS if method.name not in PENDING]
 NAMING = [(method, field) for method in BUILT for field in method.fields if meaning(field) in NAMES]
@@ -56,7 +56,7 @@ def test_what_is_anothers_is_refused_alike_and_without_a_look_up(world: World, m
     assert len(answers) == 1
 
 
-@pytest.mark.parametrize("method", [each for each in BUILT if each.name.startswith("TenantService.")], ids=by_name)
+@pytest.mark.parametrize("method", [each for each in BUILT if each.is_the_operators], ids=by_name)
 def test_what_is_the_operators_is_refused_whatever_it_names(world: World, method: Method) -> None:
     error, looked_up = refusal(world, method, {})
     assert (error.reason, looked_up) == ("PERMISSION_DENIED", [])
@@ -87,7 +87,7 @@ def test_anothers_id_under_our_own_name_is_as_unknown_as_any(world: World, metho
     kind, answers, look_ups = meaning(field), [], []
     for values, hidden in ((world.theirs.values, HIDDEN), (NOWHERE, "absent")):
         name = str(KINDS[kind]).replace(RUNNING, hidden).format_map({**values, "tenant": world.ours.id})
-        if method.name.startswith("TenantService."):
+        if method.is_the_operators:
             error = world.server.refused(
                 method.path, request(method, world.ours.values, {field.path: name}), world.server.operator
             )
@@ -102,17 +102,16 @@ def test_anothers_id_under_our_own_name_is_as_unknown_as_any(world: World, metho
     assert look_ups[0] == look_ups[1]
 
 
-PAGES = [("WorkflowService.ListVersions", "tenant"), ("InstanceService.ListInstances", "workflow"),
-         ("InstanceService.ListSteps", "instance")]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "kind"), PAGES)
-@pytest.mark.parametrize("tenant", ["{tenant}", "-"])
-def test_anothers_page_token_is_refused(world: World, name: str, kind: str, tenant: str) -> None:
-    (method,) = (each for each in METHODS if each.name == name)
-    parent = str(KINDS[kind]).replace("{tenant}", tenant)
-    changed = {"parent": parent.format_map(world.ours.values), "page_token": world.theirs.values[name]}
-    error, _ = refusal(world, method, changed)
+@pytest.mark.parametrize("method", [each for each in BUILT if each.is_a_tenants_list], ids=by_name)
+@pytest.mark.parametrize("tenant", ["by name", "-"])
+def test_anothers_page_token_is_refused(world: World, method: Method, tenant: str) -> None:
+    (parent,) = (field for field in method.fields if field.path == "parent")
+    named = {**world.ours.values, "tenant": world.ours.id if tenant == "by name" else tenant}
+    error, _ = refusal(
+        world,
+        method,
+        {"parent": str(KINDS[meaning(parent)]).format_map(named), "page_token": world.theirs.values[method.name]},
+    )
     assert (error.reason, error.metadata["field"]) == ("INVALID_ARGUMENT", "page_token")
 
 

@@ -18,7 +18,7 @@ def test_a_request_in_good_order_is_answered(world: World, method: Method) -> No
         changed = {"name": f"tenants/{world.ours.id}/workflows/order/instances/ended"}
         world.server.call(method.path, request(method, world.ours.values, changed), world.ours.token)
         return
-    token = world.server.operator if method.name.startswith("TenantService.") else world.ours.token
+    token = world.server.operator if method.is_the_operators else world.ours.token
     world.server.call(method.path, request(method, world.ours.values), token)
 
 

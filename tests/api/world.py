@@ -10,11 +10,13 @@ from typing import Any
 from stepwell.v1 import instances_pb2 as i
 from stepwell.v1 import tenants_pb2 as t
 from stepwell.v1 import workflows_pb2 as w
+from tests.api.methods import METHODS, Method
+from tests.api.pending import PENDING
+from tests.api.requests import RUNNING, WORKFLOW, request
 from tests.api.running import Running
 
 OURS, THEIRS = "acme", "globex"
-WORKFLOW = "order"
-RUNNING, ENDED = "one", "ended"
+ENDED = "ended"
 
 HIDDEN = "hidden"
 """An instance that only the other tenant has."""
@@ -48,10 +50,7 @@ def made(server: Running) -> World:
 def _tenancy(server: Running, tenant: str) -> Tenancy:
     create = t.CreateTenantRequest(tenant_id=tenant)
     server.call("/stepwell.v1.TenantService/CreateTenant", create.SerializeToString(), server.operator)
-    asked = t.CreateTokenRequest(parent=f"tenants/{tenant}").SerializeToString()
-    (answer,) = server.call("/stepwell.v1.TenantService/CreateToken", asked, server.operator)
-    minted = t.CreateTokenResponse.FromString(answer)
-    token = minted.secret
+    token, spare = _minted(server, tenant).secret, _minted(server, tenant).token.name
     versions = [deployed(server, token, f"{tenant} {number}".encode()) for number in (1, 2)]
     parent = f"tenants/{tenant}/workflows/{WORKFLOW}"
     for instance in (RUNNING, ENDED, *([HIDDEN] if tenant == THEIRS else [])):
@@ -63,21 +62,19 @@ def _tenancy(server: Running, tenant: str) -> Tenancy:
     values = {
         "tenant": tenant,
         "version": versions[-1].removeprefix(f"tenants/{tenant}/versions/"),
-        "token": minted.token.name.rpartition("/")[2],
+        "token": spare.rpartition("/")[2],
         "cursor": _cursor(server, token, i.WatchInstanceRequest(name=one)),
     }
-    pages: tuple[tuple[str, Any, Any], ...] = (
-        ("WorkflowService/ListVersions", w.ListVersionsRequest(parent="tenants/-"), w.ListVersionsResponse()),
-        (
-            "InstanceService/ListInstances",
-            i.ListInstancesRequest(parent=f"tenants/-/workflows/{WORKFLOW}"),
-            i.ListInstancesResponse(),
-        ),
-        ("InstanceService/ListSteps", i.ListStepsRequest(parent=one), i.ListStepsResponse()),
-    )
-    for path, request, answer in pages:
-        values[f"{path.replace('/', '.')}"] = _next_page(server, token, path, request, answer)
+    for method in METHODS:
+        if method.name not in PENDING and method.is_a_tenants_list:
+            values[method.name] = _next_page(server, token, method, values)
     return Tenancy(tenant, token, values)
+
+
+def _minted(server: Running, tenant: str) -> t.CreateTokenResponse:
+    asked = t.CreateTokenRequest(parent=f"tenants/{tenant}").SerializeToString()
+    (answer,) = server.call("/stepwell.v1.TenantService/CreateToken", asked, server.operator)
+    return t.CreateTokenResponse.FromString(answer)
 
 
 def deployed(server: Running, token: str, code: bytes, parent: str = "tenants/-") -> str:
@@ -88,8 +85,8 @@ def deployed(server: Running, token: str, code: bytes, parent: str = "tenants/-"
 
 def deploy(parent: str, code: bytes) -> Iterator[bytes]:
     """The parts of a deploy of one file."""
-    entry = w.WorkflowEntry(workflow_id=WORKFLOW, entrypoint="main:Order")
-    header = w.DeployVersionRequest.Header(parent=parent, manifest=w.Manifest(workflows=[entry]))
+    entries = [w.WorkflowEntry(workflow_id=each, entrypoint="main:Order") for each in (WORKFLOW, "refund")]
+    header = w.DeployVersionRequest.Header(parent=parent, manifest=w.Manifest(workflows=entries))
     yield w.DeployVersionRequest(header=header).SerializeToString()
     yield w.DeployVersionRequest(file=w.DeployVersionRequest.File(path="main.py")).SerializeToString()
     yield w.DeployVersionRequest(chunk=code).SerializeToString()
@@ -101,13 +98,13 @@ def _cursor(server: Running, token: str, request: i.WatchInstanceRequest) -> str
     return i.InstanceEvent.FromString(answer).cursor
 
 
-def _next_page(server: Running, token: str, path: str, request: Any, answer: Any) -> str:
-    """The token of the second page of that list, once it has one."""
-    request.page_size = 1
+def _next_page(server: Running, token: str, method: Method, values: Mapping[str, str]) -> str:
+    """The token of the second page of that list of the tenant's, asked for as `tenants/-`, once it has one."""
+    asked = request(method, {**values, "tenant": "-"}, {"page_size": 1})
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        (data,) = server.call(f"/stepwell.v1.{path}", request.SerializeToString(), token)
-        answer.ParseFromString(data)
+        answer: Any = method.answer()
+        answer.ParseFromString(*server.call(method.path, asked, token))
         if answer.next_page_token:
             return str(answer.next_page_token)
-    raise AssertionError(f"{path} has one page alone: {answer}")
+    raise AssertionError(f"{method.name} has one page alone: {answer}")
