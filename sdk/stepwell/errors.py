@@ -69,6 +69,14 @@ class DeterminismError(WorkflowError):
     """Replaying the journal, the code asked for something else than it did before."""
 
 
+class SandboxDiedError(WorkflowError):
+    """The instance ended what it ran in, again and again: its code never meets this, its error names it."""
+
+
+class NodeDiedError(WorkflowError):
+    """The server died again and again while the instance was active: its code never meets this, its error names it."""
+
+
 class ApiError(StepwellError):
     """A refused or failed call.
 

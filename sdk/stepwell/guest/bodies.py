@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from stepwell.guest.asks import Ask
     from stepwell.guest.instance import Instance
 
-_FINAL = (NonRetryableError, StepDefinitionError, StepValueError, RunRestrictionError)
+FINAL = (NonRetryableError, StepDefinitionError, StepValueError, RunRestrictionError)
 """What another attempt would only meet again."""
 
 
@@ -200,7 +200,7 @@ class Attempt:
             timeout.__traceback__ = error.__traceback__ if error is not None else None
             error = timeout
         if error is not None:
-            instance.attempt_failed(self, elapsed_us, not isinstance(error, _FINAL), described(error))
+            instance.attempt_failed(self, elapsed_us, not isinstance(error, FINAL), described(error))
         else:
             assert payload is not None
             instance.attempt_succeeded(self, elapsed_us, payload)
