@@ -283,7 +283,7 @@ class Guest:
             self._pulse.stop()
             return False
         self.send(messages.PING)
-        return self._reading
+        return not self._holders
 
     def _on_read_on(self) -> None:
         self._pulse.heard = True
