@@ -132,9 +132,10 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         _, key = await self._named(request.parent, context, "parent")
         limit = page_size(request.page_size)
         step = _step_name(request.step_name)
-        scope = f"logs of {request.parent} {step}"
+        scope = f"logs of {'/'.join(key)} {step}"
         response, size = pb.ListLogsResponse(), 0
-        async with aclosing(self._logs.printed(key, position(scope, request.page_token), step)) as entries:
+        begin = position(scope, request.page_token)
+        async with aclosing(self._logs.printed(key, begin, step, field="page_token")) as entries:
             async for entry in entries:
                 message = views.log_message(entry)
                 size += message.ByteSize()

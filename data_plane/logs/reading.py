@@ -33,13 +33,15 @@ class LogReading:
         self._store = store
         self._recorder = recorder
 
-    async def printed(self, key: InstanceKey, cursor: str, step: str) -> AsyncGenerator[LogEntry]:
+    async def printed(
+        self, key: InstanceKey, cursor: str, step: str, *, field: str = "cursor"
+    ) -> AsyncGenerator[LogEntry]:
         """What was printed after the cursor, oldest first, as far as it is kept; read as it is asked for.
 
-        Raises InvalidArgumentError for a cursor that is not of this instance.
+        Raises InvalidArgumentError for a cursor that is not of this instance, naming the field that it came in.
         """
         uid = (await self._calls.get(key)).instance.uid
-        after = _after(cursor, uid)
+        after = _after(cursor, uid, field)
         await self._recorder.flushed(LogKey(key.tenant, uid))
         while lines := await self._read(key, uid, after, step):
             for number, line in lines:
@@ -49,7 +51,7 @@ class LogReading:
     async def watch(self, key: InstanceKey, cursor: str, step: str) -> AsyncGenerator[LogEntry]:
         """The same, then what is printed, until the instance has ended or is deleted."""
         uid = (await self._calls.get(key)).instance.uid
-        after = _after(cursor, uid)
+        after = _after(cursor, uid, "cursor")
         log_key = LogKey(key.tenant, uid)
         with self._recorder.following(log_key) as changed:
             listener = StatusListener(changed)
@@ -81,11 +83,11 @@ class LogReading:
         return await self._store.read(LogKey(key.tenant, uid), after=after, step=step, limit=READ_LINES)
 
 
-def _after(cursor: str, uid: InstanceUid) -> int:
+def _after(cursor: str, uid: InstanceUid, field: str) -> int:
     """The number to go on after."""
     parsed = parse_cursor(cursor)
     if parsed is None:
         return 0
     if parsed[0] != uid:
-        raise InvalidArgumentError("cursor is not one of this instance", field="cursor")
+        raise InvalidArgumentError(f"{field} is not one of this instance", field=field)
     return parsed[1]

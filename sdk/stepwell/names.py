@@ -83,6 +83,12 @@ _EVENT_TYPE = _Rule(
     f"is not an event type: 1 to {EVENT_TYPE_LENGTH_MAX} of a-z, A-Z, 0-9, '_', '-' and '.', "
     "not starting with '-' or '.'",
 )
+_STEP_NAME = _Rule(
+    "step_name_length_max",
+    STEP_NAME_LENGTH_MAX,
+    re.compile(r".+", re.DOTALL),
+    f"is not a step name: 1 to {STEP_NAME_LENGTH_MAX} characters",
+)
 _REQUEST_ID = _Rule(
     "request_id_length_max",
     REQUEST_ID_LENGTH_MAX,
@@ -123,8 +129,7 @@ def instance_id(text: str) -> InstanceId:
 
 def step_name(text: str) -> str:
     """The text as a step's name. Raises ValueError saying what would be valid."""
-    if not 1 <= len(text) <= STEP_NAME_LENGTH_MAX:
-        raise ValueError(f"{_shown(text)} is not a step name: 1 to {STEP_NAME_LENGTH_MAX} characters")
+    _STEP_NAME.check(text)
     return text
 
 

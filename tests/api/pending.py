@@ -10,7 +10,7 @@ from control_plane.tenant_service import TenantService
 from control_plane.workflow_service import WorkflowService
 from data_plane.instance_service import InstanceServicer
 
-PENDING: frozenset[str] = frozenset({"InstanceService.ListLogs", "InstanceService.WatchLogs"})
+PENDING: frozenset[str] = frozenset()
 
 SERVICERS: dict[str, type] = {
     "TenantService": TenantService,

@@ -19,6 +19,7 @@ import pytest
 from cluster.directory import Directory
 from cluster.store_sqlite import SqliteStore
 from data_plane.journal.store_sqlite import SqliteJournalStore
+from data_plane.logs.store_sqlite import SqliteLogStore
 from data_plane.node import Node
 from stepwell.client.contexts import load
 from stepwell.client.errors import DETAILS_TRAILER, error_from
@@ -41,6 +42,7 @@ LOOK_UPS: tuple[tuple[type, str], ...] = (
     (SqliteJournalStore, "read_journal"),
     (SqliteJournalStore, "read_blob"),
     (SqliteJournalStore, "list_instances"),
+    (SqliteLogStore, "read"),
     (Node, "resident"),
     (Node, "peek"),
 )
