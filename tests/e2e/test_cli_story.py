@@ -10,36 +10,13 @@ import pytest
 
 from tests.e2e.api import BUNDLES
 from tests.e2e.server import Server
+from tests.e2e.shell import Shell
 
 PATIENCE_S = 30.0
 
 
-class Shell:
-    """Runs the command against the server's own context."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
-    async def run(self, *words: str) -> tuple[int, str, str]:
-        command = self._server.command_line()[0]
-        process = await asyncio.create_subprocess_exec(
-            command, *words, env=self._server.environ, stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, err = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, out.decode(), err.decode()
-
-    async def document(self, *words: str) -> Any:
-        status, out, err = await self.run(*words, "-o", "json")
-        assert status == 0, err
-        return json.loads(out)
-
-    async def refused(self, *words: str) -> Any:
-        status, out, err = await self.run(*words, "-o", "json")
-        assert status == 1, (out, err)
-        assert out == ""
-        return json.loads(err.splitlines()[-1])
+class OrderShell(Shell):
+    """Knows how to wait for the order."""
 
     async def reaches(self, status: str) -> Any:
         async with asyncio.timeout(PATIENCE_S):
@@ -53,7 +30,7 @@ class Shell:
 @pytest.mark.timeout(180)
 async def test_a_life_by_the_command(server: Server) -> None:
     await server.start()
-    shell, acme = Shell(server), ("--tenant", "acme")
+    shell, acme = OrderShell(server), ("--tenant", "acme")
     assert (await shell.document("doctor"))["status"] in ("ok", "warning")
     await shell.document("tenants", "create", "acme")
     deployed = await shell.document("deploy", str(BUNDLES / "story"), *acme)
