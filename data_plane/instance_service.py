@@ -20,6 +20,7 @@ from rpc.auth import principal
 from rpc.json_edge import checked_json
 from rpc.paging import PAGE_BYTES_MAX, offset, page_size, page_token, position
 from rpc.resource_names import checked, parse_instance, parse_workflow
+from rpc.rights import Right
 from rpc.times import timestamp
 from stepwell import names
 from stepwell.errors import InvalidArgumentError
@@ -51,11 +52,11 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         params = checked_json(request.params, "params")
         uid = (await self._tenants.tenant(tenant)).uid
         seen = await self._calls.create(uid, workflow, instance, params, request_id)
-        return await self._instance(tenant, seen)
+        return await self._instance(tenant, seen, context)
 
     async def GetInstance(self, request: pb.GetInstanceRequest, context: Context) -> pb.Instance:
         tenant, key = await self._named(request.name, context)
-        return await self._instance(tenant, await self._calls.get(key))
+        return await self._instance(tenant, await self._calls.get(key), context)
 
     async def ListInstances(self, request: pb.ListInstancesRequest, context: Context) -> pb.ListInstancesResponse:
         tenant, workflow = parse_workflow(request.parent, principal(context), "parent")
@@ -98,15 +99,15 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
 
     async def PauseInstance(self, request: pb.PauseInstanceRequest, context: Context) -> pb.Instance:
         tenant, key = await self._named(request.name, context)
-        return await self._instance(tenant, await self._calls.pause(key, _request_id(request)))
+        return await self._instance(tenant, await self._calls.pause(key, _request_id(request)), context)
 
     async def ResumeInstance(self, request: pb.ResumeInstanceRequest, context: Context) -> pb.Instance:
         tenant, key = await self._named(request.name, context)
-        return await self._instance(tenant, await self._calls.resume(key, _request_id(request)))
+        return await self._instance(tenant, await self._calls.resume(key, _request_id(request)), context)
 
     async def TerminateInstance(self, request: pb.TerminateInstanceRequest, context: Context) -> pb.Instance:
         tenant, key = await self._named(request.name, context)
-        return await self._instance(tenant, await self._calls.terminate(key, _request_id(request)))
+        return await self._instance(tenant, await self._calls.terminate(key, _request_id(request)), context)
 
     async def DeleteInstance(self, request: pb.DeleteInstanceRequest, context: Context) -> Empty:
         _, key = await self._named(request.name, context)
@@ -155,8 +156,13 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         tenant, workflow, instance = parse_instance(name, principal(context), field)
         return tenant, InstanceKey((await self._tenants.tenant(tenant)).uid, workflow, instance)
 
-    async def _instance(self, tenant: TenantId, seen: Seen) -> pb.Instance:
+    async def _instance(self, tenant: TenantId, seen: Seen, context: Context) -> pb.Instance:
+        """What the caller may see of it: a token without `read` gets no word that the tenant's code or callers said."""
         instance, key = seen.instance, seen.key
+        if Right.READ not in principal(context).rights:
+            message = views.instance_message(tenant, key.workflow, key.instance, instance, params=b"", output=None)
+            message.ClearField("error")
+            return message
         params = await self._calls.payload(key, instance, instance.params)
         output = None
         if isinstance(instance.outcome, Completed):

@@ -119,8 +119,13 @@ async def test_a_narrow_token_does_its_own_and_nothing_else(server: Server) -> N
     trigger = ("workflows", "trigger", "behaviours", "--params", '{"do": "nothing"}', "--id", "mine")
     look = ("instances", "list", "behaviours")
     upload = ("deploy", str(BUNDLES / "behaviours"))
-    await runner.document(*trigger)
-    assert [item["id"] for item in (await reader.document(*look))["items"]] == ["mine"]
+    triggered = await runner.document(*trigger)
+    assert (triggered["id"], triggered["params"], triggered["output"]) == ("mine", None, None)
+    await runner.document("workflows", "trigger", "behaviours", "--params", '{"do": "events"}', "--id", "other")
+    steered = await runner.document("instances", "terminate", "behaviours", "other")
+    assert (steered["status"], steered["params"], steered["steps"]) == ("terminated", None, None)
+    assert (await reader.document("instances", "describe", "behaviours", "other"))["params"] == {"do": "events"}
+    assert {item["id"] for item in (await reader.document(*look))["items"]} == {"mine", "other"}
     await deployer.document(*upload)
     for shell, words in (
         (reader, trigger), (reader, upload), (runner, look), (runner, upload), (deployer, look), (deployer, trigger),

@@ -30,7 +30,9 @@ class _TokenScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TokenScope
     TOKEN_SCOPE_READ: _TokenScope.ValueType  # 1
     """See versions, workflows, routes, instances and their logs."""
     TOKEN_SCOPE_RUN: _TokenScope.ValueType  # 2
-    """Create instances, send them events, steer and delete them."""
+    """Create instances, send them events, steer and delete them. Without READ, what these calls answer has no params,
+    output or error.
+    """
     TOKEN_SCOPE_DEPLOY: _TokenScope.ValueType  # 3
     """Deploy versions and set routes."""
 
@@ -41,7 +43,9 @@ TOKEN_SCOPE_UNSPECIFIED: TokenScope.ValueType  # 0
 TOKEN_SCOPE_READ: TokenScope.ValueType  # 1
 """See versions, workflows, routes, instances and their logs."""
 TOKEN_SCOPE_RUN: TokenScope.ValueType  # 2
-"""Create instances, send them events, steer and delete them."""
+"""Create instances, send them events, steer and delete them. Without READ, what these calls answer has no params,
+output or error.
+"""
 TOKEN_SCOPE_DEPLOY: TokenScope.ValueType  # 3
 """Deploy versions and set routes."""
 Global___TokenScope: _TypeAlias = TokenScope  # noqa: Y015
