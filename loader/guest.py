@@ -37,6 +37,9 @@ T = TypeVar("T")
 _BACKLOG: Final = "a backlog"
 """What holds reading up while frames that were read wait for their turn."""
 
+_ENDED: Final = "its end"
+"""What holds reading up when there is no more to read."""
+
 
 class GuestHandler(Protocol):
     """One activation's ear. All are called on the loop and must not block or raise; one that raises ends the guest."""
@@ -203,7 +206,7 @@ class Guest:
         except OSError:
             data = b""
         if not data:
-            self._loop.remove_reader(self.sandbox.socket)
+            self.hold_reading(_ENDED)
             self.sandbox.kill()  # its end says why; or, if it lives without its connection, nothing more can come
             return
         self._pulse.heard = True

@@ -310,3 +310,26 @@ async def test_a_handler_that_raises_ends_the_guest_since_its_state_is_unknown(
     sandbox.say(result(guest.open(Broken())))
     assert "the host failed" in await guest.death
     assert len(reports) == 1
+
+
+async def test_a_guest_that_stays_silent_is_ended_but_not_while_it_is_not_read(sandbox: FakeSandbox) -> None:
+    guest, ear, holder = Guest(sandbox, loop_stall_ms=40), Ear(), object()
+    await loaded(guest, sandbox)
+    guest.open(ear)
+    guest.hold_reading(holder)
+    assert await sandbox.heard(8) == [(b'["ping"]', b"")] * 8
+    assert guest.alive
+    guest.resume_reading(holder)
+    assert (await guest.death).startswith("its event loop stood still for over 0.04 s")
+
+
+async def test_a_guest_that_answers_lives_until_nothing_runs_in_it(sandbox: FakeSandbox) -> None:
+    guest = Guest(sandbox, loop_stall_ms=2_000)
+    await loaded(guest, sandbox)
+    act = guest.open(Ear())
+    for _ in range(6):
+        await sandbox.heard()
+        sandbox.say(frame(b'["pong"]'))
+    guest.close(act)
+    assert guest.alive
+    guest.kill("the test is over")
