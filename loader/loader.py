@@ -1,7 +1,8 @@
 """Gives out sandboxes that run a tenant's version: one for each (tenant, version), shared by its instances.
 
 A sandbox that has had a tenant's code in it is never given to another. Those without a lease stay for a while, in case
-of the next wake, and go when they were idle too long or when their place is needed, the one idle longest first.
+of the next wake, and go when they were idle too long or when their place or memory is needed, the one idle longest
+first.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from stepwell.errors import BundleRefusedError, SandboxUnavailableError, Unavail
 from stepwell.names import Digest, TenantUid
 
 _log = logging.getLogger(__name__)
+
+MEMORY_LOOK_S = 1.0
+"""Between two looks at what sandboxes use."""
 
 LogSinks = Callable[[TenantUid, Digest], LogSink]
 """Where a version's log lines go; asked once a sandbox."""
@@ -61,10 +65,12 @@ class Loader:
         self._taken: set[Seat] = set()
         self._checks = asyncio.Semaphore(settings.checks_parallel_max)
         self._closed = False
+        self._look: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Loader:
         await self._tasks.__aenter__()
         self._pool.fill()
+        self._look_at_memory()
         return self
 
     async def __aexit__(
@@ -127,6 +133,8 @@ class Loader:
         """Give out no more, kill every sandbox, and remove what they leave. Idempotent; leased guests end too."""
         self._closed = True
         self._pool.close()
+        if self._look is not None:
+            self._look.cancel()
         for seat in [*self._loading, *self._taken]:
             if seat.guest is not None:
                 seat.guest.kill("the server stops")
@@ -138,6 +146,7 @@ class Loader:
         try:
             await self._room.enter(seat.tenant)
             self._taken.add(seat)
+            self._relieve()
             seat.guest = guest = await self._load(seat.tenant, seat.digest, self._log_sinks(seat.tenant, seat.digest))
         except Exception as error:
             self._remove(seat)
@@ -225,6 +234,20 @@ class Loader:
                 self._end(seat, "its place was needed", serve=False)
                 return True
         return False
+
+    def _look_at_memory(self) -> None:
+        self._look = asyncio.get_running_loop().call_later(MEMORY_LOOK_S, self._look_at_memory)
+        self._relieve()
+
+    def _relieve(self) -> None:
+        """End idle sandboxes until what they use is what has to be given back."""
+        excess_bytes = self._launcher.excess_bytes() if self._idle else 0
+        for seat in list(self._idle):
+            if excess_bytes <= 0:
+                break
+            if seat.guest is not None:
+                excess_bytes -= seat.guest.sandbox.memory_bytes()
+            self._end(seat, "its memory was needed")
 
     def _end(self, seat: Seat, reason: str, serve: bool = True) -> None:
         self._remove(seat, serve)

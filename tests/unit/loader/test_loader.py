@@ -13,6 +13,7 @@ from loader.bundles.manifest import Manifest, WorkflowEntry
 from loader.bundles.store_files import FileBundleStore
 from loader.guest import Guest
 from loader.loader import Loader
+from loader.sandbox.processes import SandboxProcess
 from loader.sandbox.sandbox import Sandbox, SandboxError
 from loader.sandbox.sandbox_process import ProcessLauncher
 from loader.settings import LoaderSettings
@@ -36,6 +37,10 @@ class CountingLauncher(ProcessLauncher):
         super().__init__(folder)
         self.launches = 0
         self.failures = failures
+        self.excess = 0
+
+    def excess_bytes(self) -> int:
+        return self.excess
 
     async def launch(self) -> Sandbox:
         self.launches += 1
@@ -129,6 +134,33 @@ async def test_the_one_idle_longest_makes_room_and_leased_ones_never_do(
         assert [lease.guest.alive for lease in leases] == [True, True, False]
         assert await leases[2].guest.death == "its place was needed"
         assert fourth.guest.alive
+
+
+async def test_when_memory_is_short_those_idle_longest_go_until_enough_is_given_back(
+    store: FileBundleStore, launcher: CountingLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SandboxProcess, "memory_bytes", lambda _: 100)
+    digests = [await deployed(store, code=WORKFLOW + f"# {n}\n") for n in range(5)]
+    async with loader_of(store, launcher) as loader:
+        leases = [await loader.acquire(ACME, digest) for digest in digests[:4]]
+        for lease in (leases[2], leases[0], leases[1]):
+            lease.release()
+        launcher.excess = 150
+        await loader.acquire(ACME, digests[4])
+        assert [lease.guest.alive for lease in leases] == [False, True, False, True]
+        assert await leases[2].guest.death == "its memory was needed"
+
+
+async def test_a_look_at_memory_every_second_ends_what_is_idle(
+    store: FileBundleStore, launcher: CountingLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loader.loader.MEMORY_LOOK_S", 0.01)
+    digest = await deployed(store)
+    async with loader_of(store, launcher) as loader:
+        lease = await loader.acquire(ACME, digest)
+        launcher.excess = 1
+        lease.release()
+        assert await lease.guest.death == "its memory was needed"
 
 
 async def test_without_room_a_request_waits_until_something_is_released(
