@@ -122,7 +122,9 @@ class Node:
         with suppress(TimeoutError, UnavailableError):
             async with asyncio.timeout(within_s):
                 for resident in list(self._residents.values()):
-                    await self._written(resident)
+                    # What left memory while another was awaited has nothing in flight, and would never say so.
+                    if self._residents.get(resident.key) is resident:
+                        await self._written(resident)
 
     def close(self) -> None:
         """No timer rings, no task goes on."""

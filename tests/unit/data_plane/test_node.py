@@ -9,6 +9,7 @@ import weakref
 import pytest
 
 from data_plane.engine.records import Created
+from data_plane.journal.store import PutRow
 from data_plane.node import NodeSettings
 from data_plane.quotas import TenantLimits
 from data_plane.resident import Resident
@@ -211,6 +212,22 @@ async def test_a_draining_node_ends_activations_in_good_order_and_refuses_work()
     async with serving(store, epoch=2) as house:
         await house.guest(1)
         assert (await house.calls.get(key)).instance.activations == 1, "a drain is no death"
+
+
+@on_virtual_time
+async def test_a_drain_does_not_wait_for_what_left_memory_meanwhile() -> None:
+    async with serving() as house:
+        loop = asyncio.get_running_loop()
+        slow = await house.create("slow")
+        await house.guest(1)
+        await house.create("quick")
+        guest = await house.guest(2)
+        house.store.holds = lambda mutation: isinstance(mutation, PutRow) and mutation.key == slow
+        sleeping(guest, 90_000)
+        loop.call_later(0.5, house.store.let_go)
+        began = loop.time()
+        await house.node.drain(10.0)
+        assert loop.time() - began < 1.0
 
 
 @on_virtual_time
