@@ -58,7 +58,7 @@ class Tokens:
                 raise LimitExceededError(
                     f"{whose} has {len(held)} tokens, as many as may be: revoke one that is not used any more",
                     **({} if owner is None else {"tenant": owner.id}),
-                    limit="tokens_max", value=str(self._limits.tokens_max), seen=str(len(held)),
+                    limit="tokens_max", value=str(self._limits.tokens_max), seen=str(len(held) + 1),
                 )  # fmt: skip
             return _kept(token)
 

@@ -106,5 +106,5 @@ class OpenCalls:
 def _over(limit: str, value: int, seen: int, what: str) -> LimitExceededError:
     return LimitExceededError(
         f"the tenant has {seen:,} {what}, as many as it may: end some, or wait for them",
-        limit=limit, value=str(value), seen=str(seen),
+        limit=limit, value=str(value), seen=str(seen + 1),
     )  # fmt: skip

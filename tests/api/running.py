@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +32,10 @@ from tests.api.pending import PENDING, SERVICERS, answer_unimplemented, stream_u
 from tests.api.puppets import PuppetLauncher
 
 START_S_MAX = 30.0
+CALL_S_MAX = 20.0
+
+Request = bytes | Iterable[bytes]
+"""One message, or the parts of a stream."""
 
 LOOK_UPS: tuple[tuple[type, str], ...] = (
     (SqliteStore, "get"),
@@ -72,22 +77,28 @@ class Running:
     log: Log
     looked_up: list[str]
 
-    def call(self, method: str, request: bytes | list[bytes], token: str | None) -> list[bytes]:
+    def call(self, method: str, request: Request, token: str | None) -> list[bytes]:
         """The answers to those bytes, whatever kind of method it is. Raises grpc.RpcError.
 
         A stream of answers is given up after the first.
         """
-        metadata = (("authorization", f"Bearer {token}"),) if token is not None else ()
-        channel: Any = self.channel
-        if isinstance(request, list):
-            return [channel.stream_unary(method)(iter(request), metadata=metadata, timeout=20)]
-        call = channel.unary_stream(method)(request, metadata=metadata, timeout=20)
-        for answer in call:
-            call.cancel()
-            return [answer]
-        return []
+        if not isinstance(request, bytes):
+            channel: Any = self.channel
+            return [channel.stream_unary(method)(iter(request), metadata=_metadata(token), timeout=CALL_S_MAX)]
+        with self.opened(method, request, token) as answers:
+            return [*islice(answers, 1)]
 
-    def refused(self, method: str, request: bytes | list[bytes], token: str | None) -> ApiError:
+    @contextmanager
+    def opened(self, method: str, request: bytes, token: str | None) -> Iterator[Iterator[bytes]]:
+        """A call whose answers may still come, until the block ends."""
+        channel: Any = self.channel
+        call = channel.unary_stream(method)(request, metadata=_metadata(token), timeout=CALL_S_MAX)
+        try:
+            yield call
+        finally:
+            call.cancel()
+
+    def refused(self, method: str, request: Request, token: str | None) -> ApiError:
         """The error that such a call ends with, as a client has it; it came with its ErrorInfo, from Stepwell."""
         try:
             answers = self.call(method, request, token)
@@ -97,6 +108,10 @@ class Running:
                 return error_from(told)
             raise AssertionError(f"gRPC's own answer: {error}") from error
         raise AssertionError(f"not refused: {answers}")
+
+
+def _metadata(token: str | None) -> tuple[tuple[str, str], ...]:
+    return () if token is None else (("authorization", f"Bearer {token}"),)
 
 
 @contextmanager

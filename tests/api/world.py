@@ -83,9 +83,10 @@ def deployed(server: Running, token: str, code: bytes, parent: str = "tenants/-"
     return w.DeployVersionResponse.FromString(answer).version.name
 
 
-def deploy(parent: str, code: bytes) -> Iterator[bytes]:
+def deploy(parent: str, code: bytes, *workflows: str) -> Iterator[bytes]:
     """The parts of a deploy of one file."""
-    entries = [w.WorkflowEntry(workflow_id=each, entrypoint="main:Order") for each in (WORKFLOW, "refund")]
+    ids = workflows or (WORKFLOW, "refund")
+    entries = [w.WorkflowEntry(workflow_id=each, entrypoint="main:Order") for each in ids]
     header = w.DeployVersionRequest.Header(parent=parent, manifest=w.Manifest(workflows=entries))
     yield w.DeployVersionRequest(header=header).SerializeToString()
     yield w.DeployVersionRequest(file=w.DeployVersionRequest.File(path="main.py")).SerializeToString()

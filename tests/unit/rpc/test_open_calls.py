@@ -60,7 +60,7 @@ async def test_a_tenants_calls_are_bounded_and_anothers_are_not_touched(server: 
         await held.has_begun(3)
         error = await failure(server.call("UnaryUnary"))
         assert type(error) is LimitExceededError
-        assert error.metadata == {"limit": "calls_per_tenant_max", "value": "3", "seen": "3"}
+        assert error.metadata == {"limit": "calls_per_tenant_max", "value": "3", "seen": "4"}
         for _ in range(5):
             group.create_task(server.call("UnaryUnary", OPERATORS.text))
         await held.has_begun(8)
@@ -76,7 +76,7 @@ async def test_a_tenants_open_streams_are_bounded_and_its_other_calls_are_not(se
         await held.has_begun(1)
         error = await failure(server.call(kind))
         assert type(error) is LimitExceededError
-        assert error.metadata == {"limit": "watches_per_tenant_max", "value": "1", "seen": "1"}
+        assert error.metadata == {"limit": "watches_per_tenant_max", "value": "1", "seen": "2"}
         group.create_task(server.call("UnaryUnary"))
         await held.has_begun(2)
         held.go_on.set()

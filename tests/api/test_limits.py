@@ -1,0 +1,171 @@
+"""Every limit that a caller can meet is told by its name, its value and what was seen, and has a test that meets it."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from control_plane.limits import ControlLimits
+from data_plane.engine.limits import EngineLimits
+from data_plane.quotas import TenantLimits
+from rpc import guard
+from rpc.limits import RpcLimits
+from stepwell.errors import ApiError
+from stepwell.v1 import instances_pb2 as i
+from stepwell.v1 import tenants_pb2 as t
+from tests.api.bad_values import BAD
+from tests.api.methods import METHODS
+from tests.api.pending import PENDING
+from tests.api.requests import meaning
+from tests.api.running import running
+from tests.api.test_states import STREAMS
+from tests.api.world import World, deploy, made
+from tests.architecture.sources import PACKAGES, ROOT, written
+from tests.architecture.tables import rows
+
+CREATE = "/stepwell.v1.InstanceService/CreateInstance"
+DEPLOY = "/stepwell.v1.WorkflowService/DeployVersion"
+GET = "/stepwell.v1.InstanceService/GetInstance"
+SEND = "/stepwell.v1.InstanceService/SendEvent"
+WATCH = "/stepwell.v1.InstanceService/WatchInstance"
+ONE = "tenants/-/workflows/order/instances/one"
+
+GRPCS_OWN = {"receive_bytes_max", "send_bytes_max", "metadata_bytes_max", "calls_max", "client_message_bytes_max"}
+"""gRPC refuses by these before Stepwell is asked; the client tells them as ours: tests/unit/rpc/test_error_table.py."""
+
+OF_AN_INSTANCE = {"records_max"}
+"""An instance ends by these; no call does."""
+
+
+def create(world: World, params: bytes = b"1") -> bytes:
+    return i.CreateInstanceRequest(parent="tenants/-/workflows/order", params=params).SerializeToString()
+
+
+def until_refused(world: World, path: str, request: bytes) -> ApiError:
+    """The refusal of a call that is made over and over."""
+    for _ in range(100):
+        try:
+            return world.server.refused(path, request, world.ours.token)
+        except AssertionError:
+            continue
+    raise AssertionError("never refused")
+
+
+def a_version_more(world: World) -> ApiError:
+    return world.server.refused(DEPLOY, deploy("tenants/-", b"more"), world.ours.token)
+
+
+def a_workflow_more(world: World) -> ApiError:
+    return world.server.refused(DEPLOY, deploy("tenants/-", b"more", "another"), world.ours.token)
+
+
+def a_token_more(world: World) -> ApiError:
+    asked = t.CreateTokenRequest(parent=f"tenants/{world.ours.id}").SerializeToString()
+    return world.server.refused("/stepwell.v1.TenantService/CreateToken", asked, world.server.operator)
+
+
+def a_slow_upload(world: World) -> ApiError:
+    over = threading.Event()
+
+    def slow() -> Iterator[bytes]:
+        yield next(deploy("tenants/-", b"slow"))
+        over.wait()
+
+    try:
+        return world.server.refused(DEPLOY, slow(), world.ours.token)
+    finally:
+        over.set()
+
+
+def an_event_more(world: World) -> ApiError:
+    return until_refused(world, SEND, i.SendEventRequest(name=ONE, type="go").SerializeToString())
+
+
+def a_large_event(world: World) -> ApiError:
+    asked = i.SendEventRequest(name=ONE, type="go", payload=b'"' + b"x" * 100_000 + b'"').SerializeToString()
+    return world.server.refused(SEND, asked, world.ours.token)
+
+
+def an_instance_more(world: World) -> ApiError:
+    return until_refused(world, CREATE, create(world))
+
+
+def a_large_instance_more(world: World) -> ApiError:
+    return until_refused(world, CREATE, create(world, b'"' + b"x" * 10_000 + b'"'))
+
+
+def a_call_beside_a_watch(world: World) -> ApiError:
+    watch = i.WatchInstanceRequest(name=ONE).SerializeToString()
+    with world.server.opened(WATCH, watch, world.ours.token) as events:
+        assert next(events)
+        return world.server.refused(GET, i.GetInstanceRequest(name=ONE).SerializeToString(), world.ours.token)
+
+
+def a_watch_beside_a_watch(world: World) -> ApiError:
+    watch = i.WatchInstanceRequest(name=ONE).SerializeToString()
+    with world.server.opened(WATCH, watch, world.ours.token) as events:
+        assert next(events)
+        return world.server.refused(WATCH, watch, world.ours.token)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A server whose limit is low, and a call that is over it. `seen` is left out where it is a matter of time."""
+
+    limit: str
+    config: dict[str, Any]
+    over: Callable[[World], ApiError]
+    value: str
+    seen: str = ""
+    reason: str = "LIMIT_EXCEEDED"
+
+
+CASES = [
+    Case("versions_max", {"control_plane": ControlLimits(versions_max=2)}, a_version_more, "2", "3"),
+    Case("workflows_max", {"control_plane": ControlLimits(workflows_max=2)}, a_workflow_more, "2", "3"),
+    Case("tokens_max", {"control_plane": ControlLimits(tokens_max=2)}, a_token_more, "2", "3"),
+    Case("upload_seconds_max", {"control_plane": ControlLimits(upload_seconds_max=0.05)}, a_slow_upload, "0.05"),
+    Case("buffered_events_max", {"engine": EngineLimits(buffered_events_max=2)}, an_event_more, "2", "3"),
+    Case("stored_bytes_max", {"engine": EngineLimits(stored_bytes_max=50_000)}, a_large_event, "50000"),
+    Case("stored_bytes_max", {"tenants": TenantLimits(stored_bytes_max=50_000)}, a_large_instance_more, "50000"),
+    Case("queued_max", {"tenants": TenantLimits(activations_max=1, queued_max=4)}, an_instance_more, "4", "5"),
+    Case(
+        "creates_a_second_max", {"tenants": TenantLimits(creates_a_second_max=5)}, an_instance_more, "5", "6",
+        reason="RATE_LIMITED",
+    ),
+    Case("calls_per_tenant_max", {"rpc": RpcLimits(calls_per_tenant_max=1)}, a_call_beside_a_watch, "1", "2"),
+    Case("watches_per_tenant_max", {"rpc": RpcLimits(watches_per_tenant_max=1)}, a_watch_beside_a_watch, "1", "2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.limit}-{case.over.__name__}")
+def test_what_is_over_a_setting_is_refused_with_it(tmp_path: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "READ_OUT_SECONDS_MAX", 0.01)
+    with running(tmp_path, **case.config) as server:
+        error = case.over(made(server))
+        assert server.log.faults == []
+    assert error.reason == case.reason
+    assert (error.metadata["limit"], error.metadata["value"]) == (case.limit, case.value)
+    assert error.metadata["seen"] == case.seen if case.seen else float(error.metadata["seen"]) >= float(case.value)
+
+
+def met() -> set[str]:
+    """The limits that a test has met."""
+    meanings = {meaning(field) for method in METHODS if method.name not in PENDING for field in method.fields}
+    fixed = {bad.metadata["limit"] for each in meanings for bad in BAD[each] if "limit" in bad.metadata}
+    streams = {metadata["limit"] for _, _, metadata in STREAMS.values() if "limit" in metadata}
+    return fixed | streams | {case.limit for case in CASES}
+
+
+def test_every_limit_that_a_call_is_refused_by_is_met_by_a_test_and_documented() -> None:
+    sources = [source.text for source in written(*PACKAGES) if source.is_python]
+    named = {name for text in sources for name in re.findall(r'"([a-z]\w+_max)"', text)} - OF_AN_INSTANCE
+    assert named == met() | GRPCS_OWN
+    page = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
+    assert {row["limit"].strip("`") for row in rows(page, "That a call is refused by")} == named
