@@ -3,11 +3,15 @@
 An exception that comes back is of its own class where that can be imported, built without calling `__init__`, since
 its arguments were not kept; its text is what was recorded. All else becomes a StepError. What is found depends on
 names alone, never on what happens to be imported, so that a replay finds the same.
+
+An author's class may do anything when it is asked for its text or its cause: describing it never raises, and takes no
+more of a text than is kept.
 """
 
 from __future__ import annotations
 
 import builtins
+import itertools
 import sys
 import traceback
 from json.encoder import encode_basestring_ascii
@@ -22,8 +26,17 @@ NAME_LENGTH_MAX: Final = 256
 MESSAGE_LENGTH_MAX: Final = 4096
 TRACEBACK_LENGTH_MAX: Final = 16_384
 _FRAMES_MAX: Final = 50
+_NOTES_MAX: Final = 8
 _BOUNDS: Final = ((MESSAGE_LENGTH_MAX, TRACEBACK_LENGTH_MAX), (2048, 4096), (256, 256))
 """Lengths to try, until the whole array fits into an envelope."""
+
+_native: Final[dict[str, Any]] = vars(BaseException) | vars(BaseExceptionGroup)
+_CAUSE, _CONTEXT, _SUPPRESSED, _TRACEBACK, _MEMBERS = [
+    _native[name].__get__
+    for name in ("__cause__", "__context__", "__suppress_context__", "__traceback__", "exceptions")
+]
+
+_NOT_DESCRIBED: Final = '["builtins","Exception","(an exception of a class that can\'t be described)","",null]'
 
 _ours: Final = __file__.rsplit("/", 2)[0] + "/"
 
@@ -35,46 +48,64 @@ class Bundle:
 
 
 def described(error: BaseException) -> str:
-    """The exception as ERROR, in JSON."""
-    for message_max, traceback_max in _BOUNDS:
-        text = _described(error, CAUSES_MAX, message_max, traceback_max, set())
-        if len(text) <= ENVELOPE_BYTES_MAX - 8192:
-            break
+    """The exception as ERROR, in JSON. Never raises."""
+    text = _NOT_DESCRIBED
+    try:
+        for message_max, traceback_max in _BOUNDS:
+            text = _described(error, CAUSES_MAX, message_max, traceback_max, set())
+            if len(text) <= ENVELOPE_BYTES_MAX - 8192:
+                break
+    except BaseException:
+        return _NOT_DESCRIBED
     return text
 
 
 def _described(error: BaseException, causes: int, message_max: int, traceback_max: int, seen: set[int]) -> str:
     seen.add(id(error))
-    cause = error.__cause__ if error.__cause__ is not None or error.__suppress_context__ else error.__context__
-    if cause is None and isinstance(error, BaseExceptionGroup):
-        cause = error.exceptions[0]
+    cause = _cause_of(error)
     inner = "null"
     if cause is not None and causes and id(cause) not in seen:
         inner = _described(cause, causes - 1, message_max, traceback_max, seen)
     kind = type(error)
     name = kind.__qualname__
-    if isinstance(error, StepError) and error.type:
-        name = f"StepError:{error.type}"
+    if issubclass(kind, StepError):
+        step_error: Any = error
+        name = f"StepError:{step_error.type}" if step_error.type else name
     texts = (
-        _bounded(str(kind.__module__), NAME_LENGTH_MAX),
-        _bounded(name, NAME_LENGTH_MAX),
-        _bounded(message_of(error), message_max),
+        _text(kind.__module__, NAME_LENGTH_MAX),
+        _text(name, NAME_LENGTH_MAX),
+        _text(error, message_max),
         _bounded(_traceback_of(error), traceback_max),
     )
     return f"[{','.join([encode_basestring_ascii(text) for text in texts])},{inner}]"
 
 
+def _cause_of(error: BaseException) -> BaseException | None:
+    """What Python itself knows, whatever the class has under these names."""
+    found: BaseException | None = _CAUSE(error)
+    if found is None and not _SUPPRESSED(error):
+        found = _CONTEXT(error)
+    if found is None and issubclass(type(error), BaseExceptionGroup):
+        found = _MEMBERS(error)[0]
+    return found
+
+
 def message_of(error: BaseException) -> str:
-    """The exception's text, whatever its class does when asked for it."""
+    """The exception's text, whatever its class does when asked for it; of a longer one, as much as an ERROR keeps."""
+    return _text(error, MESSAGE_LENGTH_MAX)
+
+
+def _text(value: object, length_max: int) -> str:
     try:
-        return str(error)
-    except Exception as problem:
-        return f"(its text can't be had: {type(problem).__name__})"
+        return _bounded(str.__str__(str(value)), length_max)
+    except BaseException as problem:
+        return f"(its text can't be had: {type(problem).__name__[:80]})"
 
 
 def _bounded(text: str, length_max: int) -> str:
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= length_max else f"{text[: length_max - 1]}…"
+    """Cut before anything is made of it: it may be as long as memory allows."""
+    shown = text[:length_max].encode("utf-8", "backslashreplace").decode()
+    return shown if len(shown) <= length_max and len(text) <= length_max else f"{shown[: length_max - 1]}…"
 
 
 def _traceback_of(error: BaseException) -> str:
@@ -82,15 +113,16 @@ def _traceback_of(error: BaseException) -> str:
     try:
         frames = [
             frame
-            for frame in traceback.extract_tb(error.__traceback__, -_FRAMES_MAX * 2)
+            for frame in traceback.extract_tb(_TRACEBACK(error), -_FRAMES_MAX * 2)
             if not frame.filename.startswith(_ours) and not frame.filename.startswith("<frozen ")
         ]
         lines = traceback.format_list(frames[-_FRAMES_MAX:])
-        lines += traceback.format_exception_only(error) if isinstance(error, SyntaxError) else []
-        lines += [f"{note}\n" for note in getattr(error, "__notes__", ())]
-    except Exception as problem:
-        return f"(the traceback can't be had: {type(problem).__name__})"
-    text = "".join(lines).replace(Bundle.prefix, "")
+        lines += traceback.format_exception_only(error) if issubclass(type(error), SyntaxError) else []
+        notes = getattr(error, "__notes__", ())
+        lines += [f"{_text(note, MESSAGE_LENGTH_MAX)}\n" for note in itertools.islice(notes, _NOTES_MAX)]
+        text = "".join(lines).replace(Bundle.prefix, "")
+    except BaseException as problem:
+        return f"(the traceback can't be had: {type(problem).__name__[:80]})"
     return text if len(text) <= TRACEBACK_LENGTH_MAX else "…" + text[-TRACEBACK_LENGTH_MAX + 1 :]
 
 

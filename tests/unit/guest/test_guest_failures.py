@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -132,3 +133,54 @@ def test_any_text_fits_into_an_envelope(text: str) -> None:
 
 def test_an_exception_whose_text_fails_is_described_all_the_same() -> None:
     assert "ZeroDivisionError" in json.loads(described(Nameless()))[2]
+
+
+def harm(*_: object) -> Any:
+    raise SystemExit("a method of an author's class")
+
+
+class Harmful(Exception):
+    """Each name that a describer may ask for does harm instead."""
+
+    __str__ = __repr__ = __hash__ = __eq__ = __reduce__ = harm
+    __class__ = __cause__ = __context__ = __traceback__ = __notes__ = __suppress_context__ = property(harm)
+
+
+class HarmfulText(str):
+    __str__ = __len__ = __getitem__ = encode = harm  # type: ignore[assignment]
+
+
+class Odd(Exception):
+    def __str__(self) -> str:
+        return HarmfulText("a text of its own class")
+
+
+def test_an_exception_that_harms_whoever_looks_at_it_is_described_by_its_class() -> None:
+    cause = ValueError("beneath")
+    error = Harmful()
+    BaseException.__dict__["__cause__"].__set__(error, cause)
+    module, name, message, _, inner = json.loads(described(error))
+    assert (module, name, inner[1:3]) == (__name__, "Harmful", ["ValueError", "beneath"])
+    assert message == "(its text can't be had: SystemExit)"
+    assert json.loads(described(Odd()))[2] == "a text of its own class"
+
+
+def test_a_class_that_cant_even_be_named_is_described() -> None:
+    class Nameless(type):
+        def __getattribute__(cls, name: str) -> Any:
+            harm()
+
+    error = Nameless("X", (Exception,), {})()
+    assert "can't be described" in json.loads(described(error))[2]
+
+
+def test_no_more_is_made_of_a_long_text_than_is_kept() -> None:
+    error = ValueError("x" * 50_000_000)
+    error.__notes__ = ["y" * 50_000_000] * 1000
+    tracemalloc.start()
+    try:
+        described(error)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000
