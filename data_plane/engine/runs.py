@@ -133,7 +133,7 @@ def on_replay_mismatched(turn: Turn, event: ReplayMismatched) -> None:
     """The code is not the code that wrote the journal: pause with the difference, so that a resume tries again."""
     turn.live()
     message = (
-        f"at completion {event.position} the journal has {event.expected}, the code asked for {event.got}: "
+        f"at completion {event.position} the journal has {event.expected}, but {event.got}: "
         "the code does not do what it did before; restore it and resume, or terminate the instance"
     )
     if turn.instance.phase is Phase.LIVE:

@@ -354,7 +354,7 @@ class Instance:
         self._known.clear()
 
     def _mismatch(self, position: int, key: Key) -> None:
-        expected = f"{shown(key)}, which the journal has"
+        expected = shown(key)
         got = f"run {self._outcome[0]}" if self._outcome is not None else f"run waits for {self._asking.waited_for()}"
         texts = ",".join(encode_basestring_ascii(text[:_SHOWN_LENGTH_MAX]) for text in (expected, got))
         self.say(f'["mismatch",{self.act},{position},{texts}]')

@@ -178,12 +178,12 @@ def test_an_instance_that_returns_while_it_is_being_paused_is_complete() -> None
 
 def test_a_replay_that_differs_pauses_with_the_difference() -> None:
     run = Driven().running()
-    actions = run.handle(ReplayMismatched(run.at, 3, "step 'a' (1)", "step 'b' (1)"))
+    actions = run.handle(ReplayMismatched(run.at, 3, "step 'a' (1)", "run returned"))
     (paused,) = appended(actions)
     assert isinstance(paused, Paused)
     assert paused.failure is not None
     assert paused.failure.type == "DeterminismError"
-    assert "at completion 3 the journal has step 'a' (1), the code asked for step 'b' (1)" in paused.failure.message
+    assert "at completion 3 the journal has step 'a' (1), but run returned" in paused.failure.message
     assert names(actions)[-1] == "TellStop"
 
 
