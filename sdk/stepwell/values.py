@@ -19,6 +19,9 @@ from stepwell.errors import StepValueError
 DEPTH_MAX = 200
 """Lists and dicts within each other. Far from every JSON parser's own limit; the tag of a datetime counts as one."""
 
+PATH_SHOWN_MAX = 12
+"""Parts of a path in an error's text: keys may be long."""
+
 INT_BITS_MAX = 13_000
 """Keeps an integer under Python's own limit of 4,300 digits for reading one back."""
 
@@ -41,7 +44,7 @@ def encode(value: object) -> bytes:
     try:
         return _encode(_plain(value, DEPTH_MAX)).encode()
     except _Refused as refused:
-        raise StepValueError(f"value{''.join(reversed(refused.path))} {refused.why}") from None
+        raise StepValueError(f"value{_shown_path(refused.path)} {refused.why}") from None
 
 
 def decode(data: bytes) -> Any:
@@ -127,6 +130,14 @@ def _refuse_surrogates(text: str) -> None:
         raise _Refused(
             f"has a lone surrogate, {_short(text)}, which is no character; decode text without 'surrogateescape'"
         ) from None
+
+
+def _shown_path(path: list[str]) -> str:
+    """From the outside in; of a deep one its ends, so that why it is refused is not cut off behind it."""
+    if len(path) > PATH_SHOWN_MAX:
+        half = PATH_SHOWN_MAX // 2
+        return f"{''.join(reversed(path[-half:]))}…{''.join(reversed(path[:half]))}"
+    return "".join(reversed(path))
 
 
 def _short(value: object) -> str:

@@ -76,6 +76,15 @@ def test_what_would_not_come_back_is_refused_saying_where(value: Any, says: str)
         encode(value)
 
 
+def test_why_a_deep_value_is_refused_comes_after_a_short_path() -> None:
+    deep: Any = {}
+    for _ in range(DEPTH_MAX + 1):
+        deep = {"a rather long key of somebody's": deep}
+    with pytest.raises(StepValueError, match=r"….* is nested more than") as caught:
+        encode(deep)
+    assert len(str(caught.value)) < 1000
+
+
 def test_depth_is_bounded_and_a_circle_is_told() -> None:
     circle: list[Any] = []
     circle.append(circle)
