@@ -12,7 +12,7 @@ class ControlLimits:
     versions_max: int = 1_000
     """Versions of a tenant; a deploy of one more is refused."""
 
-    bundle_bytes_max: int = 8 * 1024 * 1024 * 1024
+    versions_bytes_max: int = 8 * 1024 * 1024 * 1024
     """Files of all of a tenant's versions together; a deploy that would bring more is refused."""
 
     workflows_max: int = 500

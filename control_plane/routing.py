@@ -84,7 +84,9 @@ class Routing:
         _refuse_over(self._tenant, "versions_max", most, len(held) + 1, "versions")
         size = self._version.size_bytes
         stored_bytes = sum(int(each.value or b"0") for each in held) + size
-        _refuse_over(self._tenant, "bundle_bytes_max", self._limits.bundle_bytes_max, stored_bytes, "bytes of bundles")
+        _refuse_over(
+            self._tenant, "versions_bytes_max", self._limits.versions_bytes_max, stored_bytes, "bytes of bundles"
+        )
         by_age = keys.version_by_age(uid, self._version.created_at_ms, self._version.digest)
         return self._version, [Put(key, encode(self._version)), Put(by_age, str(size).encode())]
 

@@ -82,6 +82,8 @@ def shown(default: object) -> str:
             return f"{default:,}"
         case float():
             return str(default)
+        case "":
+            return "none"
         case dict():
             return "none" if not default else str(default)
         case _:

@@ -229,13 +229,17 @@ async def test_params_over_a_limit_are_refused(api: Api, workflow: str, params: 
     assert refused == (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_EXCEEDED")
 
 
-async def test_prints_reach_the_log_and_not_the_protocol(running: Server, api: Api, workflow: str) -> None:
+async def test_prints_reach_the_instances_log_and_not_the_protocol(running: Server, api: Api, workflow: str) -> None:
     instance = await api.create(workflow, {"do": "prints"})
     assert json.loads((await api.ended(instance.name)).output) == "quiet"
-    wanted = ("said in a step", "said to stderr", "said in run", "said by a child")
+    asked = pb.ListLogsRequest(parent=instance.name)
+    wanted = {("noisy", 1, "said in a step"), ("noisy", 1, "said to stderr"), ("", 0, "said in run \x1b[31m")}
     async with asyncio.timeout(5):
-        while any(text not in (log := running.log.read_text(errors="replace")) for text in wanted):
+        while {
+            (e.step_name, e.count, e.text) for e in (await api.call(api.instances.ListLogs, asked)).entries
+        } != wanted:
             await asyncio.sleep(0.05)
+    log = running.log.read_text(errors="replace")
     assert "\x1b" not in log
     assert "\x00" not in log
 

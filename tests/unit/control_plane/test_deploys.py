@@ -204,7 +204,7 @@ async def test_a_bad_manifest_is_refused_before_anything_is_uploaded() -> None:
 
 @pytest.mark.parametrize(
     ("limits", "name"),
-    [(ControlLimits(versions_max=2), "versions_max"), (ControlLimits(bundle_bytes_max=10), "bundle_bytes_max")],
+    [(ControlLimits(versions_max=2), "versions_max"), (ControlLimits(versions_bytes_max=10), "versions_bytes_max")],
 )
 async def test_a_tenant_has_a_bounded_number_of_versions(limits: ControlLimits, name: str) -> None:
     setting = await acme(limits)
