@@ -28,7 +28,7 @@ SPACING_S = (0.6, 1.8)
 
 @pytest.mark.timeout(300)
 async def test_nothing_is_lost_when_sandboxes_are_killed(make_server: MakeServer) -> None:
-    server = make_server(config="[loader]\nwarm_sandboxes = 1\n")
+    server = make_server(config="[loader]\nwarm_sandboxes = 1\n[logs]\nin_operator_log = true\n")
     chance = random.Random(SEED)
     began = time.monotonic()
     await server.start()

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.e2e.api import Api
-from tests.e2e.server import Server
+from tests.e2e.conftest import MakeServer
 from tests.e2e.traffic import Traffic, at_least_once
 
 KILLS = 60
@@ -20,7 +20,8 @@ INSTANCES = 96
 
 
 @pytest.mark.timeout(420)
-async def test_nothing_is_lost_when_the_node_is_killed_again_and_again(server: Server) -> None:
+async def test_nothing_is_lost_when_the_node_is_killed_again_and_again(make_server: MakeServer) -> None:
+    server = make_server(config="[logs]\nin_operator_log = true\n")
     chance = random.Random(SEED)
     began = time.monotonic()
     await server.start()
