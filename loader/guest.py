@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, TypeVar
@@ -30,7 +29,7 @@ from loader.pulse import Pulse
 from loader.sandbox.sandbox import Sandbox
 from loader.turns import Share
 from stepwell.errors import BundleRefusedError
-from stepwell.frames import PROTOCOL, FrameError, FrameReader
+from stepwell.frames import EXIT_THREADS_STUCK, PROTOCOL, FrameError, FrameReader
 
 T = TypeVar("T")
 
@@ -39,6 +38,9 @@ _BACKLOG: Final = "a backlog"
 
 _ENDED: Final = "its end"
 """What holds reading up when there is no more to read."""
+
+_END_S_MAX: Final = 1.0
+"""For how long a guest that closed its connection is waited for: its end tells more, such as a want of memory."""
 
 
 class GuestHandler(Protocol):
@@ -206,8 +208,8 @@ class Guest:
         except OSError:
             data = b""
         if not data:
-            self.hold_reading(_ENDED)
-            self.sandbox.kill()  # its end says why; or, if it lives without its connection, nothing more can come
+            self.hold_reading(_ENDED)  # how its process ends says why; or it lives, but can't say anything any more
+            self._loop.call_later(_END_S_MAX, self._die, "it closed its connection")
             return
         self._pulse.heard = True
         try:
@@ -311,7 +313,10 @@ class Guest:
 
     def _on_exit(self, exited: asyncio.Future[int]) -> None:
         status = exited.result()
-        how = "it closed its connection" if status == -signal.SIGKILL else f"its process ended with status {status}"
+        if status == EXIT_THREADS_STUCK:
+            how = "too many of its steps that are plain functions ran out of time and still run; have them end in time"
+        else:
+            how = f"its process ended with {f'signal {-status}' if status < 0 else f'status {status}'}"
         self._die(self.sandbox.cause or how)
         self._on_output()
         self._log_raw(self._lines.end())

@@ -85,6 +85,9 @@ from typing import Final
 
 PROTOCOL: Final = 2
 
+EXIT_THREADS_STUCK: Final = 3
+"""How a guest's process ends itself, to be started afresh, when too many threads of plain functions can't be ended."""
+
 HEADER: Final = struct.Struct(">II")
 
 ENVELOPE_BYTES_MAX: Final = 192 * 1024

@@ -55,12 +55,14 @@ async def seen(launcher: SandboxLauncher, expression: str) -> Any:
     return json.loads(text)
 
 
-async def loaded(launcher: SandboxLauncher, code: str, *, loop_stall_ms: int = 60_000) -> tuple[Guest, Lines]:
-    """A guest with this main.py, and the lines it prints."""
+async def loaded(
+    launcher: SandboxLauncher, code: str, *, loop_stall_ms: int = 60_000, **limits: int
+) -> tuple[Guest, Lines]:
+    """A guest with this main.py, and the lines it prints; `limits` are those of `stepwell.guest.limits`."""
     lines = Lines()
     guest = await booted(launcher, loop_stall_ms=loop_stall_ms)
     (guest.sandbox.bundle_source / "main.py").write_text(code)
-    await guest.load(guest.sandbox.bundle_path, MANIFEST, {}, log_sink=lines.put)
+    await guest.load(guest.sandbox.bundle_path, MANIFEST, limits, log_sink=lines.put)
     return guest, lines
 
 

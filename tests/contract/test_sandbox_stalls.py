@@ -74,6 +74,17 @@ async def test_a_guest_that_is_busy_in_threads_and_steps_lives(launcher: Sandbox
     assert guest.alive
 
 
+async def test_threads_that_can_not_be_ended_end_their_sandbox(launcher: SandboxLauncher) -> None:
+    work = """
+        once = {"timeout": 200, "retries": {"limit": 0, "delay": 0}}
+        steps = [step.do(f"stuck {n}", config=once)(lambda: threading.Event().wait()) for n in range(3)]
+        await asyncio.gather(*(each() for each in steps), return_exceptions=True)
+"""
+    code = "import threading\n" + HARD.replace("        RUN\n", work)
+    guest, _ = await loaded(launcher, code, loop_stall_ms=STALL_MS, abandonedThreads=3)
+    assert "plain functions ran out of time and still run" in await started(guest).death
+
+
 async def test_a_guest_in_which_nothing_runs_is_asked_nothing(launcher: SandboxLauncher) -> None:
     stop = "import os, signal, threading\nthreading.Timer(0.1, os.kill, (os.getpid(), signal.SIGSTOP)).start()\n"
     guest, _ = await loaded(launcher, stop + HARD.replace("RUN", "pass"), loop_stall_ms=200)

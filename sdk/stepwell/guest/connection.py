@@ -16,6 +16,8 @@ from stepwell.frames import FrameError, FrameReader, frame
 READ_BYTES: Final = 64 * 1024
 """Under malloc's threshold for a mapping of its own: that would be three system calls more a read, dear in gVisor."""
 HIGH_FD: Final = 100
+PRINTED_BYTES_MAX: Final = 256 * 1024
+"""What is printed is written at this many bytes, even within a turn: a loop may print without end."""
 UNSENT_BYTES_MAX: Final = 4 * 1024 * 1024
 """Above this the guest stops reading, so that nothing new begins, and drops what is printed."""
 
@@ -74,6 +76,10 @@ class Connection:
         self._reader = FrameReader(payload_bytes_max)
         self._ready: list[bytes] = []
         self._unsent = b""
+        self._printed = 0
+        """Bytes of logs since the last writing, about: threads count without a lock."""
+        self._left = 0
+        """Bytes that were ready at a writing within a turn, and that the socket did not take."""
         self._scheduled = False
         self._reading = False
         self._main_thread = threading.get_ident()
@@ -90,11 +96,14 @@ class Connection:
             self.soon()
 
     def send_log(self, envelope: bytes, payload: bytes) -> None:
-        """As `send`, from any thread; dropped while the host does not read."""
-        if len(self._unsent) > UNSENT_BYTES_MAX:
+        """As `send`, from any thread; dropped while the host does not read, or nothing can be written."""
+        if len(self._unsent) + self._left + self._printed > UNSENT_BYTES_MAX:
             return
+        self._printed += len(envelope) + len(payload)
         if threading.get_ident() == self._main_thread:
             self.send(envelope, payload)
+            if self._printed > PRINTED_BYTES_MAX and not self._unsent:
+                self._write_within_turn()
         else:
             self._loop.call_soon_threadsafe(self.send, envelope, payload)
 
@@ -109,6 +118,7 @@ class Connection:
         self._scheduled = True
         self._before_write()
         self._scheduled = False
+        self._printed = self._left = 0
         if self._ready:
             data = b"".join(self._ready) if len(self._ready) > 1 else self._ready[0]
             self._ready.clear()
@@ -124,6 +134,18 @@ class Connection:
         os.set_blocking(self._fd, True)
         while self._unsent:
             self._write(self._unsent)
+
+    def _write_within_turn(self) -> None:
+        """Write what is ready as far as the socket takes it; the event loop, which `run` may hold up, isn't asked."""
+        data = b"".join(self._ready)
+        try:
+            sent = os.write(self._fd, data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            os._exit(0)
+        self._ready[:] = [data[sent:]]
+        self._printed, self._left = 0, len(data) - sent
 
     def _write(self, data: bytes) -> None:
         try:

@@ -73,7 +73,7 @@ class Guest:
         self.send(b'["log",0,"",0,0,2]', f"The sandbox is started afresh: {why}\n".encode())
         self._limits = self._limits._replace(abandonedThreads=sys.maxsize)
         self._connection.flush_now()
-        os._exit(3)
+        os._exit(frames.EXIT_THREADS_STUCK)
 
     def _on_frame(self, envelope: bytes, payload: bytes) -> None:
         try:

@@ -16,7 +16,7 @@ from loader.logs import LogLine
 from loader.messages import ActivationMessage, Idle, Result
 from loader.settings import LoaderSettings
 from stepwell.errors import BundleRefusedError
-from stepwell.frames import HEADER, frame
+from stepwell.frames import EXIT_THREADS_STUCK, HEADER, frame
 from stepwell.names import WorkflowId
 from tests.unit.loader.fake_sandbox import HELLO, FakeSandbox
 
@@ -212,8 +212,27 @@ async def test_the_guests_own_end_is_a_death(guest: Guest, sandbox: FakeSandbox)
 
 
 async def test_the_end_of_the_process_is_a_death_with_its_status(guest: Guest, sandbox: FakeSandbox) -> None:
-    sandbox.exited.set_result(3)
-    assert await guest.death == "its process ended with status 3"
+    sandbox.exited.set_result(5)
+    assert await guest.death == "its process ended with status 5"
+
+
+async def test_how_a_process_ended_says_more_than_that_its_connection_did(guest: Guest, sandbox: FakeSandbox) -> None:
+    guest.open(ear := Ear())
+    sandbox.guest.close()
+    guest.resume_reading(object())
+    sandbox.cause = "it used more than its 5 MiB of memory"
+    await asyncio.sleep(0)
+    assert guest.alive
+    sandbox.exited.set_result(-9)
+    await ear.something.wait()
+    assert ear.deaths == ["it used more than its 5 MiB of memory"]
+
+
+async def test_a_guest_that_ends_itself_for_its_stuck_threads_is_known_by_its_status(
+    guest: Guest, sandbox: FakeSandbox
+) -> None:
+    sandbox.exited.set_result(EXIT_THREADS_STUCK)
+    assert "plain functions ran out of time and still run" in await guest.death
     os.close(sandbox.guest_output)
 
 
