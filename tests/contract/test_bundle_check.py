@@ -68,6 +68,10 @@ FAULTY = {
     "a module that nobody has": ("import requests\n", ["ModuleNotFoundError", "requests", "main.py", "line 1"]),
     "an exit": ("import sys\nsys.exit('bye')\n", ["SystemExit", "bye", "main.py", "line 2"]),
     "an interrupt": ("raise KeyboardInterrupt\n", ["KeyboardInterrupt", "main.py", "line 1"]),
+    "an error that can't be shown": (
+        "class Evil(BaseException):\n    def __str__(self): raise SystemExit\nraise Evil\n",
+        ["Evil", "main.py", "line 3"],
+    ),
     "recursion": ("def deep(): deep()\ndeep()\n", ["RecursionError", "main.py"]),
     "no such class": ("x = 1\n", ["main:Order", "has no 'Order'", "none"]),
     "a class of another kind": ("class Order: pass\n", ["main:Order", "no subclass of WorkflowEntrypoint"]),
