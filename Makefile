@@ -1,6 +1,6 @@
 # `make demo` shows Stepwell at work; `make test` runs every test. Both install what they need first (`make setup`).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports format stubs lock bench clean
+.PHONY: help setup demo test platforms lint types imports format stubs lock bench clean
 
 python := .venv/bin/python
 packages := sdk/stepwell sdk/workers cluster rpc loader control_plane data_plane stepwell_server
@@ -19,6 +19,11 @@ demo: setup  ## two tenants' workflows through two SIGKILLs of the server
 
 test: setup  ## every test
 	@$(python) -m pytest
+
+platforms: setup  ## the sandboxes' tests over a newer runsc, with systrap and with ptrace; builds it with Go once
+	@runsc=$${STEPWELL_TEST_RUNSC:-$$(scripts/newer_runsc)} && for platform in systrap ptrace; do \
+	  STEPWELL_TEST_RUNSC=$$runsc STEPWELL_TEST_PLATFORM=$$platform $(python) -m pytest -k 'not process]' \
+	    tests/contract/test_sandbox.py tests/contract/test_sandbox_limits.py tests/contract/test_sandbox_stalls.py || exit 1; done
 
 lint: setup types imports  ## ruff, mypy, import contracts, generated stubs
 	@$(python) -m ruff check .
