@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, TypeVar
@@ -211,12 +212,12 @@ class Guest:
             self.hold_reading(_ENDED)  # how its process ends says why; or it lives, but can't say anything any more
             self._loop.call_later(_END_S_MAX, self._die, "it closed its connection")
             return
-        self._pulse.heard = True
         try:
             frames = self._reader.feed(data)
         except FrameError as error:
             self._die(f"it sent an illegal frame: {error}")
             return
+        self._pulse.heard = True
         share = self._share
         if share is not None:
             pause_s = share.pause_s(len(data))
@@ -312,12 +313,7 @@ class Guest:
             self._logs.put(None, "", 0, 0, 0, lines)
 
     def _on_exit(self, exited: asyncio.Future[int]) -> None:
-        status = exited.result()
-        if status == EXIT_THREADS_STUCK:
-            how = "too many of its steps that are plain functions ran out of time and still run; have them end in time"
-        else:
-            how = f"its process ended with {f'signal {-status}' if status < 0 else f'status {status}'}"
-        self._die(self.sandbox.cause or how)
+        self._die(self.sandbox.cause or _end_of(exited.result()))
         self._on_output()
         self._log_raw(self._lines.end())
         self._loop.remove_reader(self.sandbox.output)
@@ -343,6 +339,17 @@ class Guest:
                 waiting.exception()
         for handler in handlers:
             self._loop.call_soon(handler.on_death, reason)
+
+
+def _end_of(status: int) -> str:
+    """How its process ended, for the author."""
+    if status == EXIT_THREADS_STUCK:
+        return "too many of its steps that are plain functions ran out of time and still run; have them end in time"
+    if status < 0:
+        return f"its process ended with signal {-status}"
+    if status > 128 and (name := signal.strsignal(status - 128)):
+        return f"its process was ended by signal {status - 128} ({name})"
+    return f"its process ended with status {status}"
 
 
 def describe(error: GuestError) -> str:

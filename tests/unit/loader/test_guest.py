@@ -211,6 +211,17 @@ async def test_the_guests_own_end_is_a_death(guest: Guest, sandbox: FakeSandbox)
     assert await guest.death == "it closed its connection"
 
 
+async def test_a_process_that_ends_says_how_although_its_connection_closes_before(
+    guest: Guest, sandbox: FakeSandbox
+) -> None:
+    sandbox.guest.close()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert guest.alive
+    sandbox.exited.set_result(128 + 6)
+    assert await guest.death == "its process was ended by signal 6 (Aborted)"
+
+
 async def test_the_end_of_the_process_is_a_death_with_its_status(guest: Guest, sandbox: FakeSandbox) -> None:
     sandbox.exited.set_result(5)
     assert await guest.death == "its process ended with status 5"
