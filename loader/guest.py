@@ -217,7 +217,8 @@ class Guest:
         except FrameError as error:
             self._die(f"it sent an illegal frame: {error}")
             return
-        self._pulse.heard = True
+        if frames:
+            self._pulse.heard = True
         share = self._share
         if share is not None:
             pause_s = share.pause_s(len(data))

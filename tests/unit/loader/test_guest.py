@@ -247,6 +247,18 @@ async def test_a_guest_that_ends_itself_for_its_stuck_threads_is_known_by_its_st
     os.close(sandbox.guest_output)
 
 
+async def test_a_frame_that_never_ends_is_no_sign_of_life(sandbox: FakeSandbox) -> None:
+    guest = Guest(sandbox, loop_stall_ms=200)
+    await loaded(guest, sandbox)
+    guest.open(Ear())
+    sandbox.say(HEADER.pack(2, 1_000_000) + b"[]")
+    async with asyncio.timeout(10):
+        while guest.alive:
+            sandbox.say(b"x")
+            await asyncio.sleep(0.01)
+    assert "event loop stood still" in guest.death.result()
+
+
 async def test_paused_reading_holds_messages_back(guest: Guest, sandbox: FakeSandbox) -> None:
     await loaded(guest, sandbox)
     ear = Ear()
