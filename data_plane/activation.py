@@ -145,7 +145,7 @@ class Activation:
                     min(message.elapsed_us // 1000, at),
                     message.retryable,
                     RetryPolicy(message.limit, message.delay_ms, message.backoff),
-                    failure_from(message.error),
+                    payloads.fitted(failure_from(message.error), self._resident.instance),
                 )
             case messages.Sleep():
                 key = StepKey("sleep", message.name, message.count)

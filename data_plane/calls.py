@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
 from data_plane.engine import events
 from data_plane.engine.events import Event
-from data_plane.engine.fold import replay
 from data_plane.engine.instance import Instance, Phase
 from data_plane.engine.records import Deleting, Payload
 from data_plane.history import Happening, History
-from data_plane.journal.chain import chain
 from data_plane.journal.store import InstanceKey, ListingPage, Row
 from data_plane.node import Node
 from data_plane.payloads import fetch
+from data_plane.readings import Reading
 from stepwell.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, UnavailableError
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowId
 
@@ -117,28 +116,41 @@ class InstanceCalls:
     # ---------------------------------------------------------------- reads
     async def get(self, key: InstanceKey) -> Seen:
         """Raises NotFoundError for an id that was never used, or whose instance was deleted."""
-        instance = replay(record for row in await self._rows(key) for record in row.records)
-        if instance.phase in (Phase.ABSENT, Phase.DELETING):
-            raise NotFoundError(f"no instance {key.instance!r} of workflow {key.workflow!r}")
+        reading = await self._reading(key)
+        instance = replace(reading.instance, live=None)
+        _refuse_if_absent(key, instance)
         resident = self._node.peek(key)
         if resident is not None and resident.instance.uid == instance.uid:
             instance.live = resident.instance.live
         return Seen(key, instance)
 
-    async def _rows(self, key: InstanceKey) -> list[Row]:
-        """The journal, once this epoch's first row stands in it: nothing else may be shown."""
-        store = self._node.store
+    async def _reading(self, key: InstanceKey) -> Reading:
+        """What the journal says, once this epoch's first row stands in it: nothing else may be shown."""
+        readings = self._node.readings
         resident = self._node.peek(key)
         if resident is not None and resident.durable is not None:
-            rows = list(resident.durable)
+            reading = Reading()
+            reading.add(resident.durable)
         else:
-            rows = chain(await store.read_journal(key))
-        if rows and rows[-1].position.epoch != self._node.shard.epoch:
+            reading = await readings.newest(key)
+        if reading.tip is not None and reading.tip.epoch != self._node.shard.epoch:
             async with self._node.resident(key):
-                rows = chain(await store.read_journal(key))
+                reading = await readings.newest(key)
         if not self._node.shard.owned():
             raise UnavailableError("the server is stopping; try again in a moment")
-        return rows
+        return reading
+
+    async def _rows(self, key: InstanceKey) -> AsyncGenerator[Row]:
+        """The journal from its first row on."""
+        resident = self._node.peek(key)
+        reading = await self._reading(key)
+        if resident is not None and resident.durable is not None:
+            for row in list(resident.durable):
+                yield row
+            return
+        async with aclosing(self._node.readings.rows(key, reading)) as rows:
+            async for row in rows:
+                yield row
 
     async def payload(self, key: InstanceKey, instance: Instance, payload: Payload) -> bytes:
         """A payload's bytes, wherever they are kept."""
@@ -203,37 +215,41 @@ class InstanceCalls:
         """
         watcher = self._node.watchers.add(key, status_only=status_only)
         try:
-            rows = await self._rows(key)
             history = History(status_only=status_only)
             after = parse_cursor(cursor)
-            seen = None
+            rows, seen = self._rows(key), None
             while True:
-                for row in rows:
-                    if seen is not None and row.position <= seen:
-                        continue
-                    seen = row.position
-                    for record in row.records:
-                        happening = history.add(record)
-                        uid = history.instance.uid
-                        if after is not None and uid != after[0]:
+                async with aclosing(rows):
+                    async for row in rows:
+                        if seen is not None and row.position <= seen:
                             continue
-                        if happening is None or (status_only and happening.step is not None):
-                            continue
-                        if after is None or happening.number > after[1]:
-                            yield f"{uid}.{happening.number}", happening
-                        if isinstance(record, Deleting):
-                            return
+                        seen = row.position
+                        for record in row.records:
+                            happening = history.add(record)
+                            uid = history.instance.uid
+                            if after is not None and uid != after[0]:
+                                continue
+                            if happening is None or (status_only and happening.step is not None):
+                                continue
+                            if after is None or happening.number > after[1]:
+                                yield f"{uid}.{happening.number}", happening
+                            if isinstance(record, Deleting):
+                                return
                 _refuse_if_absent(key, history.instance)
                 if after is not None and history.instance.uid != after[0]:
                     raise InvalidArgumentError("cursor is not one of this instance", field="cursor")
                 if history.ended:
                     return
-                rows = await watcher.next_rows()
-                if watcher.missed:
-                    watcher.missed = False
-                    rows = await self._rows(key)
+                newer = await watcher.next_rows()
+                rows = self._rows(key) if watcher.missed else _each(newer)
+                watcher.missed = False
         finally:
             self._node.watchers.remove(key, watcher)
+
+
+async def _each(rows: Sequence[Row]) -> AsyncGenerator[Row]:
+    for row in rows:
+        yield row
 
 
 def _refuse_if_absent(key: InstanceKey, instance: Instance) -> None:

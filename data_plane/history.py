@@ -47,6 +47,7 @@ class Happening(NamedTuple):
 class History:
     """Folds records as they come; with `status_only`, what happens to steps is counted and left out.
 
+    What has ended is forgotten once it was told, so that following an instance costs no more the longer it gets.
     `ended` once nothing more can come but a deletion.
     """
 
@@ -66,13 +67,23 @@ class History:
         self.number += 1
         if self._status_only and hasattr(record, "key"):
             return None
+        if isinstance(record, EventReceived):
+            record = replace(record, payload=b"")
         fold.apply(self.instance, record)
         type_, key = _type_and_key(record, self.instance)
-        if type_ is None:
-            return None
         step = self.instance.steps.get(key) if key is not None else None
         as_it_is = replace(step) if step is not None else None
+        self._forget(getattr(record, "key", None))
+        if type_ is None:
+            return None
         return Happening(self.number, record.at, type_, status_of(self.instance), as_it_is)
+
+    def _forget(self, key: StepKey | None) -> None:
+        """Of what has ended, only a wait may be told of again: its event goes back when `run` has cancelled it."""
+        self.instance.completions.clear()
+        step = self.instance.steps.get(key) if key is not None else None
+        if step is not None and step.ended_at is not None and step.event is None:
+            del self.instance.steps[step.key]
 
 
 def _type_and_key(record: Record, instance: Instance) -> tuple[str | None, StepKey | None]:

@@ -25,6 +25,7 @@ from data_plane.journal.chain import chain
 from data_plane.journal.store import InstanceKey, JournalStore, PutListing, Row, Wake
 from data_plane.listing import listing_of
 from data_plane.quotas import Quotas, TenantLimits
+from data_plane.readings import Readings
 from data_plane.removals import ForgetLogs, Removals, no_logs
 from data_plane.resident import Resident
 from data_plane.shard import Shard
@@ -42,6 +43,10 @@ class NodeSettings:
 
     activations_max: int = 2_000
     """Instances that run at once, of all tenants; more wait, and tenants take turns."""
+
+    readings_bytes_max: int = 64 * 1024 * 1024
+    """In memory, of instances that somebody looked at: large ones are read once and not for each page. An instance of
+    10,000 steps takes up to 19 MB."""
 
 
 class Node:
@@ -63,6 +68,7 @@ class Node:
         self.clock = clock
         self.limits = limits
         self.watchers = Watchers()
+        self.readings = Readings(store, settings.readings_bytes_max)
         self.shard = shard
         self._residents: dict[InstanceKey, Resident] = {}
         self._loading: dict[InstanceKey, asyncio.Future[None]] = {}
@@ -321,6 +327,7 @@ class Node:
             self._let_go(resident)
             self._wakes.passed(resident.key)
             self.quotas.wrote(resident.key.tenant, -resident.counted_bytes)
+            self.readings.forget(resident.key)
             self._removals.over(resident.key)
 
     async def removed(self, key: InstanceKey) -> None:

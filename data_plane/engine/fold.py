@@ -91,12 +91,12 @@ def apply(instance: Instance, record: Record) -> None:
             if step is None:
                 step = instance.steps[record.key] = Step(record.key, "retrying", record.attempt, record.started_at)
             step.status, step.attempts, step.failure = "retrying", record.attempt, record.failure
-            instance.stored_bytes += record.failure.size_bytes
+            instance.hold_failure(record.failure)
             _await(instance, record.key, Open(record.at, record.retry_at))
         case StepFailed():
             step = _end_step(instance, record.key, record.attempt, record.started_at, record.at)
             step.status, step.failure = "errored", record.failure
-            instance.stored_bytes += record.failure.size_bytes
+            instance.hold_failure(record.failure)
             _complete(instance, Completion(record.key, record.at, "error", failure=record.failure))
         case Activated():
             instance.activations += 1

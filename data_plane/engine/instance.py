@@ -229,3 +229,8 @@ class Instance:
         else:
             self.inline_bytes += len(payload)
             self.stored_bytes += len(payload)
+
+    def hold_failure(self, failure: Failure) -> None:
+        """Count its texts: they are always inline."""
+        self.inline_bytes += failure.size_bytes
+        self.stored_bytes += failure.size_bytes

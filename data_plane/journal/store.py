@@ -164,8 +164,11 @@ class JournalStore(Protocol):
 
     def write(self, mutation: Mutation, done: Done) -> None: ...
 
-    async def read_journal(self, key: InstanceKey) -> Sequence[Row]:
-        """All rows of the partition, those off the chain too, by position. Raises StoredFormatError."""
+    async def read_journal(
+        self, key: InstanceKey, *, since: Position | None = None, rows_max: int | None = None
+    ) -> Sequence[Row]:
+        """The partition's rows, those off the chain too, by position: all of them, or those from `since` on, that one
+        included, and of these the first `rows_max`. Raises StoredFormatError."""
         ...
 
     async def read_blob(self, key: InstanceKey, uid: InstanceUid, id: str) -> bytes:

@@ -18,7 +18,7 @@ from data_plane.journal.sqlite.queries import Reader
 from data_plane.journal.sqlite.reading import ReadThreads
 from data_plane.journal.sqlite.schema import connect, prepare
 from data_plane.journal.sqlite.writer import GroupCommit
-from data_plane.journal.store import Done, InstanceKey, Listing, ListingPage, Mutation, Row, Wake
+from data_plane.journal.store import Done, InstanceKey, Listing, ListingPage, Mutation, Position, Row, Wake
 from stepwell.names import InstanceUid, TenantUid, WorkflowId
 
 READERS = 2
@@ -54,8 +54,10 @@ class SqliteJournalStore:
             raise RuntimeError("the journal store is closed")
         self._commits.put(bind(mutation, self._codec), done)
 
-    async def read_journal(self, key: InstanceKey) -> Sequence[Row]:
-        return await self._read(lambda reader: reader.journal(key))
+    async def read_journal(
+        self, key: InstanceKey, *, since: Position | None = None, rows_max: int | None = None
+    ) -> Sequence[Row]:
+        return await self._read(lambda reader: reader.journal(key, since, rows_max))
 
     async def read_blob(self, key: InstanceKey, uid: InstanceUid, id: str) -> bytes:
         return await self._read(lambda reader: reader.blob(key, uid, id))

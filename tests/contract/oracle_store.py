@@ -19,6 +19,7 @@ from data_plane.journal.store import (
     Listing,
     ListingPage,
     Mutation,
+    Position,
     PutBlob,
     PutListing,
     PutMark,
@@ -87,9 +88,12 @@ class OracleJournalStore:
                 self.cells.remove(("listing", key.tenant, key.workflow, (key.instance, uid, created_at)), stamp)
                 self.cells.remove(("row", key), stamp)
 
-    async def read_journal(self, key: InstanceKey) -> Sequence[Row]:
+    async def read_journal(
+        self, key: InstanceKey, *, since: Position | None = None, rows_max: int | None = None
+    ) -> Sequence[Row]:
         rows: list[Row] = self.cells.alive(("row", key))
-        return sorted(rows, key=lambda row: row.position)
+        found = [row for row in sorted(rows, key=lambda row: row.position) if since is None or row.position >= since]
+        return found[:rows_max]
 
     async def read_blob(self, key: InstanceKey, uid: InstanceUid, id: str) -> bytes:
         for data in self.cells.alive(("blob", key, uid, id)):

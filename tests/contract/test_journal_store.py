@@ -127,6 +127,17 @@ async def test_a_journal_is_read_in_the_order_of_positions_with_rows_off_the_cha
     assert await store.read_journal(B) == []
 
 
+async def test_a_journal_is_read_from_a_row_on_and_a_part_at_a_time(store: JournalStore) -> None:
+    rows = [row_of(epoch, seq, f"{epoch}.{seq}") for epoch, seq in ((1, 0), (1, 1), (1, 70), (2, 5), (3, 0))]
+    await written(store, *(put_row(A, row, number) for number, row in enumerate(rows, 1)))
+    assert await store.read_journal(A, since=Position(1, 1)) == rows[1:]
+    assert await store.read_journal(A, since=Position(1, 71)) == rows[3:]
+    assert await store.read_journal(A, since=Position(1, 1), rows_max=2) == rows[1:3]
+    assert await store.read_journal(A, rows_max=1) == rows[:1]
+    assert await store.read_journal(A, since=Position(3, 1)) == []
+    assert await store.read_journal(B, since=Position(0, 0)) == []
+
+
 async def test_a_row_without_records_is_kept(store: JournalStore) -> None:
     row = Row(Position(3, 9), [], True, Position(2, 8))
     await written(store, PutRow(A, row, Stamp(3, 1)))

@@ -20,7 +20,10 @@ long as the event loop is busy. All of a large journal at once would be in memor
 
 _JOURNAL = f"""SELECT json_group_array(json_array(epoch, seq, hex(append)) ORDER BY epoch, seq) FROM (
 SELECT epoch, seq, append, (row_number() OVER (ORDER BY epoch, seq) - 1) / {ROWS_TOGETHER} AS part FROM rows
-WHERE tenant = ? AND workflow = ? AND instance = ?) GROUP BY part ORDER BY part"""
+WHERE tenant = ? AND workflow = ? AND instance = ? AND (epoch, seq) >= (?, ?) ORDER BY epoch, seq LIMIT ?)
+GROUP BY part ORDER BY part"""
+_BEGINNING = Position(-1, -1)
+_ALL_ROWS = -1
 _BLOB = "SELECT data FROM blobs WHERE tenant = ? AND workflow = ? AND instance = ? AND uid = ? AND id = ?"
 _MARKS = "SELECT epoch, bucket FROM marks WHERE shard = ?"
 _WAKES = """SELECT json_group_array(json_array(bucket, due, tenant, workflow, instance))
@@ -43,10 +46,11 @@ class Reader:
     def close(self) -> None:
         self._connection.close()
 
-    def journal(self, key: InstanceKey) -> Sequence[Row]:
+    def journal(self, key: InstanceKey, since: Position | None = None, rows_max: int | None = None) -> Sequence[Row]:
+        values = (*key, *(since or _BEGINNING), _ALL_ROWS if rows_max is None else rows_max)
         return [
             self._codec.decode(Position(epoch, seq), bytes.fromhex(append))
-            for (text,) in self._connection.execute(_JOURNAL, key)
+            for (text,) in self._connection.execute(_JOURNAL, values)
             for epoch, seq, append in _rows_decoder.decode(text)
         ]
 

@@ -80,6 +80,8 @@ class MemoryStore:
         self.unknown_next = 0
         """So many writes from here on are applied, but answered as unknown."""
         self.reads_fail_next = 0
+        self.rows_read = 0
+        """Of journals, by whoever read them."""
         self.wake_reads_fail_next = 0
         self.holds: Callable[[Mutation], bool] | None = None
         """What it says yes to is under way until `let_go`."""
@@ -135,12 +137,17 @@ class MemoryStore:
                     del self.blobs[blob]
                 self.listings.pop((mutation.key, mutation.uid), None)
 
-    async def read_journal(self, key: InstanceKey) -> Sequence[Row]:
+    async def read_journal(
+        self, key: InstanceKey, *, since: Position | None = None, rows_max: int | None = None
+    ) -> Sequence[Row]:
         await asyncio.sleep(0)
         if self.reads_fail_next:
             self.reads_fail_next -= 1
             raise OSError("the disk is gone")
-        return [put.row for _, put in sorted(self.rows.get(key, {}).items())]
+        rows = self.rows.get(key, {})
+        found = [rows[position].row for position in sorted(rows) if since is None or position >= since][:rows_max]
+        self.rows_read += len(found)
+        return found
 
     async def read_blob(self, key: InstanceKey, uid: InstanceUid, id: str) -> bytes:
         return self.blobs[key, uid, id]

@@ -10,7 +10,7 @@ import pytest
 
 from data_plane.engine.records import Created, Paused, Resumed, StepCompleted
 from data_plane.history import Happening
-from data_plane.journal.store import DeleteInstance, InstanceKey, Mutation, PutRow, Row
+from data_plane.journal.store import DeleteInstance, InstanceKey, Mutation, Position, PutRow, Row
 from data_plane.resident import DURABLE_ROWS_MAX
 from loader import messages as m
 from stepwell.errors import (
@@ -170,9 +170,11 @@ async def test_an_event_that_is_repeated_or_refused_leaves_no_blob() -> None:
 class SlowToRead(MemoryStore):
     """A journal takes five seconds to read."""
 
-    async def read_journal(self, key: InstanceKey) -> Sequence[Row]:
+    async def read_journal(
+        self, key: InstanceKey, *, since: Position | None = None, rows_max: int | None = None
+    ) -> Sequence[Row]:
         await asyncio.sleep(5)
-        return await super().read_journal(key)
+        return await super().read_journal(key, since=since, rows_max=rows_max)
 
 
 @on_virtual_time

@@ -123,3 +123,39 @@ def test_an_id_that_is_taken_again_begins_a_history_of_its_own() -> None:
 def test_a_happenings_step_is_the_step_as_it_was_then() -> None:
     happenings = seen(CREATED, r.SleepStarted(3, NAP, 9), r.SleepFired(9, NAP))
     assert [each.step.status for each in happenings if each.step is not None] == ["waiting", "complete"]
+
+
+def test_what_has_ended_is_forgotten_once_it_was_told() -> None:
+    history = History()
+    history.add(CREATED)
+    history.add(ACTIVATED)
+    for number in range(1, 1_001):
+        nap, fetch = NAP._replace(count=number), FETCH._replace(count=number)
+        timer, late = r.StepKey("timer", "", number), WAIT._replace(count=number)
+        for record in (
+            r.AttemptFailed(number, fetch, 1, 2, FAILURE, 9),
+            r.StepCompleted(number, fetch, 2, 2, b"1"),
+            r.SleepStarted(number, nap, 9),
+            r.SleepFired(number, nap),
+            r.SleepStarted(number, timer, 9),
+            r.SleepFired(number, timer),
+            r.WaitStarted(number, late, "x", 9),
+            r.WaitTimedOut(number, late),
+        ):
+            history.add(record)
+    assert (len(history.instance.steps), len(history.instance.completions), len(history.instance.open)) == (0, 0, 0)
+
+
+def test_a_wait_that_gave_its_event_back_is_told_as_it_was() -> None:
+    event = r.EventReceived(4, 1, "x", b"payload", "")
+    happenings = seen(
+        CREATED,
+        ACTIVATED,
+        r.WaitStarted(3, WAIT, "x", None),
+        event,
+        r.EventMatched(5, WAIT, 1),
+        r.StepCancelled(6, WAIT),
+    )
+    assert happenings[-1].type == "stepCancelled"
+    assert happenings[-1].step is not None
+    assert happenings[-1].step.started_at == 3
