@@ -108,12 +108,19 @@ class Deploys:
             await self._receive(upload, parts)
             # A refused bundle is deleted: nobody may be between keeping the same one and its version's record.
             async with self._turns.of(tenant.uid):
-                bundle = await upload.commit(manifest)
+                bundle = await self._committed(upload, manifest)
                 if await self._versions.find(tenant.uid, bundle.digest) is None:
                     return await self._accept(tenant, bundle, no_route)
                 return await self._route(tenant, bundle, no_route)
         finally:
             await upload.abandon()
+
+    async def _committed(self, upload: Upload, manifest: Manifest) -> Bundle:
+        try:
+            return await upload.commit(manifest)
+        except BaseException:
+            await upload.abandon()
+            raise
 
     async def _accept(self, tenant: Tenant, bundle: Bundle, no_route: bool) -> Deployed:
         """Make the bundle a version. What surely won't become one is deleted; a lost transaction may have happened."""

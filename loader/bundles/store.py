@@ -47,7 +47,8 @@ class Upload(Protocol):
         """
 
     async def abandon(self) -> None:
-        """Forget the upload. Idempotent, and without effect after `commit`."""
+        """Forget the upload, and what a cancelled `commit` has kept. Idempotent, and without effect once `commit` has
+        answered."""
 
 
 class BundleStore(Protocol):

@@ -61,28 +61,32 @@ class FileBundleStore:
         return folder / "files"
 
     async def delete(self, tenant: TenantUid, digest: Digest) -> None:
-        await asyncio.to_thread(self._delete, self._bundle_folder(tenant, digest))
+        await asyncio.to_thread(self.discard, self._bundle_folder(tenant, digest))
 
     def stage(self) -> Path:
         """A new folder on the store's own file system."""
         self._staging.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(dir=self._staging))
 
-    def settle(self, staged: Path, tenant_folder: Path, digest: Digest) -> None:
-        """Make a staged bundle, already synced, the stored one, unless the same is there in good order."""
+    def settle(self, staged: Path, tenant_folder: Path, digest: Digest) -> bool:
+        """Make a staged bundle, already synced, the stored one, unless the same is there in good order. Whether there
+        was none before."""
         folder = tenant_folder / digest
         if _stored_digest(folder) == digest:
             shutil.rmtree(staged)
-            return
+            return False
         tenant_folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        if folder.exists():
+        spoilt = folder.exists()
+        if spoilt:
             folder.rename(Path(tempfile.mkdtemp(dir=self._staging)) / "spoilt")
         staged.chmod(0o755)
         staged.rename(folder)
         for changed in (tenant_folder, self._folder, self._folder.parent):
             _sync_folder(changed)
+        return not spoilt
 
-    def _delete(self, folder: Path) -> None:
+    def discard(self, folder: Path) -> None:
+        """Take a bundle away at once, then its bytes; one that is not there is gone already."""
         target = self.stage()
         try:
             folder.rename(target / "deleted")
@@ -119,6 +123,8 @@ class FileUpload:
         self._bytes = 0
         self._turn = threading.Lock()
         self._abandoned = False
+        self._unanswered: Path | None = None
+        """Where the bundle is kept that nobody has been told of: new, and its commit not answered."""
 
     async def open(self, path: str, executable: bool) -> None:
         if len(self._paths) >= BUNDLE_FILES_MAX:
@@ -145,7 +151,9 @@ class FileUpload:
         check_manifest(manifest)
         if not self._files and self._open is None:
             raise BundleRefusedError("The bundle has no file: deploy the folder that has the workflows' code.")
-        return await asyncio.to_thread(self._commit, manifest)
+        bundle = await asyncio.to_thread(self._commit, manifest)
+        self._unanswered = None
+        return bundle
 
     async def abandon(self) -> None:
         await asyncio.to_thread(self._abandon)
@@ -186,7 +194,8 @@ class FileUpload:
             (self._folder / "manifest.json").write_bytes(manifest.canonical())
             _sync_tree(self._folder)
             digest = bundle_digest(self._files, manifest)
-            self._store.settle(self._folder, self._tenant_folder, digest)
+            if self._store.settle(self._folder, self._tenant_folder, digest):
+                self._unanswered = self._tenant_folder / digest
             self._folder = None
             return Bundle(digest, manifest, len(self._files), self._bytes)
 
@@ -199,6 +208,9 @@ class FileUpload:
             if self._folder is not None:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 self._folder = None
+            if self._unanswered is not None:
+                self._store.discard(self._unanswered)
+                self._unanswered = None
 
 
 def _stored_digest(folder: Path) -> Digest | None:

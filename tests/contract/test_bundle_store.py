@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,6 +106,41 @@ async def test_an_upload_that_is_cancelled_while_a_thread_works_for_it_leaves_no
     assert not list((tmp_path / "bundles" / ".staging").iterdir())
     await incoming.open("late.py", False)
     assert not list((tmp_path / "bundles" / ".staging").iterdir())
+
+
+@pytest.mark.parametrize("before", [False, True])
+async def test_a_commit_that_is_cancelled_keeps_nothing_that_was_not_there_before(
+    store: FileBundleStore, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    digest = (await upload(store)).digest
+    if not before:
+        await store.delete(ACME, digest)
+    settling, go_on = threading.Event(), threading.Event()
+    settle = store.settle
+
+    def settle_slowly(*settled: Any) -> bool:
+        settling.set()
+        go_on.wait(10)
+        return settle(*settled)
+
+    monkeypatch.setattr(store, "settle", settle_slowly)
+    incoming = store.upload(ACME)
+    for path, content in FILES.items():
+        await incoming.open(path, path.endswith(".sh"))
+        await incoming.write(content)
+    async with asyncio.TaskGroup() as group:
+        committing = group.create_task(incoming.commit(MANIFEST))
+        await asyncio.to_thread(settling.wait, 10)
+        committing.cancel()
+        abandoning = group.create_task(incoming.abandon())
+        await asyncio.sleep(0)
+        go_on.set()
+        await abandoning
+    if before:
+        assert await store.manifest(ACME, digest) == MANIFEST
+    else:
+        with pytest.raises(NotFoundError):
+            await store.manifest(ACME, digest)
 
 
 async def test_interrupted_uploads_are_forgotten_at_the_next_start(store: BundleStore, tmp_path: Path) -> None:
