@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 from rpc.auth import Principal, Tokens
 from rpc.limits import RpcLimits
-from stepwell.errors import LimitExceededError, UnavailableError
+from stepwell.errors import LimitExceededError, StepwellError
 from stepwell.names import TenantId
 
 RECHECK_S: Final = 1.0
@@ -49,14 +49,14 @@ class OpenCalls:
 
         Raises LimitExceededError. An operator's calls are bounded by `calls_max` alone.
         """
-        tenant = self._tenants.get(who.tenant)
-        if tenant is None:
-            tenant = self._tenants[who.tenant] = _Tenant()
-        elif who.tenant is not None:
+        tenant = self._tenants.get(who.tenant) or _Tenant()
+        if who.tenant is not None:
             if len(tenant.calls) >= self._calls_max:
-                raise _over("calls_per_tenant_max", self._calls_max, len(tenant.calls), "calls in flight")
+                raise _over("calls_per_tenant_max", self._calls_max, len(tenant.calls) + 1, "calls in flight")
             if streams and tenant.streams >= self._streams_max:
-                raise _over("watches_per_tenant_max", self._streams_max, tenant.streams, "open watches")
+                raise _over("watches_per_tenant_max", self._streams_max, tenant.streams + 1, "open watches")
+        if not tenant.calls:
+            self._tenants[who.tenant] = tenant
         tenant.calls[serving] = who.token_id
         tenant.streams += streams
 
@@ -80,15 +80,15 @@ class OpenCalls:
             await self.recheck()
 
     async def recheck(self) -> None:
-        """Cancel the tasks whose token is no more. Where that can't be asked now, it is asked again the next time."""
+        """Cancel the tasks whose token is no more. What can't be looked up now is looked up again the next time."""
         in_use = {token_id for tenant in self._tenants.values() for token_id in tenant.calls.values()}
         gone: set[str] = set()
         for number, token_id in enumerate(in_use, 1):
             try:
                 if await self._tokens.token(token_id) is None:
                     gone.add(token_id)
-            except UnavailableError:
-                break
+            except StepwellError:
+                continue
             if number % _LOOKS_IN_A_ROW == 0:
                 await asyncio.sleep(0)
         if gone:
@@ -105,6 +105,6 @@ class OpenCalls:
 
 def _over(limit: str, value: int, seen: int, what: str) -> LimitExceededError:
     return LimitExceededError(
-        f"the tenant has {seen:,} {what}, as many as it may: end some, or wait for them",
-        limit=limit, value=str(value), seen=str(seen + 1),
+        f"the tenant would have {seen:,} {what}; it may have {value:,}: end some, or wait for them",
+        limit=limit, value=str(value), seen=str(seen),
     )  # fmt: skip

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 BY_REASON = {
     "NOT_REACHABLE": "Is the server running? `stepwell dev` starts one here; STEPWELL_ENDPOINT names another.",
-    "UNAUTHENTICATED": "Set STEPWELL_TOKEN, or let `stepwell dev` write this server's token to your contexts.",
+    "UNAUTHENTICATED": (
+        "Set STEPWELL_TOKEN, give one to `stepwell contexts add`, or let `stepwell dev` write this server's."
+    ),
     "TOKEN_REVOKED": "Set STEPWELL_TOKEN to another, or let `stepwell dev` write one to your contexts.",
     "PERMISSION_DENIED": (
         "A tenant's token reaches its own tenant and what its scopes hold; with the operator's, name one with --tenant."

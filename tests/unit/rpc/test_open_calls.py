@@ -83,6 +83,12 @@ async def test_a_tenants_open_streams_are_bounded_and_its_other_calls_are_not(se
     assert await server.call(kind)
 
 
+async def test_a_limit_of_nothing_lets_nothing_through() -> None:
+    async with served(RpcLimits(calls_per_tenant_max=0)) as server:
+        assert type(await failure(server.call("UnaryUnary"))) is LimitExceededError
+        assert server.calls._tenants == {}
+
+
 async def test_what_was_refused_or_failed_counts_no_more(server: Served) -> None:
     async def broken(request: bytes, context: Any) -> bytes:
         raise ZeroDivisionError
