@@ -31,6 +31,9 @@ A grpc.aio client that writes at the moment in which its call ends reports "Inte
 server's reason (1 % of calls, measured with grpcio 1.85); once it has sent everything, it gets the reason.
 """
 
+READ_OUTS_MAX = 100
+"""Refused uploads that are read at once, whoever sends them: no flood of them is to take up `calls_max`."""
+
 
 class GuardedRegistrar:
     """Takes the place of a `grpc.aio.Server` for the generated `add_…Servicer_to_server` functions."""
@@ -43,6 +46,7 @@ class GuardedRegistrar:
         self._calls = calls
         self._faults = faults
         self._rights = rights
+        self._read_outs = 0
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Nothing: the same methods come, by name, through `add_registered_method_handlers`."""
@@ -100,10 +104,23 @@ class GuardedRegistrar:
                 if already_ended(error):
                     raise
                 if reads_stream and not isinstance(error, TokenRevokedError):
-                    await _read_out(request)
+                    await self._read_out(request)
                 await fail(context, method, error)
 
         return guarded
+
+    async def _read_out(self, requests: AsyncIterator[Any]) -> None:
+        if self._read_outs >= READ_OUTS_MAX:
+            return
+        self._read_outs += 1
+        try:
+            async with asyncio.timeout(READ_OUT_SECONDS_MAX):
+                async for _ in requests:
+                    pass
+        except (TimeoutError, InvalidArgumentError):
+            pass
+        finally:
+            self._read_outs -= 1
 
 
 def _answered(method: str, behaviour: Behaviour) -> Behaviour:
@@ -140,12 +157,3 @@ def _refused(right: Right) -> PermissionDeniedError:
         f"this call takes a token with the scope {right.value!r}, and the one that was sent is without it",
         scope=right.value,
     )
-
-
-async def _read_out(requests: AsyncIterator[Any]) -> None:
-    try:
-        async with asyncio.timeout(READ_OUT_SECONDS_MAX):
-            async for _ in requests:
-                pass
-    except (TimeoutError, InvalidArgumentError):
-        pass

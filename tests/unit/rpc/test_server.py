@@ -194,6 +194,21 @@ async def test_an_upload_without_end_is_refused_all_the_same(server: Served, mon
     assert type(error_from(ended.value)) is UnauthenticatedError
 
 
+async def test_refused_uploads_beyond_a_number_are_not_waited_for(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "READ_OUTS_MAX", 2)
+    calls = [server.raw.stream_unary(f"/{NAME}/RefuseAtOnce")() for _ in range(3)]
+    async with asyncio.timeout(guard.READ_OUT_SECONDS_MAX / 2):
+        ended, waiting = await asyncio.wait(
+            [asyncio.ensure_future(call.code()) for call in calls], return_when="FIRST_COMPLETED"
+        )
+        assert (len(ended), len(waiting)) == (1, 2)
+        for call in calls:
+            await call.done_writing()
+        assert [await call.code() for call in calls] == [grpc.StatusCode.UNAUTHENTICATED] * 3
+
+
 async def test_an_error_with_a_long_message_and_much_metadata_still_arrives(server: Served) -> None:
     async def verbose(request: bytes, context: Any) -> bytes:
         error = NotFoundError("ü" * 100_000, **{f"k{n}": "ü" * 10_000 for n in range(50)})
