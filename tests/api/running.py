@@ -27,8 +27,6 @@ from stepwell.client.errors import DETAILS_TRAILER, error_from
 from stepwell.errors import ApiError
 from stepwell_server import dev
 from stepwell_server.config import DevConfig
-from tests.api.methods import METHODS
-from tests.api.pending import PENDING, SERVICERS, answer_unimplemented, stream_unimplemented
 from tests.api.puppets import PuppetLauncher
 
 START_S_MAX = 30.0
@@ -84,7 +82,7 @@ class Running:
         """
         if not isinstance(request, bytes):
             channel: Any = self.channel
-            return [channel.stream_unary(method)(iter(request), metadata=_metadata(token), timeout=CALL_S_MAX)]
+            return [channel.stream_unary(method)(iter(request), metadata=bearer(token), timeout=CALL_S_MAX)]
         with self.opened(method, request, token) as answers:
             return [*islice(answers, 1)]
 
@@ -92,7 +90,7 @@ class Running:
     def opened(self, method: str, request: bytes, token: str | None) -> Iterator[Iterator[bytes]]:
         """A call whose answers may still come, until the block ends."""
         channel: Any = self.channel
-        call = channel.unary_stream(method)(request, metadata=_metadata(token), timeout=CALL_S_MAX)
+        call = channel.unary_stream(method)(request, metadata=bearer(token), timeout=CALL_S_MAX)
         try:
             yield call
         finally:
@@ -103,14 +101,19 @@ class Running:
         try:
             answers = self.call(method, request, token)
         except grpc.RpcError as error:
-            told = cast(grpc.aio.AioRpcError, error)  # the two have the same methods
-            if any(key == DETAILS_TRAILER for key, _ in told.trailing_metadata() or ()):
-                return error_from(told)
-            raise AssertionError(f"gRPC's own answer: {error}") from error
+            return told(error)
         raise AssertionError(f"not refused: {answers}")
 
 
-def _metadata(token: str | None) -> tuple[tuple[str, str], ...]:
+def told(error: grpc.RpcError) -> ApiError:
+    """An answer of Stepwell's as a client has it; gRPC's own answers are none."""
+    ended = cast(grpc.aio.AioRpcError, error)  # the two have the same methods
+    if any(key == DETAILS_TRAILER for key, _ in ended.trailing_metadata() or ()):
+        return error_from(ended)
+    raise AssertionError(f"gRPC's own answer: {error}") from error
+
+
+def bearer(token: str | None) -> tuple[tuple[str, str], ...]:
     return () if token is None else (("authorization", f"Bearer {token}"),)
 
 
@@ -126,11 +129,6 @@ def running(folder: Path, **config: Any) -> Iterator[Running]:
         patch.setattr(dev, "_settle_memory", lambda: None)
         patch.setattr(dev, "_launcher", lambda *_: PuppetLauncher(folder))
         patch.setattr(dev, "log", log)
-        for method in METHODS:
-            if method.name in PENDING:
-                service, _, name = method.name.partition(".")
-                stub = stream_unimplemented if method.streams_answers else answer_unimplemented
-                patch.setattr(SERVICERS[service], name, stub)
         for owner, name in LOOK_UPS:
             patch.setattr(owner, name, _told(owner, name, looked_up.append))
         settings = DevConfig(data=folder / "data", port=0, sandbox="process", **config)

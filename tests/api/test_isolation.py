@@ -13,12 +13,10 @@ from stepwell.errors import ApiError
 from stepwell.v1 import instances_pb2 as i
 from stepwell.v1 import workflows_pb2 as w
 from tests.api.methods import METHODS, Field, Method
-from tests.api.pending import PENDING
 from tests.api.requests import IN_INSTANCE, KINDS, NAMES, RUNNING, WORKFLOW, meaning, request
 from tests.api.world import HIDDEN, THEIRS, World, deploy
 
-BUILT = [method for method in METHODS if method.name not in PENDING]
-NAMING = [(method, field) for method in BUILT for field in method.fields if meaning(field) in NAMES]
+NAMING = [(method, field) for method in METHODS for field in method.fields if meaning(field) in NAMES]
 NOWHERE = {"version": "sha256-" + "0" * 64, "token": "0" * 16}
 CREATE = "/stepwell.v1.InstanceService/CreateInstance"
 
@@ -56,7 +54,7 @@ def test_what_is_anothers_is_refused_alike_and_without_a_look_up(world: World, m
     assert len(answers) == 1
 
 
-@pytest.mark.parametrize("method", [each for each in BUILT if each.is_the_operators], ids=by_name)
+@pytest.mark.parametrize("method", [each for each in METHODS if each.is_the_operators], ids=by_name)
 def test_what_is_the_operators_is_refused_whatever_it_names(world: World, method: Method) -> None:
     error, looked_up = refusal(world, method, {})
     assert (error.reason, looked_up) == ("PERMISSION_DENIED", [])
@@ -66,7 +64,7 @@ def test_what_is_the_operators_is_refused_whatever_it_names(world: World, method
             assert (same.message, same.metadata, looked_up) == (error.message, error.metadata, [])
 
 
-@pytest.mark.parametrize("method", BUILT, ids=by_name)
+@pytest.mark.parametrize("method", METHODS, ids=by_name)
 def test_without_a_known_token_nothing_is_looked_up_but_the_token(world: World, method: Method) -> None:
     asked = request(method, world.theirs.values)
     unknown = "swk_" + "0" * 16 + "_" + "0" * 64
@@ -102,7 +100,7 @@ def test_anothers_id_under_our_own_name_is_as_unknown_as_any(world: World, metho
     assert look_ups[0] == look_ups[1]
 
 
-@pytest.mark.parametrize("method", [each for each in BUILT if each.is_a_tenants_list], ids=by_name)
+@pytest.mark.parametrize("method", [each for each in METHODS if each.is_a_tenants_list], ids=by_name)
 @pytest.mark.parametrize("tenant", ["by name", "-"])
 def test_anothers_page_token_is_refused(world: World, method: Method, tenant: str) -> None:
     (parent,) = (field for field in method.fields if field.path == "parent")
@@ -118,8 +116,6 @@ def test_anothers_page_token_is_refused(world: World, method: Method, tenant: st
 @pytest.mark.parametrize("name", ["InstanceService.WatchInstance", "InstanceService.WatchLogs"])
 def test_anothers_cursor_is_refused(world: World, name: str) -> None:
     (method,) = (each for each in METHODS if each.name == name)
-    if name in PENDING:
-        return
     error, _ = refusal(world, method, {"cursor": world.theirs.values["cursor"]})
     assert (error.reason, error.metadata["field"]) == ("INVALID_ARGUMENT", "cursor")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.api.methods import METHODS, Method
-from tests.api.pending import BUILT, PENDING
 from tests.api.running import Running
 
 DAMAGED = {"cut": b"\x0a\x05a", "not a field": b"\xff\xff", "a text that is not UTF-8": b"\x0a\x01\xff\x12\x01\xff"}
@@ -27,8 +26,3 @@ def test_a_damaged_part_ends_a_stream_and_so_does_a_second_one(server: Running) 
     (deploy,) = (method for method in METHODS if method.streams_requests)
     for parts in ([b"", b"\xff"], [b"\xff", b"\xff"]):
         assert server.refused(deploy.path, parts, server.operator).reason == "INVALID_ARGUMENT"
-
-
-@pytest.mark.parametrize("method", METHODS, ids=by_name)
-def test_what_is_pending_is_not_built(method: Method) -> None:
-    assert (method.name in BUILT) == (method.name not in PENDING)

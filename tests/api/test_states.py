@@ -10,11 +10,9 @@ from stepwell.v1 import instances_pb2 as i
 from stepwell.v1 import tenants_pb2 as t
 from stepwell.v1 import workflows_pb2 as w
 from tests.api.methods import METHODS, Field, Method
-from tests.api.pending import PENDING
 from tests.api.requests import IN_INSTANCE, IN_WORKFLOW, NAMES, RUNNING, WORKFLOW, meaning, request
 from tests.api.world import ENDED, World, deploy
 
-BUILT = [method for method in METHODS if method.name not in PENDING]
 Part = w.DeployVersionRequest
 
 UNKNOWN = {
@@ -29,7 +27,7 @@ EMPTY_LISTS = frozenset({("InstanceService.ListInstances", "parent")})
 """What has no instances has none, whether or not it was ever deployed."""
 
 
-NAMING = [(method, field) for method in BUILT for field in method.fields if meaning(field) in NAMES]
+NAMING = [(method, field) for method in METHODS for field in method.fields if meaning(field) in NAMES]
 
 
 @pytest.mark.parametrize("method", dict.fromkeys(method for method, _ in NAMING), ids=lambda method: method.name)

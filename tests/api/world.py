@@ -11,7 +11,6 @@ from stepwell.v1 import instances_pb2 as i
 from stepwell.v1 import tenants_pb2 as t
 from stepwell.v1 import workflows_pb2 as w
 from tests.api.methods import METHODS, Method
-from tests.api.pending import PENDING
 from tests.api.requests import RUNNING, WORKFLOW, request
 from tests.api.running import Running
 
@@ -66,7 +65,7 @@ def _tenancy(server: Running, tenant: str) -> Tenancy:
         "cursor": _cursor(server, token, i.WatchInstanceRequest(name=one)),
     }
     for method in METHODS:
-        if method.name not in PENDING and method.is_a_tenants_list:
+        if method.is_a_tenants_list:
             values[method.name] = _next_page(server, token, method, values)
     return Tenancy(tenant, token, values)
 
