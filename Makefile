@@ -1,6 +1,6 @@
 # `make demo` shows Stepwell at work; `make test` runs every test. Both install what they need first (`make setup`).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test platforms lint types imports format stubs lock bench clean
+.PHONY: help setup demo test platforms fuzz lint types imports format stubs lock bench clean
 
 python := .venv/bin/python
 packages := sdk/stepwell sdk/workers cluster rpc loader control_plane data_plane stepwell_server
@@ -24,6 +24,9 @@ platforms: setup  ## the sandboxes' tests over a newer runsc, with systrap and w
 	@runsc=$${STEPWELL_TEST_RUNSC:-$$(scripts/newer_runsc)} && for platform in systrap ptrace; do \
 	  STEPWELL_TEST_RUNSC=$$runsc STEPWELL_TEST_PLATFORM=$$platform $(python) -m pytest -k 'not process]' \
 	    tests/contract/test_sandbox.py tests/contract/test_sandbox_limits.py tests/contract/test_sandbox_stalls.py || exit 1; done
+
+fuzz: setup  ## tests/fuzz for long: FUZZ_EXAMPLES (5000) of each, at random
+	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(python) -m pytest tests/fuzz --timeout=0
 
 lint: setup types imports  ## ruff, mypy, import contracts, generated stubs
 	@$(python) -m ruff check .

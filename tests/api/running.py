@@ -87,10 +87,12 @@ class Running:
             return [*islice(answers, 1)]
 
     @contextmanager
-    def opened(self, method: str, request: bytes, token: str | None) -> Iterator[Iterator[bytes]]:
+    def opened(
+        self, method: str, request: bytes, token: str | None, *, within_s: float = CALL_S_MAX
+    ) -> Iterator[Iterator[bytes]]:
         """A call whose answers may still come, until the block ends."""
         channel: Any = self.channel
-        call = channel.unary_stream(method)(request, metadata=bearer(token), timeout=CALL_S_MAX)
+        call = channel.unary_stream(method)(request, metadata=bearer(token), timeout=within_s)
         try:
             yield call
         finally:
