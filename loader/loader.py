@@ -16,6 +16,7 @@ from loader import bundle_folder
 from loader.bundles.store import BundleStore
 from loader.guest import Guest, GuestDiedError
 from loader.logs import LogSink, ignore_log
+from loader.pace import StartPace
 from loader.pool import BootFailedError, WarmPool
 from loader.room import Room
 from loader.sandbox.sandbox import SandboxLauncher
@@ -59,6 +60,14 @@ class Loader:
         self._turns = FrameTurns(asyncio.get_running_loop(), settings.bytes_a_second_per_tenant_max)
         self._pool = WarmPool(launcher, settings, self._tasks)
         self._room = Room(settings.sandboxes_max, settings.sandboxes_per_tenant_max, settings.waiting_max, self._evict)
+        self._loads = Room(
+            settings.loads_parallel_max, settings.loads_per_tenant_max, settings.waiting_max, _nothing_to_evict
+        )
+        self._pace = StartPace(
+            settings.sandboxes_per_tenant_max,
+            settings.starts_a_minute_per_tenant_max,
+            asyncio.get_running_loop().time,
+        )
         self._seats: dict[tuple[TenantUid, Digest], Seat] = {}
         self._idle: dict[Seat, asyncio.TimerHandle] = {}
         self._loading: set[Seat] = set()
@@ -147,7 +156,7 @@ class Loader:
             await self._room.enter(seat.tenant)
             self._taken.add(seat)
             self._relieve()
-            seat.guest = guest = await self._load(seat.tenant, seat.digest, self._log_sinks(seat.tenant, seat.digest))
+            seat.guest = guest = await self._load_in_turn(seat)
         except Exception as error:
             self._remove(seat)
             seat.fail(error)
@@ -156,6 +165,15 @@ class Loader:
             seat.loading.set_result(guest)
             if not seat.leases:
                 self._became_idle(seat)
+
+    async def _load_in_turn(self, seat: Seat) -> Guest:
+        """Tenants take turns here too, since whoever is loaded waits for a boot in line."""
+        await self._loads.enter(seat.tenant)
+        try:
+            await asyncio.sleep(self._pace.pause_s(seat.tenant))
+            return await self._load(seat.tenant, seat.digest, self._log_sinks(seat.tenant, seat.digest))
+        finally:
+            self._loads.leave(seat.tenant)
 
     def _occupied(self, seat: Seat) -> None:
         self._loading.discard(seat)
@@ -266,3 +284,8 @@ class Loader:
             self._room.vacate(seat.tenant)
             if serve:
                 self._room.serve()
+
+
+def _nothing_to_evict(tenant: TenantUid | None) -> bool:
+    """A load ends by itself: none is taken away for another."""
+    return False

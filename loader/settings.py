@@ -22,6 +22,15 @@ class LoaderSettings:
     sandboxes_per_tenant_max: int = 25
     """Of these, one tenant's; further ones wait for that tenant's own."""
 
+    loads_parallel_max: int = 16
+    """Sandboxes that wait for their boot or import a bundle at the same time; tenants take turns."""
+
+    loads_per_tenant_max: int = 2
+    """Of these, one tenant's."""
+
+    starts_a_minute_per_tenant_max: int = 60
+    """Sandboxes started for one tenant, after as many at once as it may have; further ones wait."""
+
     idle_timeout_ms: int = 60_000
     """A sandbox without a lease is ended after this time."""
 

@@ -176,6 +176,34 @@ async def test_without_room_a_request_waits_until_something_is_released(
         assert (await waiting).guest.alive
 
 
+async def test_tenants_take_turns_to_have_their_sandboxes_loaded(
+    store: FileBundleStore, launcher: CountingLauncher
+) -> None:
+    digest, loaded = await deployed(store, OTHER), list[TenantUid]()
+    flood = [await deployed(store, ACME, WORKFLOW + f"# {number}") for number in range(4)]
+    settings = LoaderSettings(warm_sandboxes=0, loads_parallel_max=1)
+
+    async def acquired(tenant: TenantUid, digest: Digest) -> None:
+        await loader.acquire(tenant, digest)
+        loaded.append(tenant)
+
+    async with loader_of(store, launcher, settings) as loader:
+        await asyncio.gather(*(acquired(ACME, each) for each in flood), acquired(OTHER, digest))
+    assert loaded.index(OTHER) <= 2, "it was not behind the other's four"
+
+
+async def test_a_tenant_whose_sandboxes_end_again_and_again_waits_for_the_next(
+    store: FileBundleStore, launcher: CountingLauncher
+) -> None:
+    digest, loop = await deployed(store), asyncio.get_running_loop()
+    settings = LoaderSettings(warm_sandboxes=0, sandboxes_per_tenant_max=2, starts_a_minute_per_tenant_max=120)
+    async with loader_of(store, launcher, settings) as loader:
+        began = loop.time()
+        for _ in range(4):
+            (await loader.acquire(ACME, digest)).guest.kill("the test says so")
+        assert loop.time() - began >= 1.0, "two at once, then one every half second"
+
+
 async def test_an_idle_sandbox_ends_after_its_time(store: FileBundleStore, launcher: CountingLauncher) -> None:
     digest = await deployed(store)
     async with loader_of(store, launcher, LoaderSettings(warm_sandboxes=0, idle_timeout_ms=1)) as loader:
