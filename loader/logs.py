@@ -43,7 +43,11 @@ def ignore_log(line: LogLine) -> None:
 
 
 class LogGate:
-    """Lets a sandbox's lines through to a sink as long as they keep to the rate."""
+    """Lets a sandbox's lines through to a sink as long as they keep to the rate.
+
+    Over the rate, whoever has had less than an equal share of it may still print: of many instances in a sandbox, one
+    that floods loses its own lines.
+    """
 
     def __init__(
         self, sink: LogSink, monotonic: Callable[[], float], *, lines_a_second: int, bytes_a_second: int
@@ -53,26 +57,35 @@ class LogGate:
         self._lines_a_second = lines_a_second
         self._bytes_a_second = bytes_a_second
         self._window = 0
-        self._lines_left = lines_a_second
-        self._bytes_left = bytes_a_second
+        self._lines = 0
+        self._bytes = 0
+        self._by_source: dict[int, tuple[int, int]] = {}
+        """Lines and bytes of this second, by whose they were; ids, which keep nobody in memory."""
 
     def put(self, source: object, name: str, count: int, attempt: int, stream: Stream, text: bytes) -> None:
         """Cut the text into lines and pass them on; those over the rate as a number alone."""
         window = int(self._monotonic())
         if window != self._window:
-            self._window = window
-            self._lines_left = self._lines_a_second
-            self._bytes_left = self._bytes_a_second
+            self._window, self._lines, self._bytes = window, 0, 0
+            self._by_source.clear()
+        lines, size = self._by_source.setdefault(id(source), (0, 0))
+        sources = len(self._by_source)
+        lines_left = max(self._lines_a_second - self._lines, self._lines_a_second // sources - lines)
+        bytes_left = max(self._bytes_a_second - self._bytes, self._bytes_a_second // sources - size)
         text = text.removesuffix(b"\n")
         begin, end = 0, len(text)
-        while begin <= end and self._lines_left > 0:
+        passed = passed_bytes = 0
+        while begin <= end and passed < lines_left:
             cut, following = _line_at(text, begin)
-            if cut - begin > self._bytes_left:
+            if passed_bytes + cut - begin > bytes_left:
                 break
-            self._lines_left -= 1
-            self._bytes_left -= cut - begin
+            passed += 1
+            passed_bytes += cut - begin
             self.sink(LogLine(source, name, count, attempt, stream, text[begin:cut]))
             begin = following
+        self._lines += passed
+        self._bytes += passed_bytes
+        self._by_source[id(source)] = (lines + passed, size + passed_bytes)
         if begin <= end:
             self.sink(LogLine(source, name, count, attempt, stream, None, text.count(b"\n", begin) + 1))
 

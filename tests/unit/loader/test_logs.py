@@ -70,6 +70,24 @@ def test_lines_over_the_rate_are_counted_for_whoever_printed_them() -> None:
     assert [(line.source, line.dropped) for line in gate.passed if line.text is None] == [("another", 2), ("one", 1)]
 
 
+def test_whoever_printed_little_has_room_while_another_floods() -> None:
+    gate = Gate(lines=100, size=1_000)
+    loud, quiet = object(), object()
+    gate.put(b"loud\n" * 1_000, loud)
+    gate.put(b"quiet\n" * 5, quiet)
+    gate.put(b"loud\n", loud)
+    assert [gate.texts.count(text) for text in (b"loud", b"quiet")] == [100, 5]
+    assert [line.source for line in gate.passed if line.text is None] == [loud, loud]
+
+
+def test_all_together_do_not_pass_far_more_than_the_rate() -> None:
+    gate = Gate(lines=100)
+    sources = [object() for _ in range(50)]
+    for source in sources:
+        gate.put(b"x\n" * 1_000, source)
+    assert len(gate.texts) < 100 * 5
+
+
 def test_bytes_over_the_rate_are_dropped_in_whole_lines() -> None:
     gate = Gate(size=10)
     gate.put(b"12345\n123456\n1\n")
