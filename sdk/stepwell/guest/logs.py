@@ -37,8 +37,21 @@ class Source(Protocol):
 SOURCE: Final[ContextVar[Source | None]] = ContextVar("stepwell_log_source", default=None)
 
 
+def printing_alike(function: Callable[..., object]) -> Callable[..., object]:
+    """The function for a new thread, which knows nothing of the context that starts it: it prints as that one does."""
+    source = SOURCE.get()
+    if source is None:
+        return function
+
+    def printing(*args: Any, **kwargs: Any) -> object:
+        SOURCE.set(source)
+        return function(*args, **kwargs)
+
+    return printing
+
+
 class Outside:
-    """Whoever prints outside of any instance: a module that is imported, a thread of the author's own."""
+    """Whoever prints outside of any instance: a module that is imported, a thread that it started."""
 
     def __init__(self) -> None:
         self.act = 0

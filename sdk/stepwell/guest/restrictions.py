@@ -1,7 +1,8 @@
 """What `run` may not do, because doing it again on a replay would come out differently: the world is for steps.
 
 asyncio's own ways are refused by its loop; those that go around it (socket, subprocess, threading) by an audit
-hook, which looks only while a scheduler is being drained in the thread that drains it.
+hook, which looks only while a scheduler is being drained in the thread that drains it. A thread that a step may start
+prints as that step does.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import wraps
 from typing import Any, Final, NoReturn
 
 from stepwell.errors import RunRestrictionError
+from stepwell.guest.logs import printing_alike
 from stepwell.guest.loop import GuestLoop
 from stepwell.guest.scheduler import drained
 
@@ -111,7 +113,7 @@ def _audit(event: str, args: object) -> None:
         refuse(_EVENTS[event])
 
 
-def _start_new_thread(*args: Any) -> Any:
+def _start_new_thread(function: Callable[..., object], *args: Any) -> Any:
     if drained() is not None:
         refuse("a thread")
-    return _start_thread(*args)
+    return _start_thread(printing_alike(function), *args)

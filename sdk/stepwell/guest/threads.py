@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 
 
 class Threads:
@@ -33,7 +34,8 @@ class Threads:
         self._work.release()
         if start:
             try:
-                threading.Thread(target=self._serve, name=f"step-{self._count}", daemon=True).start()
+                thread = threading.Thread(target=self._serve, name=f"step-{self._count}", daemon=True)
+                Context().run(thread.start)  # it serves many steps, and is none's
             except RuntimeError:
                 self._count -= 1
                 if not self._count:

@@ -130,6 +130,29 @@ def test_prints_are_tagged_with_who_printed_them(guest: GuestProcess, bundle: Pa
     assert logs(guest) == [("", 0, 1, "in run\n"), ("one", 1, 1, "in one"), ("two", 1, 2, "in two\n")]
 
 
+def test_threads_that_a_step_starts_print_as_the_step_does(guest: GuestProcess, bundle: Path) -> None:
+    run(
+        guest,
+        bundle,
+        "@step.do()",
+        "def one():",
+        "    import threading",
+        "    thread = threading.Thread(target=print, args=('in a thread',)); thread.start(); thread.join()",
+        "@step.do()",
+        "async def two():",
+        "    from concurrent.futures import ThreadPoolExecutor",
+        "    with ThreadPoolExecutor() as pool: list(pool.map(print, ['in a pool']))",
+        "@step.do()",
+        "def three(): print('in a body')",
+        "await one(); await two(); await three()",
+    )
+    assert logs(guest) == [
+        ("one", 1, 1, "in a thread\n"),
+        ("two", 1, 1, "in a pool\n"),
+        ("three", 1, 1, "in a body\n"),
+    ]
+
+
 def test_prints_of_run_are_not_sent_again_on_a_replay(guest: GuestProcess, bundle: Path) -> None:
     guest.load(
         write(bundle, "print('a')", "await step.sleep('x', 1)", "print('b')", "await step.sleep('y', 1)"), "main:Main"
