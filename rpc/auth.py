@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cluster.credentials import parse
 from cluster.records import Token
@@ -25,9 +24,9 @@ _SCHEME = "bearer "
 Metadata = Sequence[tuple[str, str | bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """The holder of a token: an operator (no tenant) or one tenant, with the token's rights."""
+class Principal(NamedTuple):
+    """The holder of a token: an operator (no tenant) or one tenant, with the token's rights. One is made for each call,
+    and a tuple is made faster than a frozen dataclass."""
 
     token_id: str
     tenant: TenantId | None
@@ -39,6 +38,13 @@ class Principal:
             raise PermissionDeniedError(
                 f"this token is of the tenant {self.tenant!r} and may name nothing outside it", tenant=self.tenant
             )
+
+
+NO_TOKEN = ""
+"""Stands for the id of a token where none is asked for."""
+
+ANYBODY = Principal(NO_TOKEN, TenantId("*"), frozenset({Right.ANY}))
+"""Who calls what needs no token: all of them together have one tenant's share."""
 
 
 class Tokens(Protocol):
@@ -60,6 +66,13 @@ class Authenticator:
         if credential is None or record is None or not credential.opens(record):
             raise UnauthenticatedError("the token is not known here: it may be of another server, or cut off")
         return principal_of(record)
+
+
+class NoAuthenticator:
+    """For what needs no token."""
+
+    async def authenticate(self, metadata: Metadata) -> Principal:
+        return ANYBODY
 
 
 def principal_of(token: Token) -> Principal:

@@ -15,22 +15,8 @@ from stepwell.errors import InvalidArgumentError
 Decode = Callable[[bytes], Any]
 
 
-def or_error(decode: Decode | None) -> Decode | None:
-    """For a method's one request: an InvalidArgumentError in the request's place, for the guard to raise."""
-    if decode is None:
-        return None
-
-    def decoded(data: bytes) -> Any:
-        try:
-            return decode(data)
-        except DecodeError:
-            return _refused()
-
-    return decoded
-
-
 def or_raise(decode: Decode | None) -> Decode | None:
-    """For each request of a stream, which the method itself reads. Raises InvalidArgumentError there."""
+    """The same, raising InvalidArgumentError where the request is read."""
     if decode is None:
         return None
 

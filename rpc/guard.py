@@ -15,8 +15,8 @@ from typing import Any
 
 import grpc
 
-from rpc.auth import Authenticator, set_principal
-from rpc.decoding import or_error, or_raise
+from rpc.auth import Authenticator, NoAuthenticator, set_principal
+from rpc.decoding import or_raise
 from rpc.faults import Faults, already_ended
 from rpc.open_calls import OpenCalls
 from rpc.rights import Right, Table, needed
@@ -39,7 +39,12 @@ class GuardedRegistrar:
     """Takes the place of a `grpc.aio.Server` for the generated `add_…Servicer_to_server` functions."""
 
     def __init__(
-        self, server: grpc.aio.Server, authenticator: Authenticator, calls: OpenCalls, faults: Faults, rights: Table
+        self,
+        server: grpc.aio.Server,
+        authenticator: Authenticator | NoAuthenticator,
+        calls: OpenCalls,
+        faults: Faults,
+        rights: Table,
     ) -> None:
         self._server = server
         self._authenticator = authenticator
@@ -57,27 +62,20 @@ class GuardedRegistrar:
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
 
     def _guarded(self, service: str, name: str, handler: Any) -> Any:
-        decode = or_raise if handler.request_streaming else or_error
-        codec = (decode(handler.request_deserializer), handler.response_serializer)
-        right = needed(self._rights, service, name)
-        method = f"/{service}/{name}"
-        match handler.request_streaming, handler.response_streaming:
-            case False, False:
-                answer = self._guard(method, right, _answered(method, handler.unary_unary))
-                return grpc.unary_unary_rpc_method_handler(answer, *codec)
-            case True, False:
-                answer = self._guard(method, right, _answered(method, handler.stream_unary), reads_stream=True)
-                return grpc.stream_unary_rpc_method_handler(answer, *codec)
-            case False, True:
-                stream = self._guard(method, right, _streamed(method, handler.unary_stream), streams=1)
-                return grpc.unary_stream_rpc_method_handler(stream, *codec)
-            case _:
-                stream = self._guard(method, right, _streamed(method, handler.stream_stream), streams=1)
-                return grpc.stream_stream_rpc_method_handler(stream, *codec)
+        """The method as one that reads a stream of requests, whatever it is. On the wire the two are alike, and so the
+        guard itself waits for the request, once it knows who calls and that they may."""
+        method, right = f"/{service}/{name}", needed(self._rights, service, name)
+        codec = (or_raise(handler.request_deserializer), handler.response_serializer)
+        if handler.response_streaming:
+            behaviour = _streamed(method, handler.stream_stream or handler.unary_stream)
+            kind = grpc.stream_stream_rpc_method_handler
+        else:
+            behaviour = _answered(method, handler.stream_unary or handler.unary_unary)
+            kind = grpc.stream_unary_rpc_method_handler
+        reads_stream, streams = bool(handler.request_streaming), int(handler.response_streaming)
+        return kind(self._guard(method, right, behaviour, streams=streams, reads_stream=reads_stream), *codec)
 
-    def _guard(
-        self, method: str, right: Right, behaviour: Behaviour, *, streams: int = 0, reads_stream: bool = False
-    ) -> Behaviour:
+    def _guard(self, method: str, right: Right, behaviour: Behaviour, *, streams: int, reads_stream: bool) -> Behaviour:
         """Around a method. A call that its client cancelled passes through: it is no error."""
         authenticate, calls, fail = self._authenticator.authenticate, self._calls, self._faults.end
 
@@ -86,20 +84,25 @@ class GuardedRegistrar:
                 who = await authenticate(context.invocation_metadata() or ())
                 if right not in who.rights:
                     raise _refused(right)
-                if type(request) is InvalidArgumentError:
-                    raise request
                 serving: Any = asyncio.current_task()
-                calls.begin(who, serving, streams)
+                share = calls.begin(who, serving, streams)
                 try:
                     set_principal(who)
+                    if not reads_stream:
+                        calls.awaits_request(serving)
+                        request = await context.read()
+                        calls.has_request(serving)
+                        if request is grpc.aio.EOF:
+                            raise InvalidArgumentError("the call ended before its request: it takes one message")
                     return await behaviour(request, context)
                 except asyncio.CancelledError:
-                    if not calls.is_revoked(serving):
+                    why = calls.why_ended(serving)
+                    if why is None:
                         raise
                     serving.uncancel()
-                    raise TokenRevokedError("this call's token was revoked while it was served") from None
+                    raise why from None
                 finally:
-                    calls.end(who, serving, streams)
+                    calls.end(share, serving, streams)
             except Exception as error:
                 if already_ended(error):
                     raise

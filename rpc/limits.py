@@ -27,6 +27,9 @@ class RpcLimits:
     watches_per_tenant_max: int = 200
     """Open streams of responses of one tenant."""
 
+    request_seconds_max: float = 30.0
+    """From the beginning of a call to its one request, to the second. Until then its client takes up a call's place."""
+
     calls_per_connection_max: int = 1_000
     """Of one HTTP/2 connection; a client waits with more."""
 

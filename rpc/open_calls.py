@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final, NoReturn
 
-from rpc.auth import Principal, Tokens
+from rpc.auth import NO_TOKEN, Principal, Tokens
 from rpc.limits import RpcLimits
-from stepwell.errors import LimitExceededError, StepwellError
+from stepwell.errors import ApiError, LimitExceededError, StepwellError, TokenRevokedError
 from stepwell.names import TenantId
 
 RECHECK_S: Final = 1.0
@@ -23,8 +23,8 @@ _LOOKS_IN_A_ROW: Final = 100
 Serving = asyncio.Task[Any]
 
 
-class _Tenant:
-    """The calls of one tenant, or of the operator."""
+class Share:
+    """What one tenant, or the operator, has of the server's calls. One that is empty goes at the next look."""
 
     __slots__ = ("calls", "streams")
 
@@ -35,53 +35,83 @@ class _Tenant:
 
 
 class OpenCalls:
-    """Of one server. `run` must run, or revocation reaches new calls only."""
+    """Of one server. `run` must run, or revocation reaches new calls only, and requests may take for ever to come."""
 
     def __init__(self, tokens: Tokens, limits: RpcLimits) -> None:
         self._tokens = tokens
         self._calls_max = limits.calls_per_tenant_max
         self._streams_max = limits.watches_per_tenant_max
-        self._tenants: dict[TenantId | None, _Tenant] = {}
-        self._revoked: set[Serving] = set()
+        self._request_seconds_max = limits.request_seconds_max
+        self._shares: dict[TenantId | None, Share] = {}
+        self._awaiting: dict[Serving, int] = {}
+        """Calls whose request has not come, and when they began, in looks."""
+        self._looks = 0
+        self._ended: dict[Serving, ApiError] = {}
 
-    def begin(self, who: Principal, serving: Serving, streams: int) -> None:
-        """This task serves a call, with so many streams of responses (none or one).
+    def begin(self, who: Principal, serving: Serving, streams: int) -> Share:
+        """This task serves a call, with so many streams of responses (none or one); to be handed to `end`.
 
         Raises LimitExceededError. An operator's calls are bounded by `calls_max` alone.
         """
-        tenant = self._tenants.get(who.tenant) or _Tenant()
+        share = self._shares.get(who.tenant)
+        if share is None:
+            share = self._shares[who.tenant] = Share()
+        calls = share.calls
         if who.tenant is not None:
-            if len(tenant.calls) >= self._calls_max:
-                raise _over("calls_per_tenant_max", self._calls_max, len(tenant.calls) + 1, "calls in flight")
-            if streams and tenant.streams >= self._streams_max:
-                raise _over("watches_per_tenant_max", self._streams_max, tenant.streams + 1, "open watches")
-        if not tenant.calls:
-            self._tenants[who.tenant] = tenant
-        tenant.calls[serving] = who.token_id
-        tenant.streams += streams
+            if len(calls) >= self._calls_max:
+                raise _over("calls_per_tenant_max", self._calls_max, len(calls) + 1, "calls in flight")
+            if streams and share.streams >= self._streams_max:
+                raise _over("watches_per_tenant_max", self._streams_max, share.streams + 1, "open watches")
+        calls[serving] = who.token_id
+        share.streams += streams
+        return share
 
-    def end(self, who: Principal, serving: Serving, streams: int) -> None:
+    def awaits_request(self, serving: Serving) -> None:
+        """From now until `has_request` the call is its client's to go on with, for so long and no longer."""
+        self._awaiting[serving] = self._looks
+
+    def has_request(self, serving: Serving) -> None:
+        """It has come."""
+        del self._awaiting[serving]
+
+    def end(self, share: Share, serving: Serving, streams: int) -> None:
         """Of what began."""
-        tenant = self._tenants[who.tenant]
-        del tenant.calls[serving]
-        tenant.streams -= streams
-        if not tenant.calls:
-            del self._tenants[who.tenant]
-        self._revoked.discard(serving)
+        del share.calls[serving]
+        share.streams -= streams
+        if self._awaiting:
+            self._awaiting.pop(serving, None)
+        if self._ended:
+            self._ended.pop(serving, None)
 
-    def is_revoked(self, serving: Serving) -> bool:
-        """Whether the task was cancelled because its call's token is revoked."""
-        return serving in self._revoked
+    def why_ended(self, serving: Serving) -> ApiError | None:
+        """What its caller is to be told, when it was this that cancelled the task."""
+        return self._ended.get(serving)
 
     async def run(self) -> NoReturn:
-        """End the calls of tokens that are revoked, until cancelled."""
+        """End the calls of tokens that are revoked, and those whose request does not come, until cancelled."""
         while True:
             await asyncio.sleep(RECHECK_S)
+            self.end_late()
             await self.recheck()
+
+    def end_late(self) -> None:
+        """One more look: cancel the tasks that have waited for too many of them."""
+        self._looks += 1
+        for serving, began in self._awaiting.items():
+            seconds = (self._looks - began) * RECHECK_S
+            if seconds <= self._request_seconds_max:
+                break
+            why = LimitExceededError(
+                f"the call's request did not come within {self._request_seconds_max:g} seconds",
+                limit="request_seconds_max", value=f"{self._request_seconds_max:g}", seen=f"{seconds:g}",
+            )  # fmt: skip
+            self._end(serving, why)
 
     async def recheck(self) -> None:
         """Cancel the tasks whose token is no more. What can't be looked up now is looked up again the next time."""
-        in_use = {token_id for tenant in self._tenants.values() for token_id in tenant.calls.values()}
+        for empty in [tenant for tenant, share in self._shares.items() if not share.calls]:
+            del self._shares[empty]
+        in_use = {token_id for share in self._shares.values() for token_id in share.calls.values()} - {NO_TOKEN}
         gone: set[str] = set()
         for number, token_id in enumerate(in_use, 1):
             try:
@@ -91,16 +121,16 @@ class OpenCalls:
                 continue
             if number % _LOOKS_IN_A_ROW == 0:
                 await asyncio.sleep(0)
-        if gone:
-            self._cancel(gone)
+        for share in self._shares.values() if gone else ():
+            for serving, token_id in share.calls.items():
+                if token_id in gone:
+                    self._end(serving, TokenRevokedError("this call's token was revoked while it was served"))
 
-    def _cancel(self, gone: set[str]) -> None:
-        """Once each: what is left of a call then may be a client that doesn't read how it ended."""
-        for tenant in self._tenants.values():
-            for serving, token_id in tenant.calls.items():
-                if token_id in gone and serving not in self._revoked:
-                    self._revoked.add(serving)
-                    serving.cancel()
+    def _end(self, serving: Serving, why: ApiError) -> None:
+        """Once: what is left of a call then may be a client that doesn't read how it ended."""
+        if serving not in self._ended:
+            self._ended[serving] = why
+            serving.cancel()
 
 
 def _over(limit: str, value: int, seen: int, what: str) -> LimitExceededError:

@@ -8,9 +8,10 @@ from typing import Any
 
 import grpc
 
-from rpc.auth import Authenticator
+from rpc.auth import Authenticator, NoAuthenticator
 from rpc.faults import Faults, Log
 from rpc.guard import GuardedRegistrar
+from rpc.health import RIGHTS as HEALTH_RIGHTS
 from rpc.health import Health
 from rpc.limits import RpcLimits
 from rpc.open_calls import OpenCalls
@@ -43,8 +44,9 @@ async def build_server(
     """
     limits = limits or RpcLimits()
     server = grpc.aio.server(options=limits.channel_arguments(), maximum_concurrent_rpcs=limits.calls_max)
-    registrar = GuardedRegistrar(server, authenticator, calls, Faults(log, mint_correlation_id), rights)
+    faults = Faults(log, mint_correlation_id)
+    registrar = GuardedRegistrar(server, authenticator, calls, faults, rights)
     for service in services:
         service.add(service.servicer, registrar)
-    await health.register(server)
+    await health.register(GuardedRegistrar(server, NoAuthenticator(), calls, faults, HEALTH_RIGHTS))
     return server

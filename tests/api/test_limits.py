@@ -130,6 +130,19 @@ def a_watch_beside_a_watch(world: World) -> ApiError:
         return world.server.refused(WATCH, watch, world.ours.token)
 
 
+def a_call_without_its_request(world: World) -> ApiError:
+    over = threading.Event()
+
+    def never() -> Iterator[bytes]:
+        over.wait()
+        yield b""
+
+    try:
+        return world.server.refused(GET, never(), world.ours.token)
+    finally:
+        over.set()
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """A server whose limit is low, and a call that is over it. `seen` is left out where it is a matter of time."""
@@ -161,6 +174,7 @@ CASES = [
         reason="RATE_LIMITED",
     ),
     Case("calls_per_tenant_max", {"rpc": RpcLimits(calls_per_tenant_max=1)}, a_call_beside_a_watch, "1", "2"),
+    Case("request_seconds_max", {"rpc": RpcLimits(request_seconds_max=0)}, a_call_without_its_request, "0", "1"),
     Case("watches_per_tenant_max", {"rpc": RpcLimits(watches_per_tenant_max=1)}, a_watch_beside_a_watch, "1", "2"),
 ]  # fmt: skip
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from rpc import open_calls
 from rpc.limits import RpcLimits
 from stepwell.client.errors import error_from
-from stepwell.errors import ApiError, LimitExceededError, TokenRevokedError, UnauthenticatedError
+from stepwell.errors import ApiError, InvalidArgumentError, LimitExceededError, TokenRevokedError, UnauthenticatedError
 from tests.unit.rpc.echo import NAME, OPERATORS, TENANTS, Echo, Served, served
 
 KINDS = ["UnaryUnary", "StreamUnary", "UnaryStream", "StreamStream"]
@@ -38,6 +39,10 @@ class Held:
     async def has_begun(self, calls: int) -> None:
         async with self._changed, asyncio.timeout(PATIENCE_S):
             await self._changed.wait_for(lambda: self.begun >= calls)
+
+
+def open_now(server: Served) -> int:
+    return sum(len(share.calls) + share.streams for share in server.calls._shares.values())
 
 
 async def failure(calling: Any) -> ApiError:
@@ -86,7 +91,7 @@ async def test_a_tenants_open_streams_are_bounded_and_its_other_calls_are_not(se
 async def test_a_limit_of_nothing_lets_nothing_through() -> None:
     async with served(RpcLimits(calls_per_tenant_max=0)) as server:
         assert type(await failure(server.call("UnaryUnary"))) is LimitExceededError
-        assert server.calls._tenants == {}
+        assert open_now(server) == 0
 
 
 async def test_what_was_refused_or_failed_counts_no_more(server: Served) -> None:
@@ -99,7 +104,7 @@ async def test_what_was_refused_or_failed_counts_no_more(server: Served) -> None
     server.echo.body = Echo().body
     for kind in KINDS:
         await server.call(kind)
-    assert server.calls._tenants == {}
+    assert open_now(server) == 0
 
 
 async def test_a_call_that_its_client_gave_up_counts_no_more(server: Served) -> None:
@@ -107,12 +112,12 @@ async def test_a_call_that_its_client_gave_up_counts_no_more(server: Served) -> 
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
         calling = [group.create_task(server.call("UnaryUnary")) for _ in range(3)]
         await held.has_begun(3)
-        (tenant,) = server.calls._tenants.values()
-        serving = [*tenant.calls]
+        (share,) = server.calls._shares.values()
+        serving = [*share.calls]
         for call in calling:
             call.cancel()
         await asyncio.wait(serving)
-    assert server.calls._tenants == {}
+    assert open_now(server) == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -132,8 +137,8 @@ async def test_a_revoked_token_ends_its_open_calls_and_no_others(server: Served,
         assert not others.done()
         held.go_on.set()
     assert server.log.entries == []
-    assert server.calls._tenants == {}
-    assert server.calls._revoked == set()
+    assert open_now(server) == 0
+    assert server.calls._ended == {}
 
 
 async def test_revocation_is_heard_of_without_being_told(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +170,7 @@ async def test_a_client_that_reads_nothing_hears_of_it_when_it_does(server: Serv
     async with asyncio.timeout(PATIENCE_S):
         error = await failure(_read_to_the_end(call))
     assert type(error) is TokenRevokedError
-    assert server.calls._tenants == {}
+    assert open_now(server) == 0
 
 
 async def _read_to_the_end(call: Any) -> None:
@@ -177,6 +182,67 @@ async def _read_to_the_end(call: Any) -> None:
         )
 
 
+@pytest.mark.parametrize("kind", ["UnaryUnary", "UnaryStream"])
+async def test_a_call_whose_request_does_not_come_counts_and_has_an_end(server: Served, kind: str) -> None:
+    """Calls are begun here as streams, which on the wire they are, so that nothing need be sent."""
+    begin = server.raw.stream_unary if kind == "UnaryUnary" else server.raw.stream_stream
+    metadata = (("authorization", f"Bearer {TENANTS.text}"),)
+    call = begin(f"/{NAME}/{kind}")(metadata=metadata)
+    async with asyncio.timeout(PATIENCE_S):
+        while not server.calls._awaiting:
+            await server.call("UnaryUnary", OPERATORS.text)
+    for _ in range(30):
+        server.calls.end_late()
+    await server.call("UnaryUnary", OPERATORS.text)
+    assert server.calls._ended == {}
+    server.calls.end_late()
+    async with asyncio.timeout(PATIENCE_S):
+        error = await failure(_read_to_the_end(call) if kind == "UnaryStream" else call)
+    assert type(error) is LimitExceededError
+    assert error.metadata == {"limit": "request_seconds_max", "value": "30", "seen": "31"}
+    assert (server.calls._awaiting, open_now(server)) == ({}, 0)
+
+
+async def test_a_call_without_a_token_is_not_waited_for(server: Served) -> None:
+    call = server.raw.stream_unary(f"/{NAME}/UnaryUnary")()
+    async with asyncio.timeout(PATIENCE_S):
+        assert type(await failure(call)) is UnauthenticatedError
+
+
+async def test_a_call_that_ends_before_its_request_is_refused(server: Served) -> None:
+    call = server.raw.stream_unary(f"/{NAME}/UnaryUnary")(metadata=(("authorization", f"Bearer {TENANTS.text}"),))
+    await call.done_writing()
+    assert type(await failure(call)) is InvalidArgumentError
+    assert server.log.entries == []
+
+
+async def test_those_who_need_no_token_have_one_tenants_share(server: Served) -> None:
+    path = "/grpc.health.v1.Health/Check"
+    held = [server.raw.stream_unary(path)() for _ in range(3)]
+    stub: Any = health_pb2_grpc.HealthStub(server.channel)
+    async with asyncio.timeout(PATIENCE_S):
+        while len(server.calls._awaiting) < 3:
+            await server.call("UnaryUnary")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.Check(health_pb2.HealthCheckRequest())
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await server.calls.recheck()
+        assert await server.call("UnaryUnary") == [b"hello from acme"]
+        held[0].cancel()
+        for call in held[1:]:
+            await call.write(health_pb2.HealthCheckRequest().SerializeToString())
+            await call
+    assert (await stub.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def test_nobody_holds_a_stream_of_health(server: Served) -> None:
+    stub: Any = health_pb2_grpc.HealthStub(server.channel)
+    watching = stub.Watch(health_pb2.HealthCheckRequest())
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await watching.read()
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
 async def test_tokens_that_can_not_be_looked_up_are_looked_up_again_later(server: Served) -> None:
     held = Held(server)
     async with asyncio.TaskGroup() as group:
@@ -185,7 +251,7 @@ async def test_tokens_that_can_not_be_looked_up_are_looked_up_again_later(server
         server.records.revoke(TENANTS.id)
         server.records.broken = True
         await server.calls.recheck()
-        assert server.calls._revoked == set()
+        assert server.calls._ended == {}
         server.records.broken = False
         await server.calls.recheck()
         assert type(await mine) is TokenRevokedError
