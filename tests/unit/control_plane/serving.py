@@ -48,6 +48,8 @@ class Api:
     operator: tuple[tuple[str, str], ...]
     log: Log
     calls: OpenCalls
+    check: Check
+    bundles: Path
 
     async def tenant(self, name: str) -> Metadata:
         """The metadata of a new tenant's own token."""
@@ -75,7 +77,7 @@ def header(parent: str) -> Part:
 
 @asynccontextmanager
 async def served(folder: Path) -> AsyncIterator[Api]:
-    clock, log = iter(range(1_000, 10**9)), Log()
+    clock, log, check = iter(range(1_000, 10**9)), Log(), Check()
 
     def clock_ms() -> int:
         return next(clock)
@@ -89,7 +91,7 @@ async def served(folder: Path) -> AsyncIterator[Api]:
         watching = group.create_task(directory.run())
         tokens = Tokens(store, clock_ms=clock_ms, random_bytes=secrets.token_bytes, limits=limits)
         tenants = Tenants(store, clock_ms=clock_ms, random_bytes=secrets.token_bytes)
-        deploys = Deploys(store, FileBundleStore(folder / "bundles"), Check(), clock_ms=clock_ms, limits=limits)
+        deploys = Deploys(store, FileBundleStore(folder / "bundles"), check, clock_ms=clock_ms, limits=limits)
         routes = Routes(store, clock_ms=clock_ms, limits=limits)
         workflows = WorkflowService(directory, deploys, Versions(store), Workflows(store), routes)
         calls = OpenCalls(directory, RpcLimits())
@@ -112,7 +114,15 @@ async def served(folder: Path) -> AsyncIterator[Api]:
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
                 tenant_stub = tenants_pb2_grpc.TenantServiceStub(channel)
-                yield Api(tenant_stub, workflows_pb2_grpc.WorkflowServiceStub(channel), operator, log, calls)
+                yield Api(
+                    tenant_stub,
+                    workflows_pb2_grpc.WorkflowServiceStub(channel),
+                    operator,
+                    log,
+                    calls,
+                    check,
+                    folder / "bundles",
+                )
         finally:
             await server.stop(None)
             watching.cancel()

@@ -131,6 +131,25 @@ async def test_an_upload_ends_when_its_token_is_revoked(api: Api) -> None:
         assert await reason(call) == "TOKEN_REVOKED"
 
 
+async def test_a_deploy_that_is_being_checked_ends_too_and_leaves_nothing(api: Api) -> None:
+    await api.tenant("acme")
+    token, mine = await api.token("tenants/acme")
+    checking = asyncio.Event()
+
+    async def without_end(*_: Any) -> None:
+        checking.set()
+        await asyncio.Event().wait()
+
+    api.check.answer = without_end
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        deploying = group.create_task(reason(api.deploy("tenants/-", mine)))
+        await checking.wait()
+        await api.tenants.RevokeToken(tenants_pb2.RevokeTokenRequest(name=token.name), metadata=api.operator)
+        await api.calls.recheck()
+        assert await deploying == "TOKEN_REVOKED"
+    assert not [path for path in api.bundles.rglob("*") if path.is_file()]
+
+
 async def test_what_a_token_may_not_do_or_name_is_refused_before_anything_is_looked_up(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
