@@ -92,6 +92,13 @@ def validated(rule: Callable[[str], str]) -> Callable[[click.Context, click.Para
     return check
 
 
+def utf8(text: str) -> str:
+    """Any text that can be sent. Raises ValueError for what was not UTF-8 on the command line."""
+    if not text.isascii() and any(0xD800 <= ord(character) < 0xE000 for character in text):
+        raise ValueError("it is not UTF-8")
+    return text
+
+
 def instance_id_or_latest(text: str) -> str:
     """An instance's id, or the word that stands for the newest one."""
     return text if text in names.RESERVED_INSTANCE_IDS else names.instance_id(text)
@@ -134,5 +141,11 @@ def page_options(function: F) -> F:
     size = click.option(
         "--page-size", type=click.IntRange(1, 1000), default=100, show_default=True, help="At most so many items."
     )
-    token = click.option("--page-token", metavar="TOKEN", default="", help="The page after the one that gave this.")
+    token = click.option(
+        "--page-token",
+        metavar="TOKEN",
+        default="",
+        callback=validated(utf8),
+        help="The page after the one that gave this.",
+    )
     return size(token(function))

@@ -16,6 +16,8 @@ from stepwell.cli.app import (
     print_json,
     tenant_option,
     type_option,
+    utf8,
+    validated,
     workflow_argument,
 )
 from stepwell.cli.json_argument import json_argument
@@ -70,7 +72,13 @@ def list_(
 
 @command.command("describe")
 @about_one
-@click.option("--steps-page-token", metavar="TOKEN", default="", help="Show the steps after those that gave this.")
+@click.option(
+    "--steps-page-token",
+    metavar="TOKEN",
+    default="",
+    callback=validated(utf8),
+    help="Show the steps after those that gave this.",
+)
 @click.pass_obj
 def describe(app: App, workflow: str, instance: str, tenant: str | None, output: str, steps_page_token: str) -> None:
     """Show an instance and up to 1,000 of its steps."""
@@ -90,7 +98,7 @@ def describe(app: App, workflow: str, instance: str, tenant: str | None, output:
 
 @command.command("watch")
 @about_one
-@click.option("--cursor", default="", help="Go on after the event that had this.")
+@click.option("--cursor", default="", callback=validated(utf8), help="Go on after the event that had this.")
 @click.option("--status-only", is_flag=True, help="Leave out what happens to steps.")
 @click.pass_obj
 def watch(
@@ -116,9 +124,17 @@ def watch(
 
 @command.command("logs")
 @about_one
-@click.option("--step", metavar="NAME", default="", help="Only what this step printed, of any count and attempt.")
+@click.option(
+    "--step",
+    metavar="NAME",
+    default="",
+    callback=validated(utf8),
+    help="Only what this step printed, of any count and attempt.",
+)
 @click.option("--follow", is_flag=True, help="All that is kept, then what is printed, until the instance has ended.")
-@click.option("--cursor", default="", help="With --follow: go on after the line that had this.")
+@click.option(
+    "--cursor", default="", callback=validated(utf8), help="With --follow: go on after the line that had this."
+)
 @page_options
 @click.pass_obj
 def logs(

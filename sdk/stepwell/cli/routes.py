@@ -10,6 +10,8 @@ from stepwell.cli.app import (
     page_options,
     print_json,
     tenant_option,
+    utf8,
+    validated,
     version_argument,
     workflow_argument,
 )
@@ -56,7 +58,10 @@ def list_(app: App, tenant: str | None, page_size: int, page_token: str, output:
 @version_argument
 @tenant_option
 @click.option(
-    "--etag", default="", help="Refuse when the route has changed since it had this; `list -o json` shows it."
+    "--etag",
+    default="",
+    callback=validated(utf8),
+    help="Refuse when the route has changed since it had this; `list -o json` shows it.",
 )
 @output_option
 @click.pass_obj
