@@ -39,6 +39,7 @@ class Loader:
     """All sandboxes of a process. An async context manager: it owns its background tasks, and ends everything at its
     end.
 
+    `on_starts` hears when sandboxes can't be started for some time, with the reason, and when they can again, with "".
     `make_correlation_id` names a failure, in the operator's log and in the tenant's error alike.
     """
 
@@ -50,6 +51,7 @@ class Loader:
         *,
         make_correlation_id: Callable[[], str],
         log_sinks: LogSinks = lambda tenant, digest: ignore_log,
+        on_starts: Callable[[str], None] = lambda failure: None,
     ) -> None:
         self._store = store
         self._launcher = launcher
@@ -58,7 +60,7 @@ class Loader:
         self._log_sinks = log_sinks
         self._tasks = asyncio.TaskGroup()
         self._turns = FrameTurns(asyncio.get_running_loop(), settings.bytes_a_second_per_tenant_max)
-        self._pool = WarmPool(launcher, settings, self._tasks)
+        self._pool = WarmPool(launcher, settings, self._tasks, on_starts)
         self._room = Room(settings.sandboxes_max, settings.sandboxes_per_tenant_max, settings.waiting_max, self._evict)
         self._loads = Room(
             settings.loads_parallel_max, settings.loads_per_tenant_max, settings.waiting_max, _nothing_to_evict

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 
 from loader.guest import Guest, GuestDiedError
 from loader.sandbox.sandbox import SandboxError, SandboxLauncher
@@ -24,9 +25,19 @@ class BootFailedError(Exception):
 
 
 class WarmPool:
-    """The stock of warm guests. Its boots are tasks of the group that the owner gave it."""
+    """The stock of warm guests. Its boots are tasks of the group that the owner gave it.
 
-    def __init__(self, launcher: SandboxLauncher, settings: LoaderSettings, tasks: asyncio.TaskGroup) -> None:
+    `on_starts` hears the reason once so many starts in a row failed that those who wait are told; "" once one succeeds.
+    """
+
+    def __init__(
+        self,
+        launcher: SandboxLauncher,
+        settings: LoaderSettings,
+        tasks: asyncio.TaskGroup,
+        on_starts: Callable[[str], None],
+    ) -> None:
+        self._on_starts = on_starts
         self._launcher = launcher
         self._settings = settings
         self._tasks = tasks
@@ -99,6 +110,8 @@ class WarmPool:
         except (SandboxError, GuestDiedError, OSError) as error:
             await self._failed(error)
         else:
+            if self._failures >= self._settings.boot_attempts_max:
+                self._on_starts("")
             self._failures = 0
             self._put(guest)
 
@@ -106,6 +119,7 @@ class WarmPool:
         self._failures += 1
         _log.error("a sandbox did not start (%d in a row): %s", self._failures, error)
         if self._failures >= self._settings.boot_attempts_max:
+            self._on_starts(str(error))
             self._refuse(str(error))
         pause_ms = self._settings.boot_backoff_ms * 2 ** min(self._failures - 1, 10)
         await asyncio.sleep(min(pause_ms, _BACKOFF_MS_MAX) / 1000)

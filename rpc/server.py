@@ -48,5 +48,6 @@ async def build_server(
     registrar = GuardedRegistrar(server, authenticator, calls, faults, rights)
     for service in services:
         service.add(service.servicer, registrar)
-    await health.register(GuardedRegistrar(server, NoAuthenticator(), calls, faults, HEALTH_RIGHTS))
+    health_registrar = GuardedRegistrar(server, NoAuthenticator(), calls, faults, HEALTH_RIGHTS)
+    await health.register(health_registrar, authenticator)
     return server

@@ -45,7 +45,7 @@ from loader.loader import Loader
 from loader.sandbox.cgroup_mounts import CgroupError, find_hierarchy
 from loader.sandbox.cgroups import Cgroups
 from loader.sandbox.rootfs import ensure_rootfs
-from loader.sandbox.sandbox import SandboxLauncher
+from loader.sandbox.sandbox import SandboxError, SandboxLauncher
 from loader.sandbox.sandbox_gvisor import GVisorLauncher, GVisorSettings
 from loader.sandbox.sandbox_process import ProcessLauncher
 from rpc.auth import Authenticator
@@ -54,6 +54,7 @@ from rpc.open_calls import OpenCalls
 from rpc.reflection import reflecting
 from rpc.server import Service, build_server
 from stepwell.client.contexts import ContextFileError, load, save_context
+from stepwell.client.part_health import PartHealth
 from stepwell.errors import ApiError
 from stepwell.tokens import hidden
 from stepwell.v1.instances_pb2_grpc import add_InstanceServiceServicer_to_server
@@ -81,6 +82,7 @@ _EXPECTED = (
     StartError,
     DataInUseError,
     SqliteFileError,
+    SandboxError,
     LogFileError,
     ContextFileError,
     ApiError,
@@ -133,6 +135,9 @@ async def _serve(config: DevConfig) -> int:
         lock = DataLock.acquire(data)
         stack.callback(lock.release)
         launcher = _launcher(config, stack)
+        isolation = await launcher.isolation()
+        for warning in isolation.warnings:
+            print(f"stepwell: WARNING: {warning}", file=sys.stderr, flush=True)
         control_store = await stack.enter_async_context(open_sqlite_store(data / "control.db", on_fatal=_die))
         journal, epoch = await SqliteJournalStore.open(data / "journal.db", on_fatal=_die)
         stack.push_async_callback(journal.close)
@@ -148,9 +153,19 @@ async def _serve(config: DevConfig) -> int:
         for task in (tasks.create_task(recorder.run()), tasks.create_task(recorder.expire())):
             stack.callback(task.cancel)
         guest_log = GuestLog(recorder, time.monotonic, everything=config.logs.in_operator_log)
+        health = Health(SERVICES)
+
+        def tell_of_starts(failure: str) -> None:
+            told = PartHealth(not failure, failure or isolation.detail, isolation.warnings)
+            tasks.create_task(health.report("sandbox", told))
+
+        tell_of_starts("")
         loader = await stack.enter_async_context(
-            Loader(bundles, launcher, config.loader, make_correlation_id=mint, log_sinks=guest_log.sink)
-        )
+            Loader(
+                bundles, launcher, config.loader, make_correlation_id=mint, log_sinks=guest_log.sink,
+                on_starts=tell_of_starts,
+            )
+        )  # fmt: skip
         owner = SoloOwner(lock, epoch)
         node = Node(
             journal,
@@ -173,7 +188,6 @@ async def _serve(config: DevConfig) -> int:
         workflow_service = WorkflowService(
             directory, deploys, Versions(control_store), Workflows(control_store), routes
         )
-        health = Health(SERVICES)
         open_calls = OpenCalls(directory, config.rpc)
         rechecking = tasks.create_task(open_calls.run())
         stack.callback(rechecking.cancel)
@@ -225,7 +239,6 @@ def _launcher(config: DevConfig, stack: AsyncExitStack) -> SandboxLauncher:
     folder = config.data / "sandboxes"
     launcher: SandboxLauncher
     if config.sandbox == "process":
-        _warn("--sandbox=process isolates nothing: deploy only code that you trust")
         launcher = ProcessLauncher(folder)
     else:
         missing = GVisorLauncher(folder, Path("/"), None, config.gvisor).probe()
@@ -240,7 +253,6 @@ def _launcher(config: DevConfig, stack: AsyncExitStack) -> SandboxLauncher:
 
 def _cgroups(settings: GVisorSettings, stack: AsyncExitStack) -> Cgroups | None:
     if not settings.cgroups:
-        _warn("cgroups = false: sandboxes may take all of the machine's memory and CPU")
         return None
     try:
         cgroups = Cgroups.open(find_hierarchy(), below=settings.cgroup, memory_percent_max=settings.memory_percent_max)
@@ -248,10 +260,6 @@ def _cgroups(settings: GVisorSettings, stack: AsyncExitStack) -> Cgroups | None:
         raise StartError(f"sandboxes can't be limited here: {error}") from None
     stack.callback(cgroups.close)
     return cgroups
-
-
-def _warn(what: str) -> None:
-    print(f"stepwell: WARNING: {what}", file=sys.stderr, flush=True)
 
 
 def _listen(server: grpc.aio.Server, port: int) -> str:

@@ -127,6 +127,11 @@ class Cgroups:
             raise CgroupError(_refused(error, files)) from None
         return cls(files, folders, locks, memory_bytes_max)
 
+    @property
+    def version(self) -> int:
+        """1 or 2."""
+        return self._files.version
+
     def new(self, name: str, limits: CgroupLimits) -> SandboxCgroup:
         """A sandbox's group; the host made the name. Raises OSError."""
         files = self._files

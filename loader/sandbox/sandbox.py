@@ -8,12 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 
 class SandboxError(Exception):
     """A sandbox could not be started. The text is for the operator's log: it may have paths of the host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What keeps sandboxes apart here, in words for the operator."""
+
+    detail: str
+    """What is in use."""
+
+    warnings: tuple[str, ...]
+    """What should be better, each with its remedy."""
 
 
 class Sandbox(Protocol):
@@ -67,6 +79,9 @@ class SandboxLauncher(Protocol):
 
     def excess_bytes(self) -> int:
         """How much memory its idle sandboxes should give back now; 0 when there is no need, or no measure."""
+
+    async def isolation(self) -> Isolation:
+        """What it isolates with. Raises SandboxError."""
 
     async def close(self) -> None:
         """Kill every sandbox, wait until each is gone, and remove all folders. Idempotent."""

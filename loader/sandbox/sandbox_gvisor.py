@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from loader.sandbox.cgroups import CgroupLimits, Cgroups, SandboxCgroup
 from loader.sandbox.fleet import Fleet
 from loader.sandbox.oci import BUNDLE_PATH, oci_spec
 from loader.sandbox.processes import SandboxProcess
-from loader.sandbox.sandbox import Sandbox, SandboxError
+from loader.sandbox.sandbox import Isolation, Sandbox, SandboxError
 
 Platform = Literal["ptrace", "systrap"]
 
@@ -63,6 +64,12 @@ class GVisorSettings:
     empty one it is the server's own.
     """
 
+
+OLDEST_RELEASE: Final = "20230601"
+"""The day from which on releases have systrap as their usual platform."""
+
+_RELEASED: Final = re.compile(r"20\d{6}")
+"""The day of a release in a version's name; what was built by hand has none."""
 
 HOST_TASKS_A_TASK: Final = 4
 """Threads of the host a process or thread of the guest: a goroutine's and its stub's, and as many in passing."""
@@ -114,8 +121,23 @@ class GVisorLauncher:
             problems.append("The sandboxes' root file system is not built: `python -m loader.sandbox.rootfs`.")
         return problems
 
-    async def version(self) -> str:
-        """What `runsc --version` says first, for `doctor`. Raises SandboxError."""
+    async def isolation(self) -> Isolation:
+        version = await self._version()
+        warnings = []
+        if (released := _RELEASED.search(version)) is not None and released[0] < OLDEST_RELEASE:
+            warnings.append(
+                f"{version} is old: it has no systrap and gets no security fixes; take one of gVisor's own releases, "
+                "and name it with runsc in [gvisor] of config.toml"
+            )
+        if self._cgroups is None:
+            warnings.append("cgroups = false: sandboxes may take all of the machine's memory and CPU")
+            limits = "no control groups"
+        else:
+            limits = f"control groups of version {self._cgroups.version}"
+        return Isolation(f"gVisor with {self._settings.platform}, {version}, {limits}", tuple(warnings))
+
+    async def _version(self) -> str:
+        """What `runsc --version` says first. Raises SandboxError."""
         try:
             process = await asyncio.create_subprocess_exec(
                 self._settings.runsc, "--version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE

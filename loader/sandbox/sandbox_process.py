@@ -14,7 +14,7 @@ from loader.sandbox.fleet import Fleet
 from loader.sandbox.oci import GUEST_ARGV, GUEST_ENV
 from loader.sandbox.processes import SandboxProcess
 from loader.sandbox.rootfs import sdk_folder
-from loader.sandbox.sandbox import Sandbox
+from loader.sandbox.sandbox import Isolation, Sandbox
 
 
 class ProcessLauncher:
@@ -42,6 +42,9 @@ class ProcessLauncher:
 
     def excess_bytes(self) -> int:
         return 0
+
+    async def isolation(self) -> Isolation:
+        return Isolation("plain processes", ("--sandbox=process isolates nothing: deploy only code that you trust",))
 
     async def close(self) -> None:
         await self._fleet.close()

@@ -16,9 +16,13 @@ from stepwell.errors import ApiError, PermissionDeniedError
 
 if TYPE_CHECKING:
     from stepwell.client.connection import Client
+    from stepwell.client.part_health import PartHealth
 
 PARTS = ("sandbox", "stores")
 """What a server may report by itself, as services of gRPC's health protocol; unknown names are left out."""
+
+
+_IN_LOG = "the reason is in the server's log"
 
 
 class NotServingError(NotReachableError):
@@ -60,11 +64,20 @@ async def examine(client: Client) -> list[Check]:
             f"{client.endpoint} answers, but does not serve: it starts or stops", endpoint=client.endpoint
         )
     checks = [Check("server", "ok", f"{client.endpoint} serves"), await _token(client)]
-    for part in PARTS:
-        serves = await client.serves(part)
-        if serves is not None:
-            checks.append(Check(part, *(("ok", "ready") if serves else ("warning", "not ready; see the server's log"))))
+    for name in PARTS:
+        part = await client.part(name)
+        if part is not None:
+            checks += _told_of(name, part)
     return checks
+
+
+def _told_of(name: str, part: PartHealth) -> list[Check]:
+    """A part's own finding, and each warning as one more."""
+    if part.serves:
+        own = Check(name, "ok", part.detail or "ready")
+    else:
+        own = Check(name, "warning", f"not ready: {part.detail or _IN_LOG}")
+    return [own, *(Check(name, "warning", warning) for warning in part.warnings)]
 
 
 async def _token(client: Client) -> Check:

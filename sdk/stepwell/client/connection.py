@@ -13,6 +13,7 @@ from grpc import aio
 from stepwell.client.calls import Caller
 from stepwell.client.endpoints import Endpoint, parse_endpoint
 from stepwell.client.instances import Instances
+from stepwell.client.part_health import PartHealth
 from stepwell.client.tenants import Tenants
 from stepwell.client.workflows import Workflows
 from stepwell.errors import InvalidArgumentError
@@ -40,8 +41,13 @@ class Client:
         """Where this client speaks to."""
         return self._caller.endpoint
 
-    async def serves(self, service: str = "") -> bool | None:
-        """Whether the server, or that service of it, says that it serves; None when it knows no such service."""
+    async def serves(self) -> bool:
+        """Whether the server says that it serves."""
+        found = await self.part("")
+        return found is not None and found.serves
+
+    async def part(self, name: str) -> PartHealth | None:
+        """How a part of the server does, as far as the token may know; None when it tells of no such part."""
         from grpc_health.v1 import health_pb2
 
         check = self._caller.channel.unary_unary(
@@ -49,13 +55,16 @@ class Client:
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
+        request = health_pb2.HealthCheckRequest(service=name)
+        call = check(request, timeout=CONNECT_TIMEOUT_S, metadata=self._caller.metadata)
         try:
-            answer = await check(health_pb2.HealthCheckRequest(service=service), timeout=CONNECT_TIMEOUT_S)
+            answer = await call
         except aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 return None
             raise self._caller.told(error) from error
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        serves = bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        return PartHealth.of(serves, await call.trailing_metadata() or ())
 
     async def close(self) -> None:
         """End what is in flight and disconnect."""

@@ -38,6 +38,20 @@ def refuse(context: grpc.ServicerContext, code: int, reason: str, message: str, 
     raise AssertionError
 
 
+class TellingHealth(health.HealthServicer):
+    """Health, and by service what comes behind its answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: dict[str, tuple[tuple[str, bytes], ...]] = {}
+
+    def Check(
+        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
+    ) -> health_pb2.HealthCheckResponse:
+        context.set_trailing_metadata(self.told.get(request.service, ()))
+        return super().Check(request, context)
+
+
 class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceServiceServicer):
     """`with FakeServer() as server:` serves on `server.endpoint`. Tests set and read its attributes."""
 
@@ -67,7 +81,7 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         self.watched_from: list[str] = []
         self.steps_page_max = 1000
         self.metadata_seen: list[dict[str, str | bytes]] = []
-        self.health = health.HealthServicer()
+        self.health = TellingHealth()
         self.health.set("", health_pb2.HealthCheckResponse.SERVING)
         self._server = grpc.server(ThreadPoolExecutor(4))
         add_TenantServiceServicer_to_server(self, self._server)

@@ -7,6 +7,7 @@ from types import ModuleType
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
+from stepwell.client.part_health import DETAIL, WARNING
 from tests.unit.cli.conftest import Cli
 from tests.unit.cli.fake_server import ACME, FakeServer
 
@@ -65,6 +66,23 @@ def test_the_doctor_tells_what_the_server_says_of_its_parts(cli: Cli, server: Fa
         ("stores", "ok"),
     ]
     assert "sandbox  warning" in cli("doctor").out
+
+
+def test_the_doctor_shows_what_an_operator_is_told_and_each_warning(cli: Cli, server: FakeServer) -> None:
+    detail = (DETAIL, "gVisor\u202e with ptrace".encode())
+    server.health.told["sandbox"] = (detail, (WARNING, b"runsc is old"), (WARNING, b"no limits"))
+    server.health.set("sandbox", HealthCheckResponse.SERVING)
+    seen = cli("doctor", "-o", "json")
+    assert (seen.status, seen.document["status"]) == (0, "warning")
+    assert seen.document["checks"][2:] == [
+        {"name": "sandbox", "status": "ok", "detail": "gVisor\u202e with ptrace"},
+        {"name": "sandbox", "status": "warning", "detail": "runsc is old"},
+        {"name": "sandbox", "status": "warning", "detail": "no limits"},
+    ]
+    server.health.set("sandbox", HealthCheckResponse.NOT_SERVING)
+    shown = cli("doctor").out
+    assert "\u202e" not in shown
+    assert "not ready: gVisor" in shown
 
 
 def test_the_doctor_ends_with_3_until_the_server_serves(cli: Cli, server: FakeServer) -> None:

@@ -30,7 +30,7 @@ async def test_a_client_speaks_to_every_service(server: FakeServer) -> None:
         assert not (await client.workflows.list("acme")).workflows
         assert (await client.instances.list("acme", "order")).instances
         assert await client.serves() is True
-        assert await client.serves("unknown") is None
+        assert await client.part("unknown") is None
 
 
 async def test_a_servers_error_arrives_as_its_class(server: FakeServer) -> None:

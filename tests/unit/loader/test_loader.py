@@ -140,6 +140,7 @@ async def test_when_memory_is_short_those_idle_longest_go_until_enough_is_given_
     store: FileBundleStore, launcher: CountingLauncher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SandboxProcess, "memory_bytes", lambda _: 100)
+    monkeypatch.setattr("loader.loader.MEMORY_LOOK_S", 1_000)
     digests = [await deployed(store, code=WORKFLOW + f"# {n}\n") for n in range(5)]
     async with loader_of(store, launcher) as loader:
         leases = [await loader.acquire(ACME, digest) for digest in digests[:4]]
@@ -320,3 +321,19 @@ async def test_giving_up_one_acquire_leaves_the_shared_load_to_the_others(
         impatient.cancel()
         assert (await patient).guest.alive
         assert launcher.launches == 1
+
+
+async def test_starts_that_keep_failing_are_heard_of_with_the_reason_until_one_succeeds(
+    store: FileBundleStore, tmp_path: Path
+) -> None:
+    digest = await deployed(store)
+    launcher = CountingLauncher(tmp_path / "sandboxes", failures=4)
+    heard: list[str] = []
+    settings = LoaderSettings(warm_sandboxes=0, boot_backoff_ms=1, boot_attempts_max=3)
+    async with Loader(store, launcher, settings, make_correlation_id=lambda: "c-1", on_starts=heard.append) as loader:
+        for times in (1, 2):
+            with pytest.raises(SandboxUnavailableError):
+                await loader.acquire(ACME, digest)
+            assert heard == ["/host/path: out of luck"] * times
+        assert (await loader.acquire(ACME, digest)).guest.alive
+        assert heard == ["/host/path: out of luck"] * 2 + [""]

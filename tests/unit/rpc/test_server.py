@@ -15,6 +15,7 @@ from rpc.auth import principal
 from rpc.guard import GuardedRegistrar
 from rpc.limits import RpcLimits
 from stepwell.client.errors import error_from
+from stepwell.client.part_health import PartHealth
 from stepwell.errors import (
     ApiError,
     InternalError,
@@ -247,6 +248,33 @@ async def test_health_needs_no_token_and_says_whether_calls_are_welcome(server: 
     assert [await status(""), await status(NAME)] == [serving, serving]
     await server.health.stopping()
     assert [await status(""), await status(NAME)] == [not_serving, not_serving]
+
+
+@pytest.mark.parametrize(
+    ("token", "told"),
+    [
+        (
+            OPERATORS.text,
+            [("stepwell-detail-bin", "/opt/runsc: weg — fort".encode()), ("stepwell-warning-bin", b"old")],
+        ),
+        (TENANTS.text, []),
+        ("swk_nobody", []),
+        (None, []),
+    ],
+    ids=["operator", "tenant", "unknown", "none"],
+)
+async def test_a_parts_health_is_everybodys_and_its_texts_the_operators(
+    server: Served, token: str | None, told: list[tuple[str, bytes]]
+) -> None:
+    await server.health.report("sandbox", PartHealth(False, "/opt/runsc: weg — fort", ("old",)))
+    stub: Any = health_pb2_grpc.HealthStub(server.channel)
+    metadata = () if token is None else (("authorization", f"Bearer {token}"),)
+    call = stub.Check(health_pb2.HealthCheckRequest(service="sandbox"), metadata=metadata)
+    assert (await call).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert [each for each in await call.trailing_metadata() if each[0].startswith("stepwell")] == told
+    await server.health.report("sandbox", PartHealth(True, "up again"))
+    answer = await stub.Check(health_pb2.HealthCheckRequest(service="sandbox"))
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 async def test_a_message_over_the_limit_is_refused() -> None:
