@@ -28,7 +28,7 @@ class TenantLimits:
     queued_max: int = 10_000
     """Instances that wait for their turn; a create of one more is refused."""
 
-    creates_a_second_max: int = 1_000
+    creates_a_second_max: int = 500
     """Instances created in a second; as many may come at once after a pause."""
 
     stored_bytes_max: int = 10 * 1024 * 1024 * 1024

@@ -94,6 +94,8 @@ class GuardedRegistrar:
                         calls.has_request(serving)
                         if request is grpc.aio.EOF:
                             raise InvalidArgumentError("the call ended before its request: it takes one message")
+                    if (pause_s := calls.pause_s(who, share)) > 0:
+                        await asyncio.sleep(pause_s)
                     return await behaviour(request, context)
                 except asyncio.CancelledError:
                     why = calls.why_ended(serving)

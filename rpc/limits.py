@@ -24,6 +24,9 @@ class RpcLimits:
     calls_per_tenant_max: int = 1_000
     """Calls of one tenant in flight, watches included; of an operator's there is no such limit."""
 
+    calls_a_second_per_tenant_max: int = 500
+    """Of one tenant's tokens; more wait, so that nobody has the server to itself. An operator's are not counted."""
+
     watches_per_tenant_max: int = 200
     """Open streams of responses of one tenant."""
 

@@ -7,6 +7,7 @@ found by looking at the tokens in use every `RECHECK_S`, and ends the tasks that
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from rpc.auth import NO_TOKEN, Principal, Tokens
@@ -17,6 +18,9 @@ from stepwell.names import TenantId
 RECHECK_S: Final = 1.0
 """Between looks at the tokens in use. Open calls of a revoked one are to end within 5 s."""
 
+BURST_S: Final = 1.0
+"""After a pause, as many calls come at once as otherwise in this time."""
+
 _LOOKS_IN_A_ROW: Final = 100
 """Tokens looked at before others get a turn: what is remembered is found without waiting."""
 
@@ -26,19 +30,26 @@ Serving = asyncio.Task[Any]
 class Share:
     """What one tenant, or the operator, has of the server's calls. One that is empty goes at the next look."""
 
-    __slots__ = ("calls", "streams")
+    __slots__ = ("calls", "next_at", "streams")
 
     def __init__(self) -> None:
         self.calls: dict[Serving, str] = {}
         """The id of the token that each was made with."""
         self.streams = 0
+        self.next_at = 0.0
+        """When its next call would be served, were there none before."""
 
 
 class OpenCalls:
-    """Of one server. `run` must run, or revocation reaches new calls only, and requests may take for ever to come."""
+    """Of one server. `monotonic` gives seconds.
 
-    def __init__(self, tokens: Tokens, limits: RpcLimits) -> None:
+    `run` must run, or revocation reaches new calls only, and requests may take for ever to come.
+    """
+
+    def __init__(self, tokens: Tokens, limits: RpcLimits, monotonic: Callable[[], float]) -> None:
         self._tokens = tokens
+        self._monotonic = monotonic
+        self._interval_s = 1 / max(limits.calls_a_second_per_tenant_max, 1)
         self._calls_max = limits.calls_per_tenant_max
         self._streams_max = limits.watches_per_tenant_max
         self._request_seconds_max = limits.request_seconds_max
@@ -65,6 +76,15 @@ class OpenCalls:
         calls[serving] = who.token_id
         share.streams += streams
         return share
+
+    def pause_s(self, who: Principal, share: Share) -> float:
+        """Count a call that is about to be served; how long it has to wait, so that others are served meanwhile."""
+        if who.tenant is None:
+            return 0.0
+        now = self._monotonic()
+        at = max(share.next_at, now - BURST_S)
+        share.next_at = at + self._interval_s
+        return at - now
 
     def awaits_request(self, serving: Serving) -> None:
         """From now until `has_request` the call is its client's to go on with, for so long and no longer."""

@@ -188,7 +188,7 @@ async def _serve(config: DevConfig) -> int:
         workflow_service = WorkflowService(
             directory, deploys, Versions(control_store), Workflows(control_store), routes
         )
-        open_calls = OpenCalls(directory, config.rpc)
+        open_calls = OpenCalls(directory, config.rpc, time.monotonic)
         rechecking = tasks.create_task(open_calls.run())
         stack.callback(rechecking.cancel)
         server = await build_server(

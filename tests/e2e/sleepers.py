@@ -34,6 +34,8 @@ CONFIG = f"""
 [loader]
 idle_timeout_ms = {IDLE_TIMEOUT_MS}
 warm_sandboxes = {WARM_SANDBOXES}
+[tenants]
+creates_a_second_max = 10000
 """
 
 

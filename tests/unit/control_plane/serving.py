@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ async def served(folder: Path) -> AsyncIterator[Api]:
         deploys = Deploys(store, FileBundleStore(folder / "bundles"), check, clock_ms=clock_ms, limits=limits)
         routes = Routes(store, clock_ms=clock_ms, limits=limits)
         workflows = WorkflowService(directory, deploys, Versions(store), Workflows(store), routes)
-        calls = OpenCalls(directory, RpcLimits())
+        calls = OpenCalls(directory, RpcLimits(), time.monotonic)
         server = await build_server(
             [
                 Service(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -152,7 +153,7 @@ class Served:
 @asynccontextmanager
 async def served(limits: RpcLimits | None = None) -> AsyncIterator[Served]:
     echo, records, log, health = Echo(), Records(), Log(), Health([NAME])
-    calls = OpenCalls(records, limits or RpcLimits())
+    calls = OpenCalls(records, limits or RpcLimits(), time.monotonic)
     server = await build_server(
         [Service(add_echo, echo)],
         authenticator=Authenticator(records),

@@ -255,3 +255,14 @@ async def test_tokens_that_can_not_be_looked_up_are_looked_up_again_later(server
         server.records.broken = False
         await server.calls.recheck()
         assert type(await mine) is TokenRevokedError
+
+
+async def test_calls_over_the_rate_wait_and_others_do_not() -> None:
+    async with served(RpcLimits(calls_a_second_per_tenant_max=10)) as server:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await asyncio.gather(*(server.call("UnaryUnary") for _ in range(15)))
+        assert 0.4 < loop.time() - began < 5, "ten at once, then one each tenth of a second"
+        began = loop.time()
+        await asyncio.gather(*(server.call("UnaryUnary", OPERATORS.text) for _ in range(15)))
+        assert loop.time() - began < 0.4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -37,7 +38,7 @@ async def served() -> AsyncIterator[Any]:
     server = await build_server(
         [Service(reflection_pb2_grpc.add_ServerReflectionServicer_to_server, reflecting(SERVICES))],
         authenticator=Authenticator(records),
-        calls=OpenCalls(records, RpcLimits()),
+        calls=OpenCalls(records, RpcLimits(), time.monotonic),
         health=Health(SERVICES),
         log=Log(),
         mint_correlation_id=lambda: "c-1",
