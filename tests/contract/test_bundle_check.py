@@ -109,9 +109,9 @@ HOSTILE = {
     "kills all it can": (
         "import os\nfor pid in (-1, os.getppid(), os.getpid()):\n    try: os.kill(pid, 9)\n"
         "    except OSError: pass\nos.abort()\n",
-        "its process ended with status",
+        "its process was ended by signal",
     ),
-    "crashes": ("import ctypes\nctypes.string_at(0)\n", "its process ended with status"),
+    "crashes": ("import ctypes\nctypes.string_at(0)\n", "its process was ended by signal 11 (Segmentation fault)"),
     "allocates without end": (
         "held = []\nwhile True: held.append(bytearray(1 << 22))\n", "it used more than its 128 MiB of memory",
     ),
