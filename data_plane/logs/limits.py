@@ -29,5 +29,5 @@ class LogLimits:
     """Whether the server's own log has every line too: for one's own machine."""
 
 
-LINE_OVERHEAD_BYTES = 64
-"""What a line takes beside its text and its step's name, about."""
+LINE_OVERHEAD_BYTES = 100
+"""What a line takes beside its text and its step's name, about: measured with SQLite."""

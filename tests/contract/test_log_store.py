@@ -16,7 +16,7 @@ from data_plane.logs.store_sqlite import SqliteLogStore
 from stepwell.names import InstanceUid, TenantUid
 from tests.contract.oracle_log_store import Kept, OracleLogStore
 
-LIMITS = LogLimits(instance_bytes_max=4_000, tenant_bytes_max=10_000)
+LIMITS = LogLimits(instance_bytes_max=5_400, tenant_bytes_max=13_600)
 Open = Callable[[], Awaitable[LogStore]]
 
 

@@ -34,6 +34,9 @@ def for_instance(
         case "waiting" | "running" if waits_for_event:
             return f"It waits for an event: stepwell instances send-event {this} --type TYPE --payload JSON"
         case "errored":
-            return f"It has ended. Mend the cause, deploy, start anew: stepwell workflows trigger {workflow}{whose}"
+            return (
+                f"What it printed: stepwell instances logs {this}\n"
+                f"Mend the cause, deploy, start anew: stepwell workflows trigger {workflow}{whose}"
+            )
         case _:
             return None

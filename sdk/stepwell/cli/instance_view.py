@@ -48,7 +48,8 @@ def show(screen: Screen, found: Reading, now: datetime) -> None:
     )
     if hint:
         screen.line("")
-        screen.line(Cell(hint, "dim"))
+        for line in hint.splitlines():
+            screen.line(Cell(line, "dim"))
 
 
 def list_row(screen: Screen, instance: Instance, now: datetime) -> list[Cell | str]:

@@ -19,6 +19,13 @@ def test_what_is_suggested_can_be_pasted(cli: Cli, server: FakeServer) -> None:
     assert "stepwell instances watch order o-1 --tenant acme" in triggered.err
 
 
+def test_what_failed_says_where_its_prints_are(cli: Cli, server: FakeServer) -> None:
+    put_errored_order(server)
+    shown = cli("instances", "describe", "order", "latest", "--tenant", "acme").out
+    assert "stepwell instances logs order o-1 --tenant acme\n" in shown
+    assert "stepwell workflows trigger order --tenant acme\n" in shown
+
+
 def test_trigger_prints_the_new_instance(cli: Cli, server: FakeServer) -> None:
     made = cli("workflows", "trigger", "order", "--tenant", "acme", "--id", "o-1", "--params", '{"a": 1}', "-o", "json")
     assert made.status == 0

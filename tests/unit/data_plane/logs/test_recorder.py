@@ -139,7 +139,7 @@ async def test_a_slow_store_holds_nobody_up_and_bounds_what_waits() -> None:
         recorder.put(A, printed(b"first"))
         await asyncio.sleep(1)
         for _ in range(10_000):
-            recorder.put(A, printed(b"x" * 936))
+            recorder.put(A, printed(b"x" * (1_000 - LINE_OVERHEAD_BYTES)))
         assert recorder._bytes_in_all <= 10_000
         store.takes_s = 0
         await asyncio.sleep(120)
