@@ -41,5 +41,9 @@ READ_BYTES_MAX: Final = 256 * 1024
 LOG_LINE_BYTES_MAX: Final = 8 * 1024
 """Bytes of one line of a tenant's log; the rest of a longer line follows as a line of its own."""
 
+LOG_BURST_SECONDS_MAX: Final = 10
+"""Seconds' worth of lines that may pass at once after a quiet time: a step that prints what its child process printed
+is no flood."""
+
 REASON_LENGTH_MAX: Final = 4_000
 """Characters of a tenant's text in an error message of ours."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from loader.limits import LOG_LINE_BYTES_MAX
+from loader.limits import LOG_BURST_SECONDS_MAX, LOG_LINE_BYTES_MAX
 
 Stream = Literal[0, 1, 2]
 
@@ -43,7 +43,8 @@ def ignore_log(line: LogLine) -> None:
 
 
 class LogGate:
-    """Lets a sandbox's lines through to a sink as long as they keep to the rate.
+    """Lets a sandbox's lines through to a sink as long as they keep to the rate, or have kept to it before: a burst of
+    LOG_BURST_SECONDS_MAX seconds' worth passes.
 
     Over the rate, whoever has had less than an equal share of it may still print: of many instances in a sandbox, one
     that floods loses its own lines.
@@ -56,9 +57,10 @@ class LogGate:
         self._monotonic = monotonic
         self._lines_a_second = lines_a_second
         self._bytes_a_second = bytes_a_second
-        self._window = 0
-        self._lines = 0
-        self._bytes = 0
+        self._window = int(monotonic())
+        self._lines = lines_a_second * LOG_BURST_SECONDS_MAX
+        self._bytes = bytes_a_second * LOG_BURST_SECONDS_MAX
+        """What is left of the rate; below 0 where shares were taken."""
         self._by_source: dict[int, tuple[int, int]] = {}
         """Lines and bytes of this second, by whose they were; ids, which keep nobody in memory."""
 
@@ -66,12 +68,11 @@ class LogGate:
         """Cut the text into lines and pass them on; those over the rate as a number alone."""
         window = int(self._monotonic())
         if window != self._window:
-            self._window, self._lines, self._bytes = window, 0, 0
-            self._by_source.clear()
+            self._renew(window)
         lines, size = self._by_source.setdefault(id(source), (0, 0))
         sources = len(self._by_source)
-        lines_left = max(self._lines_a_second - self._lines, self._lines_a_second // sources - lines)
-        bytes_left = max(self._bytes_a_second - self._bytes, self._bytes_a_second // sources - size)
+        lines_left = max(self._lines, self._lines_a_second // sources - lines)
+        bytes_left = max(self._bytes, self._bytes_a_second // sources - size)
         text = text.removesuffix(b"\n")
         begin, end = 0, len(text)
         passed = passed_bytes = 0
@@ -83,11 +84,19 @@ class LogGate:
             passed_bytes += cut - begin
             self.sink(LogLine(source, name, count, attempt, stream, text[begin:cut]))
             begin = following
-        self._lines += passed
-        self._bytes += passed_bytes
+        self._lines -= passed
+        self._bytes -= passed_bytes
         self._by_source[id(source)] = (lines + passed, size + passed_bytes)
         if begin <= end:
             self.sink(LogLine(source, name, count, attempt, stream, None, text.count(b"\n", begin) + 1))
+
+    def _renew(self, window: int) -> None:
+        passed = min(window - self._window, LOG_BURST_SECONDS_MAX)
+        self._window = window
+        lines, size = self._lines_a_second, self._bytes_a_second
+        self._lines = min(max(self._lines, 0) + lines * passed, lines * LOG_BURST_SECONDS_MAX)
+        self._bytes = min(max(self._bytes, 0) + size * passed, size * LOG_BURST_SECONDS_MAX)
+        self._by_source.clear()
 
 
 def _line_at(text: bytes, begin: int) -> tuple[int, int]:

@@ -22,7 +22,7 @@ class LogLimits:
     """In memory, on their way to the store, a few times a second; once it is full, whoever has more than an equal share
     of it has lines dropped and counted."""
 
-    waiting_bytes_per_tenant_max: int = 1024 * 1024
+    waiting_bytes_per_tenant_max: int = 2 * 1024 * 1024
     """Of these, one tenant's."""
 
     in_operator_log: bool = False

@@ -23,7 +23,7 @@ class Limits(NamedTuple):
     afresh.
     """
     logBytes: int = 65_536
-    """Of one write to stdout or stderr; the rest of it is left out, saying so."""
+    """Of one write to stdout or stderr; of a longer one the middle is left out, saying so."""
 
     @classmethod
     def of(cls, given: dict[str, int]) -> Limits:

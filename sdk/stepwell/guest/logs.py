@@ -77,7 +77,7 @@ class Logs:
         if source.silent or not text:
             return
         if len(text) > self.write_length_max:
-            text = f"{text[: self.write_length_max]}… ({len(text) - self.write_length_max} characters left out)\n"
+            text = self._shortened(text)
         with self._lock:
             text = source.partial.pop(stream, "") + text
             lines, newline, rest = text.rpartition("\n")
@@ -87,6 +87,11 @@ class Logs:
                 source.partial[stream] = rest
         if lines or newline:
             self._frame(source, stream, lines + newline)
+
+    def _shortened(self, text: str) -> str:
+        """Its beginning and its end: where somebody prints much at once, the end often says how it went."""
+        half = self.write_length_max // 2
+        return f"{text[:half]}\n… ({len(text) - 2 * half} characters left out) …\n{text[-half:]}"
 
     def flush(self, source: Source) -> None:
         """Send the lines that have not ended: whoever printed them is done."""

@@ -59,8 +59,8 @@ def test_a_silent_source_is_not_sent(sent: Sent) -> None:
 
 def test_a_write_is_bounded_and_says_so(sent: Sent) -> None:
     sent.logs.write_length_max = 10
-    LogStream(sent.logs, 1).write("x" * 25)
-    assert sent.frames[0][1].decode() == "x" * 10 + "… (15 characters left out)\n"
+    LogStream(sent.logs, 1).write("begin" + "x" * 15 + "end.\n")
+    assert sent.frames[0][1].decode() == "begin\n… (15 characters left out) …\nend.\n"
 
 
 def test_a_line_that_does_not_end_is_sent_at_a_length(sent: Sent) -> None:

@@ -9,12 +9,14 @@ from loader.logs import LineCutter, LogGate, LogLine
 
 
 class Gate:
-    """With a clock of its own."""
+    """With a clock of its own; it has been quiet for a second, or for long enough to let a burst pass."""
 
-    def __init__(self, lines: int = 100, size: int = 100_000) -> None:
+    def __init__(self, lines: int = 100, size: int = 100_000, *, rested: bool = False) -> None:
         self.now = 7.5
         self.passed: list[LogLine] = []
         self.gate = LogGate(self.passed.append, lambda: self.now, lines_a_second=lines, bytes_a_second=size)
+        if not rested:
+            self.gate._lines, self.gate._bytes = lines, size
 
     def put(self, text: bytes, source: object = None) -> None:
         self.gate.put(source, "step", 1, 1, 1, text)
@@ -100,6 +102,15 @@ def test_the_next_second_has_room_again() -> None:
     gate.now += 1
     gate.put(b"c\n")
     assert (gate.texts, gate.dropped) == ([b"a", b"c"], [1])
+
+
+def test_a_burst_passes_after_a_quiet_time_and_only_then() -> None:
+    gate = Gate(lines=10, size=1_000, rested=True)
+    for kept in (100, 10, 30, 100):
+        gate.passed.clear()
+        gate.put(b"x\n" * 200)
+        assert len(gate.texts) == kept
+        gate.now += {100: 1, 10: 3, 30: 1_000}[kept]
 
 
 def test_a_flood_over_the_rate_costs_one_word_a_frame() -> None:
