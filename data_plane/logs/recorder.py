@@ -61,6 +61,8 @@ class Recorder:
         self._forgotten: list[tuple[LogKey, Callable[[], None]]] = []
         self._wanted = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._awaited: set[LogKey] = set()
+        """Instances whose missing lines are to be told with the next write."""
         self._written: asyncio.Future[None] | None = None
         """Of those who wait for the next write."""
         self._in_flight: set[LogKey] = set()
@@ -100,6 +102,7 @@ class Recorder:
             return
         if self._written is None:
             self._written = asyncio.get_running_loop().create_future()
+        self._awaited.add(key)
         self._wanted.set()
         self._hurry.set()
         await asyncio.shield(self._written)
@@ -138,7 +141,7 @@ class Recorder:
 
     async def close(self) -> None:
         """Write what waits, then close the store."""
-        self._hurry.set()
+        self._awaited.update(self._waiting)
         await self._write()
         await self._store.close()
 
@@ -165,12 +168,11 @@ class Recorder:
                 await self._hurry.wait()
 
     async def _write(self) -> None:
-        told_now = self._hurry.is_set()
         self._wanted.clear()
         self._hurry.clear()
         written, self._written = self._written, None
         forgotten, self._forgotten = self._forgotten, []
-        batch = self._take(told_now=told_now)
+        batch = self._take()
         self._in_flight = {key for key, _ in batch}
         try:
             if batch:
@@ -192,14 +194,15 @@ class Recorder:
             for more in self._followers.get(key, ()):
                 more.set()
 
-    def _take(self, *, told_now: bool) -> list[tuple[LogKey, list[Line]]]:
+    def _take(self) -> list[tuple[LogKey, list[Line]]]:
         batch: list[tuple[LogKey, list[Line]]] = []
         taken, self._waiting = self._waiting, {}
+        awaited, self._awaited = self._awaited, set()
         self._bytes, self._bytes_in_all = {}, 0
         for key, waiting in taken.items():
             if waiting.dropped:
                 waiting.writes += 1
-                if told_now or waiting.writes >= MISSING_TOLD_AFTER_WRITES:
+                if key in awaited or waiting.writes >= MISSING_TOLD_AFTER_WRITES:
                     waiting.lines.append(Line(self._clock(), "", 0, 0, 0, "", waiting.dropped))
                 else:
                     self._waiting[key] = _Waiting(dropped=waiting.dropped, writes=waiting.writes)

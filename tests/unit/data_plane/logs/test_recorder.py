@@ -133,6 +133,18 @@ async def test_missing_lines_are_told_with_the_next_line_or_after_a_while_alone(
 
 
 @on_virtual_time
+async def test_whoever_waits_for_its_own_lines_makes_no_others_be_told_sooner() -> None:
+    async with recording() as (recorder, store):
+        for number in range(MISSING_TOLD_AFTER_WRITES - 1):
+            recorder.put(B, printed(None, 1))
+            recorder.put(A, printed(b"%d" % number))
+            await recorder.flushed(A)
+        assert await store.told(B) == []
+        await recorder.flushed(B)
+        assert await store.told(B) == [("", MISSING_TOLD_AFTER_WRITES - 1)]
+
+
+@on_virtual_time
 async def test_a_slow_store_holds_nobody_up_and_bounds_what_waits() -> None:
     async with recording(LogLimits(waiting_bytes_per_tenant_max=10_000)) as (recorder, store):
         store.takes_s = 60
