@@ -59,10 +59,15 @@ def on_suspended(turn: Turn, event: Suspended) -> None:
 
 
 def on_guest_idle(turn: Turn, event: GuestIdle) -> None:
-    """Hibernate, unless something was told meanwhile or the next deadline is too near to be worth a replay."""
+    """Hibernate, unless something was told meanwhile or the next deadline is too near to be worth a replay.
+
+    Raises IllegalTransition where nothing could ever wake it: a guest would have raised in `run` instead.
+    """
     instance, live = turn.instance, turn.live()
     if event.entered != live.told or live.running or live.gone or instance.phase is not Phase.LIVE:
         return
+    if not instance.open:
+        raise IllegalTransition("it waits for nothing, so that nothing could wake it")
     due = instance.next_deadline()
     if due is None or due - event.at >= turn.limits.hibernate_after_ms:
         turn.hibernate(event.at)

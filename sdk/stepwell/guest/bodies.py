@@ -20,7 +20,7 @@ from stepwell.errors import (
     StepTimeoutError,
     StepValueError,
 )
-from stepwell.guest.failures import described
+from stepwell.guest.failures import described, traceback_of
 from stepwell.guest.logs import SOURCE
 from stepwell.guest.scheduler import SCHEDULER
 from stepwell.guest.threads import Threads
@@ -197,10 +197,10 @@ class Attempt:
             name, timeout_ms = self.ask.key[1], self.ask.config.timeout_ms
             text = f"step {name!r}: attempt {self.number} ran longer than its timeout of {timeout_ms} ms"
             timeout = StepTimeoutError(text)
-            timeout.__traceback__ = error.__traceback__ if error is not None else None
+            timeout.__traceback__ = traceback_of(error) if error is not None else None
             error = timeout
         if error is not None:
-            instance.attempt_failed(self, elapsed_us, not isinstance(error, FINAL), described(error))
+            instance.attempt_failed(self, elapsed_us, not issubclass(type(error), FINAL), described(error))
         else:
             assert payload is not None
             instance.attempt_succeeded(self, elapsed_us, payload)

@@ -31,7 +31,7 @@ _BOUNDS: Final = ((MESSAGE_LENGTH_MAX, TRACEBACK_LENGTH_MAX), (2048, 4096), (256
 """Lengths to try, until the whole array fits into an envelope."""
 
 _native: Final[dict[str, Any]] = vars(BaseException) | vars(BaseExceptionGroup)
-_CAUSE, _CONTEXT, _SUPPRESSED, _TRACEBACK, _MEMBERS = [
+_CAUSE, _CONTEXT, _SUPPRESSED, traceback_of, _MEMBERS = [
     _native[name].__get__
     for name in ("__cause__", "__context__", "__suppress_context__", "__traceback__", "exceptions")
 ]
@@ -113,7 +113,7 @@ def _traceback_of(error: BaseException) -> str:
     try:
         frames = [
             frame
-            for frame in traceback.extract_tb(_TRACEBACK(error), -_FRAMES_MAX * 2)
+            for frame in traceback.extract_tb(traceback_of(error), -_FRAMES_MAX * 2)
             if not frame.filename.startswith(_ours) and not frame.filename.startswith("<frozen ")
         ]
         lines = traceback.format_list(frames[-_FRAMES_MAX:])

@@ -269,6 +269,23 @@ def test_a_body_that_exits_fails_its_step_and_the_guest_lives_on(guest: GuestPro
     assert output == b'["SystemExit","3","lives"]'
 
 
+def test_a_body_whose_error_harms_whoever_looks_at_it_fails_its_step(guest: GuestProcess, bundle: Path) -> None:
+    _, output = run(
+        guest,
+        bundle,
+        "class Harmful(Exception):",
+        "    def harm(*_): raise SystemExit",
+        "    __str__ = __repr__ = harm",
+        "    __class__ = __traceback__ = __cause__ = property(harm)",
+        "@step.do('fails', config={'retries': {'limit': 0}})",
+        "async def fails(): raise Harmful",
+        "try: await fails()",
+        "except Exception as error: return type(error).__name__",
+    )
+    assert [each.error.type for each in of(guest, "Failed")] == ["Main.run.<locals>.Harmful"]
+    assert output == b'"StepError"'
+
+
 def test_run_that_exits_ends_its_instance_and_the_guest_lives_on(guest: GuestProcess, bundle: Path) -> None:
     guest.load(write(bundle, "if event.payload: sys.exit(3)", "return 'lives'"), "main:Main")
     guest.start(act=1, params=b"true")

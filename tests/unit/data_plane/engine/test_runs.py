@@ -21,7 +21,7 @@ from data_plane.engine.events import (
     StepSucceeded,
     Suspended,
 )
-from data_plane.engine.instance import Phase
+from data_plane.engine.instance import IllegalTransition, Phase
 from data_plane.engine.limits import EngineLimits
 from data_plane.engine.records import Activated, ActivationEnded, Completed, Errored, Paused, SandboxDied
 from tests.unit.data_plane.engine.driven import BOOM, T0, Driven, appended, key, names
@@ -98,6 +98,13 @@ def test_an_idle_instance_that_waits_without_end_hibernates() -> None:
     run.wait("approval", "approve", None)
     assert appended(run.idle()) == [ActivationEnded(T0, runnable=False)]
     assert run.instance.next_due() is None
+
+
+def test_a_guest_that_waits_for_nothing_breaks_the_protocol() -> None:
+    run = Driven().running()
+    with pytest.raises(IllegalTransition, match="waits for nothing"):
+        run.idle()
+    assert run.instance.live is not None
 
 
 def test_a_guest_that_has_not_seen_all_completions_is_not_idle() -> None:
