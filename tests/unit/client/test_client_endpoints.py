@@ -28,6 +28,14 @@ def test_what_is_no_endpoint_is_refused(text: str) -> None:
         parse_endpoint(text)
 
 
+def test_a_token_in_an_endpoints_place_is_not_told_back() -> None:
+    secret = "5ec7e7" * 10 + "cafe"
+    with pytest.raises(InvalidArgumentError) as refused:
+        parse_endpoint(f"swk_0123456789abcdef_{secret}")
+    assert "swk_0123456789abcdef_…" in refused.value.message
+    assert secret not in refused.value.message
+
+
 @pytest.mark.parametrize("text", ["localhost:1", "127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "https://example.com:1"])
 def test_these_may_have_a_token(text: str) -> None:
     parse_endpoint(text).refuse_plaintext()

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
+from cluster.directory import Directory
 from cluster.store_sqlite import SqliteStore
 from stepwell.client.errors import error_from
 from stepwell.v1 import tenants_pb2, workflows_pb2
@@ -33,6 +34,21 @@ async def test_a_token_is_made_listed_and_revoked(api: Api) -> None:
     listing = api.workflows.ListWorkflows(workflows_pb2.ListWorkflowsRequest(parent="tenants/-"), metadata=reading)
     assert await reason(listing) == "UNAUTHENTICATED"
     assert await reason(api.tenants.RevokeToken(request, metadata=api.operator)) == "NOT_FOUND"
+
+
+async def test_a_revocation_is_answered_when_it_has_been_heard_of(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    await api.tenant("acme")
+    token, _ = await api.token("tenants/acme")
+    waited_for: list[int] = []
+    heard = Directory.heard
+
+    async def hear(directory: Directory, revision: int) -> None:
+        await heard(directory, revision)
+        waited_for.append(revision)
+
+    monkeypatch.setattr(Directory, "heard", hear)
+    await api.tenants.RevokeToken(tenants_pb2.RevokeTokenRequest(name=token.name), metadata=api.operator)
+    assert len(waited_for) == 1
 
 
 async def test_operators_make_list_and_revoke_operators_tokens(api: Api) -> None:

@@ -149,7 +149,8 @@ async def test_a_revocation_is_heard_by_a_directory_that_remembered_the_token() 
         for _ in range(20):
             await asyncio.sleep(0)
         assert await directory.token(token.id) == token
-        await directory.heard(await setting.tokens.revoke(tenant.uid, token.id))
+        async with asyncio.timeout(5):
+            await directory.heard(await setting.tokens.revoke(tenant.uid, token.id))
         assert await directory.token(token.id) is None
         following.cancel()
 

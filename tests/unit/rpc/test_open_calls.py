@@ -203,6 +203,18 @@ async def test_a_call_whose_request_does_not_come_counts_and_has_an_end(server: 
     assert (server.calls._awaiting, open_now(server)) == ({}, 0)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_call_that_has_its_request_may_take_its_time(server: Served, kind: str) -> None:
+    held = Held(server)
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        calling = group.create_task(server.call(kind))
+        await held.has_begun(1)
+        for _ in range(100):
+            server.calls.end_late()
+        held.go_on.set()
+        assert b"done" in await calling
+
+
 async def test_a_call_without_a_token_is_not_waited_for(server: Served) -> None:
     call = server.raw.stream_unary(f"/{NAME}/UnaryUnary")()
     async with asyncio.timeout(PATIENCE_S):
