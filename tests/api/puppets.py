@@ -13,6 +13,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+from loader.sandbox.sandbox import Isolation
 from stepwell.frames import PROTOCOL, FrameReader, frame
 
 SLEEP_MS = 3_600_000
@@ -71,6 +72,8 @@ class Puppet:
                     for name in ("first", "second"):
                         self._say(["log", act, "", 0, 0, 1], f"{name}\n".encode())
                         self._say(["sleep", act, name, 1, SLEEP_MS, None])
+                case ["ping"]:
+                    self._say(["pong"])
                 case ["hold", act, number]:
                     self._say(["quiet", act, number])
                 case ["stop", act]:
@@ -94,6 +97,12 @@ class PuppetLauncher:
 
     def probe(self) -> list[str]:
         return []
+
+    def excess_bytes(self) -> int:
+        return 0
+
+    async def isolation(self) -> Isolation:
+        return Isolation("none: there is nothing in it", ())
 
     async def close(self) -> None:
         for puppet in self._puppets:

@@ -22,6 +22,7 @@ from cluster.store_sqlite import SqliteStore
 from data_plane.journal.store_sqlite import SqliteJournalStore
 from data_plane.logs.store_sqlite import SqliteLogStore
 from data_plane.node import Node
+from loader.sandbox.sandbox import SandboxLauncher
 from stepwell.client.contexts import load
 from stepwell.client.errors import DETAILS_TRAILER, error_from
 from stepwell.errors import ApiError
@@ -129,7 +130,8 @@ def running(folder: Path, **config: Any) -> Iterator[Running]:
         stop = _Stop()
         patch.setattr(dev, "_stop_on_signals", stop.made)
         patch.setattr(dev, "_settle_memory", lambda: None)
-        patch.setattr(dev, "_launcher", lambda *_: PuppetLauncher(folder))
+        launcher: SandboxLauncher = PuppetLauncher(folder)
+        patch.setattr(dev, "_launcher", lambda *_: launcher)
         patch.setattr(dev, "log", log)
         for owner, name in LOOK_UPS:
             patch.setattr(owner, name, _told(owner, name, looked_up.append))
