@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from rpc.rights import RIGHTS
 from stepwell.errors import ApiError
 from stepwell.v1 import instances_pb2 as i
+from stepwell.v1 import tenants_pb2 as t
 from stepwell.v1 import workflows_pb2 as w
 from tests.api.methods import METHODS, Field, Method
 from tests.api.requests import IN_INSTANCE, KINDS, NAMES, RUNNING, WORKFLOW, meaning, request
@@ -64,6 +66,29 @@ def test_what_is_the_operators_is_refused_whatever_it_names(world: World, method
             assert (same.message, same.metadata, looked_up) == (error.message, error.metadata, [])
 
 
+@pytest.mark.parametrize("scope", ["read", "run", "deploy"])
+def test_what_a_tokens_scopes_do_not_hold_is_refused_alike_and_without_a_look_up(world: World, scope: str) -> None:
+    number = t.TokenScope.Value(f"TOKEN_SCOPE_{scope.upper()}")
+    asked = t.CreateTokenRequest(parent=f"tenants/{world.ours.id}", scopes=[number]).SerializeToString()
+    (answer,) = world.server.call("/stepwell.v1.TenantService/CreateToken", asked, world.server.operator)
+    token = t.CreateTokenResponse.FromString(answer).secret
+    lacking = [method for method in METHODS if right_of(method) != scope]
+    assert lacking
+    for method in lacking:
+        answers = set()
+        for values in (world.ours.values, world.theirs.values, {**NOWHERE, "tenant": "nobody"}):
+            world.server.looked_up.clear()
+            error = world.server.refused(method.path, request(method, values), token)
+            answers.add((error.reason, error.message, *error.metadata.items()))
+            assert all(look_up.startswith("SqliteStore.get token/") for look_up in world.server.looked_up)
+        assert [reason for reason, *_ in answers] == ["PERMISSION_DENIED"]
+
+
+def right_of(method: Method) -> str:
+    _, service, name = method.path.split("/")
+    return RIGHTS[service][name].value
+
+
 @pytest.mark.parametrize("method", METHODS, ids=by_name)
 def test_without_a_known_token_nothing_is_looked_up_but_the_token(world: World, method: Method) -> None:
     asked = request(method, world.theirs.values)
@@ -91,6 +116,7 @@ def test_anothers_id_under_our_own_name_is_as_unknown_as_any(world: World, metho
             )
             looked_up: list[str] = []
         else:
+            refusal(world, method, {field.path: name})  # so that our own tenant is remembered
             error, looked_up = refusal(world, method, {field.path: name})
         last = name.rpartition("/")[2]
         answers.append((error.reason, error.message.replace(last, "…"), sorted(error.metadata)))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 
 from stepwell.v1 import instances_pb2 as i
 from stepwell.v1 import tenants_pb2 as t
 from stepwell.v1 import workflows_pb2 as w
 from tests.api.methods import METHODS, Field, Method
 from tests.api.requests import IN_INSTANCE, IN_WORKFLOW, NAMES, RUNNING, WORKFLOW, meaning, request
-from tests.api.world import ENDED, World, deploy
+from tests.api.world import ENDED, PATIENCE_S, World, deploy
 
 Part = w.DeployVersionRequest
 
@@ -117,6 +120,39 @@ def test_a_request_id_that_was_used_for_something_else_is_refused(world: World) 
     other = t.CreateTenantRequest(tenant_id="hooli", request_id="t").SerializeToString()
     error = world.server.refused(tenant, other, world.server.operator)
     assert (error.reason, error.metadata["field"]) == ("INVALID_ARGUMENT", "request_id")
+
+
+def test_what_continues_an_instance_does_not_continue_another_of_its_id(world: World) -> None:
+    parent = IN_WORKFLOW.format_map(world.ours.values)
+    name = f"{parent}/instances/again"
+    steps = i.ListStepsRequest(parent=name, page_size=1)
+    logs = i.ListLogsRequest(parent=name, page_size=1)
+
+    def call(method: str, asked: Message) -> bytes:
+        return world.server.call(path_of(method), asked.SerializeToString(), world.ours.token)[0]
+
+    def next_page(method: str, asked: Message, answer: Any) -> str:
+        deadline = time.monotonic() + PATIENCE_S
+        while not answer.next_page_token:
+            assert time.monotonic() < deadline, f"{method} has one page alone"
+            answer.ParseFromString(call(method, asked))
+        return str(answer.next_page_token)
+
+    call("CreateInstance", i.CreateInstanceRequest(parent=parent, instance_id="again"))
+    cursor = i.InstanceEvent.FromString(call("WatchInstance", i.WatchInstanceRequest(name=name))).cursor
+    line = i.LogEntry.FromString(call("WatchLogs", i.WatchLogsRequest(name=name))).cursor
+    logs.page_token = next_page("ListLogs", logs, i.ListLogsResponse())
+    assert next_page("ListSteps", steps, i.ListStepsResponse())
+    call("TerminateInstance", i.TerminateInstanceRequest(name=name))
+    call("DeleteInstance", i.DeleteInstanceRequest(name=name))
+    call("CreateInstance", i.CreateInstanceRequest(parent=parent, instance_id="again"))
+    for method, asked, field in (
+        ("WatchInstance", i.WatchInstanceRequest(name=name, cursor=cursor), "cursor"),
+        ("WatchLogs", i.WatchLogsRequest(name=name, cursor=line), "cursor"),
+        ("ListLogs", logs, "page_token"),
+    ):
+        error = world.server.refused(path_of(method), asked.SerializeToString(), world.ours.token)
+        assert (error.reason, error.metadata["field"]) == ("INVALID_ARGUMENT", field)
 
 
 BEGIN, FILE, CHUNK = [Part.FromString(part) for part in deploy("tenants/-", b"code")]

@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2  # type: ignore[import-untyped]  # the wheel has no stubs
 
 from stepwell import errors as tree
+from stepwell.cli.hints import BY_REASON
 from stepwell.client.errors import code_of, status_of
 from stepwell.errors import ApiError, StepwellError, WorkflowError
 from stepwell.guest.bodies import FINAL
@@ -98,6 +99,10 @@ def test_what_a_workflow_meets_is_told_as_it_is(row: Row) -> None:
     builtin = [base.__name__ for base in kind.__bases__ if base.__name__ in vars(builtins)]
     assert re.findall(r"\(an? `(\w+)`\)", row["class"]) == builtin
     assert (row["is the step tried again?"] == "no") == (kind in FINAL)
+
+
+def test_a_hint_of_the_command_is_for_a_reason_that_there_is() -> None:
+    assert set(BY_REASON) - set(of_api()) == set()
 
 
 def named_by_the_server() -> set[str]:

@@ -1,0 +1,56 @@
+"""The host takes of a guest what the SDK lets a guest say, and no more."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import inspect
+
+from loader.messages import GuestError, GuestMessage
+from stepwell import names
+from stepwell.guest import failures
+from stepwell.steps import UNTIL_MS_MAX
+
+LENGTHS = {
+    "name": names.STEP_NAME_LENGTH_MAX,
+    "type": names.EVENT_TYPE_LENGTH_MAX,
+}
+OF_ERRORS = {
+    "module": failures.NAME_LENGTH_MAX,
+    "type": failures.NAME_LENGTH_MAX,
+    "message": failures.MESSAGE_LENGTH_MAX,
+    "traceback": failures.TRACEBACK_LENGTH_MAX,
+}
+
+
+def messages() -> list[inspect.StructType]:
+    union = inspect.type_info(GuestMessage)
+    assert isinstance(union, inspect.UnionType)
+    return [kind for kind in union.types if isinstance(kind, inspect.StructType)]
+
+
+def texts(kind: inspect.StructType) -> dict[str, int | None]:
+    return {field.name: field.type.max_length for field in kind.fields if isinstance(field.type, inspect.StrType)}
+
+
+@pytest.mark.parametrize("kind", messages(), ids=lambda kind: kind.cls.__name__)
+def test_a_messages_names_are_as_long_as_the_sdks(kind: inspect.StructType) -> None:
+    bounds = texts(kind)
+    assert None not in bounds.values(), "a text without a bound"
+    assert {name: bounds[name] for name in bounds.keys() & LENGTHS.keys()}.items() <= LENGTHS.items()
+
+
+def test_an_errors_texts_are_as_long_as_the_sdks() -> None:
+    kind = inspect.type_info(GuestError)
+    assert isinstance(kind, inspect.StructType)
+    assert texts(kind) == OF_ERRORS
+
+
+@pytest.mark.parametrize("kind", messages(), ids=lambda kind: kind.cls.__name__)
+def test_a_messages_numbers_are_bounded(kind: inspect.StructType) -> None:
+    for field in kind.fields:
+        types = field.type.types if isinstance(field.type, inspect.UnionType) else [field.type]
+        for each in types:
+            if isinstance(each, inspect.IntType) and field.name != "protocol":
+                assert each.ge is not None, field.name
+                assert each.le is not None, field.name
+                assert each.le <= UNTIL_MS_MAX or field.name not in ("until_ms", "when_ms")
