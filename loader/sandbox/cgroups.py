@@ -105,6 +105,8 @@ class Cgroups:
         `below` names the group to put it into, from the top of the hierarchy, such as "/stepwell"; with an empty one it
         is the server's own. `memory_percent_max` is of what the server may use. Raises CgroupError.
         """
+        if not 1 <= memory_percent_max <= 100:
+            raise CgroupError(f"memory_percent_max is 1 to 100, not {memory_percent_max}")
         files = hierarchy.files
         try:
             parents = _parents(hierarchy, below)
@@ -118,9 +120,9 @@ class Cgroups:
             memory_bytes_max = (
                 _usable_bytes(files, parents["memory"], hierarchy.tops["memory"]) * memory_percent_max // 100
             )
-            (folders["memory"] / files.memory_max).write_text(str(memory_bytes_max))
+            _write(folders["memory"] / files.memory_max, str(memory_bytes_max))
             weight = files.cpu_weight_default * CPU_WEIGHT_PERCENT // 100
-            (folders["cpu"] / files.cpu_weight).write_text(str(weight))
+            _write(folders["cpu"] / files.cpu_weight, str(weight))
             if files.version == 2:
                 _enable(folders["memory"])
         except OSError as error:
@@ -134,20 +136,26 @@ class Cgroups:
 
     def new(self, name: str, limits: CgroupLimits) -> SandboxCgroup:
         """A sandbox's group; the host made the name. Raises OSError."""
-        files = self._files
         folders = {controller: folder / name for controller, folder in self._folders.items()}
-        for folder in _distinct(folders):
-            folder.mkdir()
-        memory, cpu, pids = folders["memory"], folders["cpu"], folders["pids"]
-        (memory / files.memory_max).write_text(str(limits.memory_bytes_max))
+        try:
+            for folder in _distinct(folders):
+                folder.mkdir()
+            self._limit(folders, limits)
+        except OSError:
+            _remove(folders)
+            raise
+        return SandboxCgroup(self._files, folders, limits)
+
+    def _limit(self, folders: Folders, limits: CgroupLimits) -> None:
+        files, memory = self._files, folders["memory"]
+        _write(memory / files.memory_max, str(limits.memory_bytes_max))
         if (memory / files.memory_swap_max).exists():
-            (memory / files.memory_swap_max).write_text(files.swap_max(limits.memory_bytes_max))
+            _write(memory / files.memory_swap_max, files.swap_max(limits.memory_bytes_max))
         if files.version == 2:
-            (memory / "memory.oom.group").write_text("1")
-        for path, text in files.cpu_max(cpu, limits.cpu_millis_max):
-            path.write_text(text)
-        (pids / "pids.max").write_text(str(limits.tasks_max))
-        return SandboxCgroup(files, folders, limits)
+            _write(memory / "memory.oom.group", "1")
+        for path, text in files.cpu_max(folders["cpu"], limits.cpu_millis_max):
+            _write(path, text)
+        _write(folders["pids"] / "pids.max", str(limits.tasks_max))
 
     def excess_bytes(self) -> int:
         """How much idle sandboxes should give back now; 0 when there is no need."""
@@ -179,12 +187,12 @@ def _delegate(parent: Path, *, move: bool) -> None:
     """With version 2, only a group without processes (but for the root) may pass controllers on to groups in it."""
     if move and (parent / "cgroup.type").exists():
         (parent / _SERVER).mkdir(exist_ok=True)
-        (parent / _SERVER / "cgroup.procs").write_text(str(os.getpid()))
+        _write(parent / _SERVER / "cgroup.procs", str(os.getpid()))
     _enable(parent)
 
 
 def _enable(folder: Path) -> None:
-    (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in CONTROLLERS))
+    _write(folder / "cgroup.subtree_control", " ".join(f"+{name}" for name in CONTROLLERS))
 
 
 def _make_locked(parents: Folders) -> tuple[Folders, list[int]]:
@@ -256,6 +264,14 @@ def _usable_bytes(files: CgroupFiles, folder: Path, top: Path) -> int:
         if folder == top:
             return found
         folder = folder.parent
+
+
+def _write(path: Path, text: str) -> None:
+    """Raises OSError with the path in it, whatever refused."""
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _number(path: Path, *, default: int) -> int:

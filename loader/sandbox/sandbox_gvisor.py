@@ -119,7 +119,17 @@ class GVisorLauncher:
             problems.append("setpriv is not installed: `apt-get install util-linux`.")
         if not (self._rootfs / "usr/bin/python3").exists():
             problems.append("The sandboxes' root file system is not built: `python -m loader.sandbox.rootfs`.")
+        if self._cgroups is not None:
+            try:
+                self._cgroups.new("probe", self._limits()).remove()
+            except OSError as error:
+                problems.append(f"A limit of [gvisor] can't be set: {error.filename}: {error.strerror}.")
         return problems
+
+    def _limits(self) -> CgroupLimits:
+        settings = self._settings
+        tasks_max = settings.processes_max * HOST_TASKS_A_TASK + HOST_TASKS_OWN
+        return CgroupLimits(settings.memory_bytes_max, settings.cpu_millis_max, tasks_max)
 
     async def isolation(self) -> Isolation:
         version = await self._version()
@@ -158,14 +168,8 @@ class GVisorLauncher:
     def _cgroup(self, id: str) -> SandboxCgroup | None:
         if self._cgroups is None:
             return None
-        settings = self._settings
-        limits = CgroupLimits(
-            settings.memory_bytes_max,
-            settings.cpu_millis_max,
-            tasks_max=settings.processes_max * HOST_TASKS_A_TASK + HOST_TASKS_OWN,
-        )
         try:
-            return self._cgroups.new(id, limits)
+            return self._cgroups.new(id, self._limits())
         except OSError as error:
             raise SandboxError(f"no control group for a sandbox: {error}") from error
 

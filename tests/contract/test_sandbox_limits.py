@@ -100,6 +100,13 @@ async def test_a_fork_bomb_is_stopped_within_its_sandbox(launcher: GVisorLaunche
     assert guest.alive
 
 
+async def test_a_limit_that_the_kernel_refuses_is_found_at_the_start(tmp_path: Path) -> None:
+    launcher = gvisor(tmp_path / "sandboxes", cpu_millis_max=1)
+    assert [problem.partition(": ")[0] for problem in launcher.probe()] == ["A limit of [gvisor] can't be set"]
+    assert "cpu." in launcher.probe()[0]
+    await launcher.close()
+
+
 async def test_a_sandboxs_group_goes_with_it_and_the_servers_with_the_server(tmp_path: Path) -> None:
     launcher = gvisor(tmp_path / "sandboxes")
     guest = await booted(launcher)

@@ -129,6 +129,12 @@ def test_a_named_group_is_used_and_nobody_is_moved(tmp_path: Path) -> None:
     assert not (tmp_path / "unit/stepwell-server").exists()
 
 
+@pytest.mark.parametrize("percent", [0, 101])
+def test_a_share_of_memory_that_can_not_be_is_refused(tmp_path: Path, percent: int) -> None:
+    with pytest.raises(CgroupError, match=f"memory_percent_max is 1 to 100, not {percent}"):
+        Tree(tmp_path, VERSION_1).opened(percent)
+
+
 def test_a_group_that_must_not_be_made_is_refused_with_the_remedy(tmp_path: Path) -> None:
     nowhere = dict.fromkeys(CONTROLLERS, tmp_path / "absent")
     with pytest.raises(CgroupError, match=r"absent.*: No such file or directory\. .*Delegate=yes.*cgroups = false"):
