@@ -164,6 +164,7 @@ class Loader:
             seat.fail(error)
         else:
             guest.death.add_done_callback(lambda _: self._remove(seat))
+            self._share_cpu(seat.tenant)
             seat.loading.set_result(guest)
             if not seat.leases:
                 self._became_idle(seat)
@@ -269,6 +270,12 @@ class Loader:
                 excess_bytes -= seat.guest.sandbox.memory_bytes()
             self._end(seat, "its memory was needed")
 
+    def _share_cpu(self, tenant: TenantUid) -> None:
+        """Have tenants get the CPU alike, whatever the number of their sandboxes."""
+        sandboxes = [seat.guest.sandbox for seat in self._taken if seat.tenant == tenant and seat.guest is not None]
+        for sandbox in sandboxes:
+            sandbox.share_cpu(len(sandboxes))
+
     def _end(self, seat: Seat, reason: str, serve: bool = True) -> None:
         self._remove(seat, serve)
         if seat.guest is not None:
@@ -283,6 +290,7 @@ class Loader:
             timer.cancel()
         if seat in self._taken:
             self._taken.remove(seat)
+            self._share_cpu(seat.tenant)
             self._room.vacate(seat.tenant)
             if serve:
                 self._room.serve()

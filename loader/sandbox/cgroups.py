@@ -30,6 +30,9 @@ CPU_WEIGHT_PERCENT: Final = 50
 EVICTION_PERCENT: Final = 80
 """Of what all sandboxes may use: above it idle ones go, before the kernel has to end busy ones."""
 
+_WEIGHT_MIN: Final = 2
+"""The least that both versions take."""
+
 _PREFIX: Final = "stepwell-"
 _SERVER: Final = "stepwell-server"
 _GONE_S_MAX: Final = 10.0
@@ -67,6 +70,12 @@ class SandboxCgroup:
             return self._files.memory_in_use(self._folders["memory"])
         except OSError:
             return 0
+
+    def share_cpu(self, sandboxes: int) -> None:
+        """Count as one in so many, beside other groups; without effect when the sandbox is gone."""
+        weight = max(_WEIGHT_MIN, self._files.cpu_weight_default // sandboxes)
+        with suppress(OSError):
+            _write(self._folders["cpu"] / self._files.cpu_weight, str(weight))
 
     def cause(self) -> str:
         """Which limit ended the sandbox, for its tenant; empty when none did. Read it before `remove`."""

@@ -94,6 +94,10 @@ class SandboxProcess:
     def memory_bytes(self) -> int:
         return self._cgroup.memory_bytes() if self._cgroup is not None else 0
 
+    def share_cpu(self, sandboxes: int) -> None:
+        if self._cgroup is not None:
+            self._cgroup.share_cpu(sandboxes)
+
     def find_cause(self) -> None:
         """Its process is gone: say whether a limit ended it."""
         if self._cgroup is not None:

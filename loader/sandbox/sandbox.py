@@ -58,6 +58,9 @@ class Sandbox(Protocol):
     def memory_bytes(self) -> int:
         """What it uses now, all that runs for it on the host included; 0 where that isn't measured."""
 
+    def share_cpu(self, sandboxes: int) -> None:
+        """Take the part of one in so many, when others want the CPU too. Without effect where that isn't limited."""
+
     async def wait(self) -> int:
         """`exited`, shielded from the caller's cancellation."""
 

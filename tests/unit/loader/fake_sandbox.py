@@ -33,6 +33,9 @@ class FakeSandbox:
     async def wait(self) -> int:
         return await asyncio.shield(self.exited)
 
+    def share_cpu(self, sandboxes: int) -> None:
+        pass
+
     def memory_bytes(self) -> int:
         return 0
 

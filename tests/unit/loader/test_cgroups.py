@@ -114,6 +114,17 @@ def test_sandboxes_are_limited_each_and_together(tmp_path: Path, files: CgroupFi
         assert (unit / "cgroup.subtree_control").read_text() == enabled
 
 
+@pytest.mark.parametrize(("files", "weight"), [(VERSION_1, "102"), (VERSION_2, "10")], ids=["1", "2"])
+def test_a_sandbox_counts_as_one_in_as_many_as_its_tenant_has(tmp_path: Path, files: CgroupFiles, weight: str) -> None:
+    tree = Tree(tmp_path, files)
+    group = tree.opened().new("one", LIMITS)
+    group.share_cpu(10)
+    [found] = [path.read_text() for folder in tree.made() for path in (folder / "one").glob(files.cpu_weight)]
+    assert found == weight
+    group.share_cpu(1_000_000)
+    assert [path.read_text() for path in tmp_path.rglob(f"one/{files.cpu_weight}")] == ["2"]
+
+
 def test_a_server_that_version_2_moved_makes_its_group_beside_itself(tmp_path: Path) -> None:
     tree = Tree(tmp_path, VERSION_2)
     tree.opened()

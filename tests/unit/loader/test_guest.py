@@ -359,7 +359,7 @@ async def test_a_guest_that_stays_silent_is_ended_but_not_while_it_is_not_read(s
     await loaded(guest, sandbox)
     guest.open(ear)
     guest.hold_reading(holder)
-    assert await sandbox.heard(8) == [(b'["ping"]', b"")] * 8
+    assert set(await sandbox.heard(8)) == {(b'["ping"]', b"")}
     assert guest.alive
     guest.resume_reading(holder)
     assert (await guest.death).startswith("its event loop stood still for over 0.04 s")

@@ -136,6 +136,23 @@ async def test_the_one_idle_longest_makes_room_and_leased_ones_never_do(
         assert fourth.guest.alive
 
 
+async def test_sandboxes_of_a_tenant_share_its_part_of_the_cpu(
+    store: FileBundleStore, launcher: CountingLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: dict[str, int] = {}
+    monkeypatch.setattr(SandboxProcess, "share_cpu", lambda sandbox, count: parts.update({sandbox.id: count}))
+    digests = [await deployed(store, code=WORKFLOW + f"# {n}\n") for n in range(3)]
+    theirs = await deployed(store, OTHER)
+    async with loader_of(store, launcher) as loader:
+        leases = [await loader.acquire(ACME, digest) for digest in digests]
+        other = await loader.acquire(OTHER, theirs)
+        ids = [lease.guest.sandbox.id for lease in (*leases, other)]
+        assert [parts[id] for id in ids] == [3, 3, 3, 1]
+        leases[0].guest.kill("the test says so")
+        await asyncio.sleep(0)
+        assert [parts[id] for id in ids] == [3, 2, 2, 1]
+
+
 async def test_when_memory_is_short_those_idle_longest_go_until_enough_is_given_back(
     store: FileBundleStore, launcher: CountingLauncher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
