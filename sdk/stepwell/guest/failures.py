@@ -148,6 +148,13 @@ def rebuilt(description: Any) -> Exception:
         error = _without_init(kind, message)
     if error is None:
         error = StepError(message, name.removeprefix("StepError:"))
+    try:
+        return _completed(error, text, cause)
+    except Exception:  # its class minds
+        return _completed(StepError(message, name.removeprefix("StepError:")), text, cause)
+
+
+def _completed(error: Exception, text: str, cause: Any) -> Exception:
     if text:
         error.add_note(f"In the step:\n{text.rstrip()}")
     if cause is not None:

@@ -163,6 +163,8 @@ def test_an_exception_that_harms_whoever_looks_at_it_is_described_by_its_class()
     assert (module, name, inner[1:3]) == (__name__, "Harmful", ["ValueError", "beneath"])
     assert message == "(its text can't be had: SystemExit)"
     assert json.loads(described(Odd()))[2] == "a text of its own class"
+    back = there_and_back(error)
+    assert (type(back), str(back.__cause__)) == (StepError, "beneath")
 
 
 def test_a_class_that_cant_even_be_named_is_described() -> None:
