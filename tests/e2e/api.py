@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 import tomllib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ class Api:
             if not token:
                 return found
 
-    async def watch(self, name: str, cursor: str = "") -> AsyncIterator[pb.InstanceEvent]:
+    async def watch(self, name: str, cursor: str = "") -> AsyncGenerator[pb.InstanceEvent, None]:
         """One stream, as long as it holds."""
         request = pb.WatchInstanceRequest(name=name, cursor=cursor)
         stream = self.instances.WatchInstance(request, metadata=self.metadata)

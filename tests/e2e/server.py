@@ -11,6 +11,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 COMMAND = Path(sys.executable).parent / "stepwell"
@@ -151,6 +152,31 @@ class Server:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024
         raise AssertionError("the server has no memory: it ended")
+
+    def threads(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/task"))
+
+    def descriptors(self) -> list[str]:
+        """What its open files are."""
+        found = []
+        for name in os.listdir(f"/proc/{self.pid}/fd"):
+            with suppress(FileNotFoundError):
+                found.append(os.readlink(f"/proc/{self.pid}/fd/{name}"))
+        return found
+
+    def cgroups(self) -> int:
+        """The control groups of its sandboxes, in all hierarchies: it holds a lock on the group that they are in."""
+        parents = {path for path in self.descriptors() if path.startswith("/sys/fs/cgroup/")}
+        return sum(entry.is_dir() for parent in parents for entry in os.scandir(parent))
+
+    def disk_bytes(self) -> int:
+        """What the data directory takes."""
+        total = 0
+        for base, _, names in os.walk(self.data):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    total += os.lstat(os.path.join(base, name)).st_blocks * 512
+        return total
 
 
 Child = tuple[int, str]

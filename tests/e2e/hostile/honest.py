@@ -34,6 +34,8 @@ class Honest:
     def __init__(self, api: Api) -> None:
         self.api = api
         self.ended = 0
+        self.running: set[str] = set()
+        """Names of the instances that have not ended."""
         self.wrong: list[str] = []
         """Instances that did not complete as they should."""
         self._took: list[tuple[int, int]] = []
@@ -59,7 +61,9 @@ class Honest:
         while not self._stopping:
             workflow, id = f"tenants/{tenant}/workflows/honest", f"lane-{lane}-{number}"
             created = await self.api.create(workflow, {"steps": STEPS}, id=id, request_id=id)
+            self.running.add(created.name)
             ended = await self.api.ended(created.name, END_S_MAX)
+            self.running.discard(created.name)
             if ended.status != pb.INSTANCE_STATUS_COMPLETE:
                 self.wrong.append(f"{ended.name}: {ended.status} {ended.error}")
             else:
