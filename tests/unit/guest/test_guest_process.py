@@ -5,37 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from loader import messages
 from stepwell.frames import HEADER
 from tests.replay.guest_process import GuestProcess
-
-_HEAD = "import asyncio, os, sys, threading, time\nfrom stepwell import *\nclass Main(WorkflowEntrypoint):\n"
-
-
-def write(bundle: Path, *lines: str, name: str = "main.py") -> Path:
-    """A module whose `Main.run` is these lines."""
-    body = "\n".join(f"        {line}" for line in lines)
-    (bundle / name).write_text(f"{_HEAD}    async def run(self, event, step):\n{body}\n")
-    return bundle
-
-
-def run(guest: GuestProcess, bundle: Path, *lines: str, **load: Any) -> tuple[Any, bytes]:
-    """Load it, start it, grant it everything; its last word."""
-    assert isinstance(guest.load(write(bundle, *lines), "main:Main", **load), messages.Loaded)
-    guest.start()
-    return guest.serve()
-
-
-def of(guest: GuestProcess, kind: str) -> list[Any]:
-    return [message for message, _ in guest.seen if type(message).__name__ == kind]
-
-
-def logs(guest: GuestProcess) -> list[tuple[str, int, int, str]]:
-    return [(m.name, m.attempt, m.stream, p.decode()) for m, p in guest.seen if type(m).__name__ == "Log"]
+from tests.unit.guest.running import logs, of, run, write
 
 
 def test_a_guest_says_hello_first_with_protocol_and_versions(guest: GuestProcess) -> None:
@@ -114,63 +90,6 @@ def test_both_import_names_work(guest: GuestProcess, bundle: Path) -> None:
     guest.start()
     assert guest.serve()[1] == b'["never","hi"]'
     assert [each.retryable for each in of(guest, "Failed")] == [False]
-
-
-def test_prints_are_tagged_with_who_printed_them(guest: GuestProcess, bundle: Path) -> None:
-    run(
-        guest,
-        bundle,
-        "print('in run')",
-        "@step.do()",
-        "async def one(): print('in one', end='')",
-        "@step.do()",
-        "def two(): print('in two', file=sys.stderr)",
-        "await one(); await two()",
-    )
-    assert logs(guest) == [("", 0, 1, "in run\n"), ("one", 1, 1, "in one"), ("two", 1, 2, "in two\n")]
-
-
-def test_threads_that_a_step_starts_print_as_the_step_does(guest: GuestProcess, bundle: Path) -> None:
-    run(
-        guest,
-        bundle,
-        "@step.do()",
-        "def one():",
-        "    import threading",
-        "    thread = threading.Thread(target=print, args=('in a thread',)); thread.start(); thread.join()",
-        "@step.do()",
-        "async def two():",
-        "    from concurrent.futures import ThreadPoolExecutor",
-        "    with ThreadPoolExecutor() as pool: list(pool.map(print, ['in a pool']))",
-        "@step.do()",
-        "def three(): print('in a body')",
-        "await one(); await two(); await three()",
-    )
-    assert logs(guest) == [
-        ("one", 1, 1, "in a thread\n"),
-        ("two", 1, 1, "in a pool\n"),
-        ("three", 1, 1, "in a body\n"),
-    ]
-
-
-def test_prints_of_run_are_not_sent_again_on_a_replay(guest: GuestProcess, bundle: Path) -> None:
-    guest.load(
-        write(bundle, "print('a')", "await step.sleep('x', 1)", "print('b')", "await step.sleep('y', 1)"), "main:Main"
-    )
-    guest.start(recorded=1)
-    guest.complete(messages.Sleep(1, "x", 1, 1, None), "fired")
-    guest.serve()
-    assert logs(guest) == [("", 0, 1, "b\n")]
-
-
-def test_prints_before_what_was_asked_for_already_are_not_sent_again(guest: GuestProcess, bundle: Path) -> None:
-    lines = ("print('a')", "await step.sleep('x', 1)", "print('b')", "await step.sleep('y', 1)", "print('c')")
-    guest.load(write(bundle, *lines), "main:Main")
-    guest.start(recorded=1, opened=[("sleep", "y", 1)])
-    guest.complete(messages.Sleep(1, "x", 1, 1, None), "fired")
-    guest.complete(messages.Sleep(1, "y", 1, 1, None), "fired")
-    assert isinstance(guest.serve()[0], messages.Returned)
-    assert logs(guest) == [("", 0, 1, "c\n")]
 
 
 def test_an_async_body_is_cancelled_at_its_timeout(guest: GuestProcess, bundle: Path) -> None:
