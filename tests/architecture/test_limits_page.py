@@ -5,6 +5,7 @@ A constant is a limit when its name says so: `…_MAX…`.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import re
 from collections.abc import Iterator
@@ -55,6 +56,21 @@ def test_every_fixed_limit_has_one_row() -> None:
 @pytest.mark.parametrize("row", [*REFUSING, *OTHERS], ids=place)
 def test_a_row_has_the_limits_value(row: Row) -> None:
     assert number(row["value"]) == value_of(place(row))
+
+
+def refusals() -> Iterator[tuple[str, set[str]]]:
+    """Where the code makes an error of a limit, and what it says besides words."""
+    for source in written(*PACKAGES):
+        if source.is_python:
+            for node in ast.walk(ast.parse(source.text)):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) in ("LimitExceededError", "RateLimitedError"):
+                    yield f"{source.path}:{node.lineno}", {keyword.arg or "" for keyword in node.keywords}
+
+
+def test_whatever_is_refused_by_a_limit_is_told_its_name_its_value_and_what_was_seen() -> None:
+    found = list(refusals())
+    assert len(found) > 10
+    assert [place for place, told in found if not {"limit", "value", "seen"} <= told] == []
 
 
 def settings(section: str) -> list[Row]:
