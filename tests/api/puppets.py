@@ -45,6 +45,9 @@ class Puppet:
     def memory_bytes(self) -> int:
         return 0
 
+    def share_cpu(self, sandboxes: int) -> None:
+        """A puppet takes none."""
+
     def kill(self) -> None:
         if not self.exited.done():
             self._loop.remove_reader(self._guest)
