@@ -95,6 +95,7 @@ class Guest:
         self._greeting: asyncio.Future[None] = self._loop.create_future()
         self._loading: asyncio.Future[Loaded | Unloadable] | None = None
         self._loaded = False
+        self._put_down_for = ""
         self._share: Share | None = None
         self._backlog: deque[tuple[bytes, bytes]] = deque()
         self._holders: set[object] = set()
@@ -210,7 +211,7 @@ class Guest:
             data = b""
         if not data:
             self.hold_reading(_ENDED)  # how its process ends says why; or it lives, but can't say anything any more
-            self._loop.call_later(_END_S_MAX, self._die, "it closed its connection")
+            self._loop.call_later(_END_S_MAX, self._put_down, "it closed its connection")
             return
         try:
             frames = self._reader.feed(data)
@@ -296,7 +297,7 @@ class Guest:
         self._pulse.heard = True
 
     def _stalled(self) -> None:
-        self._die(
+        self._put_down(
             f"its event loop stood still for over {self._loop_stall_ms / 1000:g} s: something held it up, such as a "
             "loop in run without an await, or slow work in a step that is an async def; work that blocks belongs into "
             "a step that is a plain def, which runs in a thread of its own"
@@ -313,8 +314,13 @@ class Guest:
         if lines:
             self._logs.put(None, "", 0, 0, 0, lines)
 
+    def _put_down(self, reason: str) -> None:
+        """Kill what shows no life any more; its end may tell more than that, such as a want of memory."""
+        self._put_down_for = self._put_down_for or reason
+        self.sandbox.kill()
+
     def _on_exit(self, exited: asyncio.Future[int]) -> None:
-        self._die(self.sandbox.cause or _end_of(exited.result()))
+        self._die(self.sandbox.cause or self._put_down_for or _end_of(exited.result()))
         self._on_output()
         self._log_raw(self._lines.end())
         self._loop.remove_reader(self.sandbox.output)

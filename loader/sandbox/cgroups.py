@@ -78,13 +78,18 @@ class SandboxCgroup:
             _write(self._folders["cpu"] / self._files.cpu_weight, str(weight))
 
     def cause(self) -> str:
-        """Which limit ended the sandbox, for its tenant; empty when none did. Read it before `remove`."""
+        """Which limit ended the sandbox, for its tenant; empty when none did. Read it before `remove`.
+
+        At its limit of memory a sandbox may also end without the kernel's doing: gVisor is refused memory, or comes to
+        a standstill while the kernel looks for some.
+        """
         folder, limit = self._folders["memory"], self._limits.memory_bytes_max
         try:
-            if counted(folder / self._files.memory_events, "oom_kill"):
-                peak = _number(folder / self._files.memory_peak, default=limit)
-                if peak >= limit - _MEBIBYTE:
-                    return f"it used more than its {limit // _MEBIBYTE} MiB of memory"
+            killed = counted(folder / self._files.memory_events, "oom_kill")
+            peak = _number(folder / self._files.memory_peak, default=limit if killed else 0)
+            if peak >= limit - _MEBIBYTE:
+                return f"it used more than its {limit // _MEBIBYTE} MiB of memory"
+            if killed:
                 return f"memory for sandboxes ran out while it used {peak // _MEBIBYTE} MiB"
             if counted(self._folders["pids"] / "pids.events", "max"):
                 return f"it started more than {self._limits.tasks_max} processes and threads on its host"

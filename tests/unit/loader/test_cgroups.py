@@ -157,6 +157,7 @@ def test_a_group_that_must_not_be_made_is_refused_with_the_remedy(tmp_path: Path
     [
         (0, 10, 0, ""),
         (1, 64, 0, "it used more than its 64 MiB of memory"),
+        (0, 64, 0, "it used more than its 64 MiB of memory"),
         (1, 10, 0, "memory for sandboxes ran out while it used 10 MiB"),
         (0, 10, 2, "it started more than 300 processes and threads on its host"),
     ],

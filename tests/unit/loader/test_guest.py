@@ -227,6 +227,15 @@ async def test_the_end_of_the_process_is_a_death_with_its_status(guest: Guest, s
     assert await guest.death == "its process ended with status 5"
 
 
+async def test_a_process_that_has_to_be_killed_after_its_connection_closed_may_have_met_a_limit(
+    guest: Guest, sandbox: FakeSandbox
+) -> None:
+    sandbox.cause = "it used more than its 5 MiB of memory"
+    sandbox.guest.close()
+    assert await guest.death == "it used more than its 5 MiB of memory"
+    assert sandbox.kills >= 1
+
+
 async def test_how_a_process_ended_says_more_than_that_its_connection_did(guest: Guest, sandbox: FakeSandbox) -> None:
     guest.open(ear := Ear())
     sandbox.guest.close()
