@@ -33,6 +33,9 @@ EVICTION_PERCENT: Final = 80
 _WEIGHT_MIN: Final = 2
 """The least that both versions take."""
 
+SHARED: Final = "/stepwell"
+"""Where a server's group is made whose own group can't have groups in it."""
+
 _PREFIX: Final = "stepwell-"
 _SERVER: Final = "stepwell-server"
 _GONE_S_MAX: Final = 10.0
@@ -116,15 +119,20 @@ class Cgroups:
     def open(cls, hierarchy: Hierarchy, *, below: str, memory_percent_max: int) -> Cgroups:
         """Make the group, and remove what killed servers left.
 
-        `below` names the group to put it into, from the top of the hierarchy, such as "/stepwell"; with an empty one it
-        is the server's own. `memory_percent_max` is of what the server may use. Raises CgroupError.
+        `below` names the group to put it into, from the top of the hierarchy, such as "/stepwell". With an empty one it
+        is the server's own; or SHARED, where version 2 forbids that, as in a login shell's, which has other processes.
+        `memory_percent_max` is of what the server may use. Raises CgroupError.
         """
         if not 1 <= memory_percent_max <= 100:
             raise CgroupError(f"memory_percent_max is 1 to 100, not {memory_percent_max}")
         files = hierarchy.files
         try:
+            if files.version == 2 and not below and _has_others(hierarchy.own["memory"]):
+                below = SHARED
             parents = _parents(hierarchy, below)
             if files.version == 2:
+                if below:
+                    _enable(hierarchy.tops["memory"])
                 _delegate(parents["memory"], move=not below)
             for parent in _distinct(parents):
                 for left in sorted(parent.glob(f"{_PREFIX}*")):
@@ -195,6 +203,15 @@ def _parents(hierarchy: Hierarchy, below: str) -> Folders:
             parent.mkdir(exist_ok=True)
         return parents
     return {name: own.parent if own.name == _SERVER else own for name, own in hierarchy.own.items()}
+
+
+def _has_others(group: Path) -> bool:
+    """Whether a group that is not the root has processes besides this one."""
+    try:
+        processes = (group / "cgroup.procs").read_text().split()
+    except OSError:
+        return False
+    return (group / "cgroup.type").exists() and any(pid != str(os.getpid()) for pid in processes)
 
 
 def _delegate(parent: Path, *, move: bool) -> None:

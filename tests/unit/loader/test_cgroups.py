@@ -140,6 +140,19 @@ def test_a_named_group_is_used_and_nobody_is_moved(tmp_path: Path) -> None:
     assert not (tmp_path / "unit/stepwell-server").exists()
 
 
+def test_in_a_login_shells_group_of_version_2_a_group_of_its_own_is_made_at_the_top(tmp_path: Path) -> None:
+    tree = Tree(tmp_path, VERSION_2)
+    shell = tmp_path / "unit/session-1.scope"
+    shell.mkdir()
+    (shell / "cgroup.type").write_text("domain\n")
+    (shell / "cgroup.procs").write_text(f"1234\n{os.getpid()}\n")
+    own = Hierarchy(VERSION_2, dict.fromkeys(CONTROLLERS, shell), tree.hierarchy.tops)
+    Cgroups.open(own, below="", memory_percent_max=1)
+    assert [path.name for path in (tmp_path / "unit/stepwell").glob("stepwell-*")]
+    assert (tmp_path / "unit/cgroup.subtree_control").read_text() == "+memory +cpu +pids"
+    assert not (shell / "stepwell-server").exists(), "nobody was moved"
+
+
 @pytest.mark.parametrize("percent", [0, 101])
 def test_a_share_of_memory_that_can_not_be_is_refused(tmp_path: Path, percent: int) -> None:
     with pytest.raises(CgroupError, match=f"memory_percent_max is 1 to 100, not {percent}"):
