@@ -79,7 +79,7 @@ class Activation:
         self.act = 0
         self.live: Live | None = None
         self.dead = False
-        self._holds_up = False
+        self.holds_up = False
         self._stopping = False
         self._streamed = 0
 
@@ -101,16 +101,16 @@ class Activation:
     def on_batch_end(self) -> None:
         self._resident.settle()
         if self._resident.lane.crowded and not self.dead and not self._stopping:
-            self._holds_up = True
+            self.holds_up = True
             self._guest.hold_reading(self)
 
     def on_append(self) -> None:
-        """A row of the instance is durable: a guest that was held up may go on."""
-        if self._holds_up and not self._resident.lane.crowded:
+        """A row of the instance is durable: the guest, which was held up, may go on."""
+        if not self._resident.lane.crowded:
             self._read_on()
 
     def _read_on(self) -> None:
-        self._holds_up = False
+        self.holds_up = False
         self._guest.resume_reading(self)
 
     def on_death(self, reason: str) -> None:

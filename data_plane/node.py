@@ -350,9 +350,9 @@ class Node:
     def _count(self, resident: Resident) -> None:
         """Count what the row stored; pause an instance whose tenant has no space left."""
         tenant, stored = resident.key.tenant, resident.instance.stored_bytes
-        self.quotas.wrote(tenant, stored - resident.counted_bytes)
+        has_all = self.quotas.wrote(tenant, stored - resident.counted_bytes)
         resident.counted_bytes = stored
-        if resident.instance.phase is Phase.LIVE and (full := self.quotas.full(tenant)) is not None:
+        if has_all and resident.instance.phase is Phase.LIVE and (full := self.quotas.full(tenant)) is not None:
             failure = Failure("stepwell.errors", type(full).__name__, f"{full.message}, then resume")
             resident.step(Suspended(self.clock(), failure))
 

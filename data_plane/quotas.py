@@ -108,10 +108,13 @@ class Quotas:
             limit="stored_bytes_max", value=str(most), seen=str(stored),
         )  # fmt: skip
 
-    def wrote(self, tenant: TenantUid, size: int) -> None:
-        """So many bytes were stored; negative when they were removed."""
-        if tenant in self._stored:
-            self._stored[tenant] += size
+    def wrote(self, tenant: TenantUid, size: int) -> bool:
+        """So many bytes were stored; negative when they were removed. Whether the tenant has as much as it may."""
+        stored = self._stored.get(tenant)
+        if stored is None:
+            return False
+        self._stored[tenant] = stored = stored + size
+        return stored >= self._limits.stored_bytes_max
 
 
 class _Bucket:

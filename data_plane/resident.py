@@ -152,5 +152,5 @@ class Resident:
             if len(self.durable) > DURABLE_ROWS_MAX:
                 self.durable = None
         self._node.appended(self, row)
-        if self.activation is not None:
+        if self.activation is not None and self.activation.holds_up:
             self.activation.on_append()

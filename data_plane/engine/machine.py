@@ -33,7 +33,7 @@ from data_plane.engine.events import (
 )
 from data_plane.engine.instance import Instance
 from data_plane.engine.limits import EngineLimits
-from data_plane.engine.size import end_if_too_large
+from data_plane.engine.size import end_as_too_large
 from data_plane.engine.transition import Turn
 
 
@@ -91,5 +91,6 @@ def handle(instance: Instance, event: Event, limits: EngineLimits) -> Actions:
             control.on_delete_requested(turn, event)
         case _:
             assert_never(event)
-    end_if_too_large(turn, event.at)
+    if instance.records > limits.records_max or instance.stored_bytes > limits.stored_bytes_max:
+        end_as_too_large(turn, event.at)
     return turn.actions

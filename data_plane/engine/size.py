@@ -10,17 +10,15 @@ from data_plane.engine.records import Errored, Failure
 from data_plane.engine.transition import Turn
 
 
-def end_if_too_large(turn: Turn, at: int) -> None:
+def end_as_too_large(turn: Turn, at: int) -> None:
     """Let an instance that has grown past a limit fail: whatever it did next would only make it grow."""
     instance, limits = turn.instance, turn.limits
-    if instance.records > limits.records_max:
-        limit, seen, of = "records_max", instance.records, "records"
-    elif instance.stored_bytes > limits.stored_bytes_max:
-        limit, seen, of = "stored_bytes_max", instance.stored_bytes, "bytes"
-    else:
-        return
     if instance.phase not in (Phase.LIVE, Phase.PAUSED):
         return
+    if instance.records > limits.records_max:
+        limit, seen, of = "records_max", instance.records, "records"
+    else:
+        limit, seen, of = "stored_bytes_max", instance.stored_bytes, "bytes"
     message = (
         f"its journal has {seen:,} {of}, over the limit {limit} of {getattr(limits, limit):,}; "
         "keep large data elsewhere and return references, or continue in a new instance"

@@ -7,7 +7,7 @@ without end makes commits full, and nobody else's wait longer than one commit. A
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, NamedTuple
+from typing import Final
 
 from data_plane.journal.sqlite.mutations import Bound
 from data_plane.journal.store import Done
@@ -25,9 +25,7 @@ MUTATION_BYTES: Final = 64
 """What each mutation counts beside its data."""
 
 
-class Entry(NamedTuple):
-    bound: Bound
-    done: Done
+Entry = tuple[Bound, Done]
 
 
 class CommitTurns:
@@ -40,9 +38,9 @@ class CommitTurns:
     def waiting(self) -> bool:
         return bool(self._queues)
 
-    def next(self, came: list[Entry]) -> list[Entry]:
-        """What to commit, of what came and what waits; empty when there is nothing."""
-        if not self._queues and len(came) <= COMMIT_MUTATIONS_MAX and _size(came) <= COMMIT_BYTES_MAX:
+    def next(self, came: list[Entry], size: int) -> list[Entry]:
+        """What to commit, of what came, with `size` bytes of data, and what waits; empty when there is nothing."""
+        if not self._queues and len(came) <= COMMIT_MUTATIONS_MAX and size <= COMMIT_BYTES_MAX:
             return came
         self.wait(came)
         return self._take()
@@ -50,9 +48,10 @@ class CommitTurns:
     def wait(self, entries: list[Entry]) -> None:
         """Have these wait, behind what waits already."""
         for entry in entries:
-            queue = self._queues.get(entry.bound.tenant)
+            tenant = entry[0][2]
+            queue = self._queues.get(tenant)
             if queue is None:
-                queue = self._queues[entry.bound.tenant] = deque()
+                queue = self._queues[tenant] = deque()
             queue.append(entry)
 
     def _take(self) -> list[Entry]:
@@ -64,13 +63,9 @@ class CommitTurns:
             share = 0
             while queue and share < SHARE_BYTES:
                 entry = queue.popleft()
-                share += entry.bound.size + MUTATION_BYTES
+                share += entry[0][3] + MUTATION_BYTES
                 batch.append(entry)
             size += share
             if queue:
                 self._queues[tenant] = queue
         return batch
-
-
-def _size(entries: list[Entry]) -> int:
-    return sum([entry.bound.size for entry in entries]) + MUTATION_BYTES * len(entries)

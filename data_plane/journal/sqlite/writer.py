@@ -35,8 +35,9 @@ class GroupCommit:
         self._checkpointer = Checkpointer(connection, path)
         self._loop = loop
         self._on_fatal = on_fatal
-        self._queue: SimpleQueue[list[Entry] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[list[Entry], int] | None] = SimpleQueue()
         self._turn: list[Entry] = []
+        self._turn_bytes = 0
         self._turns = CommitTurns()
         self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="journal-commit", daemon=True)
@@ -47,12 +48,13 @@ class GroupCommit:
         cost more than the turn."""
         if not self._turn:
             self._loop.call_soon(self._hand_over)
-        self._turn.append(Entry(bound, done))
+        self._turn.append((bound, done))
+        self._turn_bytes += bound[3]
 
     def _hand_over(self) -> None:
-        turn, self._turn = self._turn, []
+        turn, size, self._turn, self._turn_bytes = self._turn, self._turn_bytes, [], 0
         if turn:
-            self._queue.put(turn)
+            self._queue.put((turn, size))
 
     async def close(self) -> None:
         """Commit what was put, then end the thread; returns at once when it has ended."""
@@ -71,30 +73,31 @@ class GroupCommit:
     def _commit_until_closed(self) -> None:
         closing = False
         while not closing or self._turns.waiting:
-            came: list[Entry] = []
+            came, size = list[Entry](), 0
             if not closing:
-                came, closing = self._came()
-            batch = self._turns.next(came)
+                came, size, closing = self._came()
+            batch = self._turns.next(came, size)
             if batch:
                 unfinished = commit(self._connection, [bound for bound, _ in batch])
                 if unfinished:
-                    self._turns.wait([entry for entry in batch if entry.bound in unfinished])
-                    batch = [entry for entry in batch if entry.bound not in unfinished]
+                    self._turns.wait([entry for entry in batch if entry[0] in unfinished])
+                    batch = [entry for entry in batch if entry[0] not in unfinished]
                 self._tell(_acknowledge, [done for _, done in batch], self._loop)
                 self._checkpointer.after_commit()
 
-    def _came(self) -> tuple[list[Entry], bool]:
-        """Everything that was put since, waiting for it while there is nothing else; and whether the end was among
-        it."""
-        came: list[Entry] = []
+    def _came(self) -> tuple[list[Entry], int, bool]:
+        """Everything that was put since, waiting for it while there is nothing else; its bytes; and whether the end was
+        among it."""
+        came, size = list[Entry](), 0
         try:
             turn = self._queue.get(block=not self._turns.waiting)
             while turn is not None:
-                came += turn
+                came += turn[0]
+                size += turn[1]
                 turn = self._queue.get_nowait()
         except Empty:
-            return came, False
-        return came, True
+            return came, size, False
+        return came, size, True
 
     def _tell(self, callback: Callable[..., object], *args: object) -> None:
         try:
