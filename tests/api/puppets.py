@@ -1,5 +1,5 @@
-"""Sandboxes without a process. Whatever bundle they are given loads; what is started there prints two lines, begins two
-sleeps, and runs until it is told to stop.
+"""Sandboxes without a process. Whatever bundle they are given loads; what is started there runs until it is told to
+stop, and says what a test wants: otherwise it prints two lines and begins two sleeps.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -18,11 +19,27 @@ from stepwell.frames import PROTOCOL, FrameReader, frame
 
 SLEEP_MS = 3_600_000
 
+Says = Callable[[int, str], bytes]
+"""What is said of an activation with that number of that instance, once it is started."""
+
+
+def said(envelope: list[object], payload: bytes = b"") -> bytes:
+    return frame(json.dumps(envelope).encode(), payload)
+
+
+def two_lines_and_two_sleeps(act: int, instance: str) -> bytes:
+    """What is said where a test doesn't mind."""
+    return b"".join(
+        said(["log", act, "", 0, 0, 1], f"{name}\n".encode()) + said(["sleep", act, name, 1, SLEEP_MS, None])
+        for name in ("first", "second")
+    )
+
 
 class Puppet:
     """`loader.sandbox.sandbox.Sandbox`, and the guest in it. To be made on the loop that it serves."""
 
-    def __init__(self, number: int, folder: Path) -> None:
+    def __init__(self, number: int, folder: Path, says: Says) -> None:
+        self._says = says
         self.id = f"puppet-{number}"
         self.pid = 0
         self.bundle_source = folder
@@ -55,9 +72,9 @@ class Puppet:
             os.close(self._output)
             self.exited.set_result(-9)
 
-    def _say(self, envelope: list[object], payload: bytes = b"") -> None:
+    def _say(self, envelope: list[object]) -> None:
         with suppress(OSError):
-            self._guest.send(frame(json.dumps(envelope).encode(), payload))
+            self._guest.send(said(envelope))
 
     def _on_readable(self) -> None:
         try:
@@ -71,10 +88,9 @@ class Puppet:
             match json.loads(envelope):
                 case ["load", *_]:
                     self._say(["loaded"])
-                case ["start", act, _, _, 0, []]:
-                    for name in ("first", "second"):
-                        self._say(["log", act, "", 0, 0, 1], f"{name}\n".encode())
-                        self._say(["sleep", act, name, 1, SLEEP_MS, None])
+                case ["start", act, _, {"id": str() as instance}, 0, []]:
+                    with suppress(OSError):
+                        self._guest.send(self._says(act, instance))
                 case ["ping"]:
                     self._say(["pong"])
                 case ["hold", act, number]:
@@ -88,13 +104,14 @@ class PuppetLauncher:
 
     name = "process"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, says: Says = two_lines_and_two_sleeps) -> None:
         self._folder = folder
+        self._says = says
         self._numbers = count(1)
         self._puppets: list[Puppet] = []
 
     async def launch(self) -> Puppet:
-        puppet = Puppet(next(self._numbers), Path(tempfile.mkdtemp(dir=self._folder)))
+        puppet = Puppet(next(self._numbers), Path(tempfile.mkdtemp(dir=self._folder)), self._says)
         self._puppets.append(puppet)
         return puppet
 

@@ -28,7 +28,7 @@ from stepwell.client.errors import DETAILS_TRAILER, error_from
 from stepwell.errors import ApiError
 from stepwell_server import dev
 from stepwell_server.config import DevConfig
-from tests.api.puppets import PuppetLauncher
+from tests.api.puppets import PuppetLauncher, Says, two_lines_and_two_sleeps
 
 START_S_MAX = 30.0
 CALL_S_MAX = 20.0
@@ -121,8 +121,10 @@ def bearer(token: str | None) -> tuple[tuple[str, str], ...]:
 
 
 @contextmanager
-def running(folder: Path, **config: Any) -> Iterator[Running]:
-    """`stepwell dev` on data in that folder, until the block ends. `config` is `DevConfig`'s."""
+def running(folder: Path, *, says: Says = two_lines_and_two_sleeps, **config: Any) -> Iterator[Running]:
+    """`stepwell dev` on data in that folder, until the block ends. `config` is `DevConfig`'s; guests say what `says`
+    gives.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     log, looked_up = Log(), []  # type: ignore[var-annotated]
     with pytest.MonkeyPatch.context() as patch:
@@ -130,7 +132,7 @@ def running(folder: Path, **config: Any) -> Iterator[Running]:
         stop = _Stop()
         patch.setattr(dev, "_stop_on_signals", stop.made)
         patch.setattr(dev, "_settle_memory", lambda: None)
-        launcher: SandboxLauncher = PuppetLauncher(folder)
+        launcher: SandboxLauncher = PuppetLauncher(folder, says)
         patch.setattr(dev, "_launcher", lambda *_: launcher)
         patch.setattr(dev, "log", log)
         for owner, name in LOOK_UPS:
