@@ -109,6 +109,11 @@ class Guest:
         return not self.death.done()
 
     @property
+    def usable(self) -> bool:
+        """Whether anything new may begin in it: it lives, and neither closed its connection nor is put down."""
+        return not (self.death.done() or self._put_down_for or _ENDED in self._holders)
+
+    @property
     def runtime(self) -> str:
         """The guest runtime's name and version, as it greeted; empty before."""
         return self.hello.runtime if self.hello is not None else ""
@@ -169,8 +174,8 @@ class Guest:
 
     def open(self, handler: GuestHandler) -> int:
         """A new activation's number; its messages go to the handler. Raises GuestDiedError."""
-        if self.death.done():
-            raise GuestDiedError(self.death.result())
+        if not self.usable:
+            raise GuestDiedError(self.death.result() if self.death.done() else "its end is awaited")
         self._last_act += 1
         self._handlers[self._last_act] = handler
         self._pulse.start()

@@ -111,7 +111,7 @@ class Loader:
         if self._closed:
             raise UnavailableError("The server stops; try again later.")
         seat = None if alone else self._seats.get((tenant, digest))
-        if seat is not None and seat.guest is not None and not seat.guest.alive:
+        if seat is not None and seat.guest is not None and not seat.guest.usable:
             self._remove(seat)
             seat = None
         if seat is None:

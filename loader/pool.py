@@ -65,7 +65,7 @@ class WarmPool:
         """A guest that has said hello, the caller's from now on. Raises BootFailedError."""
         while self._ready:
             guest = self._ready.popleft()
-            if guest.alive:
+            if guest.usable:
                 self.fill()
                 return guest
         if self._closed:

@@ -241,8 +241,11 @@ async def test_how_a_process_ended_says_more_than_that_its_connection_did(guest:
     sandbox.guest.close()
     guest.resume_reading(object())
     sandbox.cause = "it used more than its 5 MiB of memory"
-    await asyncio.sleep(0)
+    while guest.usable:  # noqa: ASYNC110
+        await asyncio.sleep(0)
     assert guest.alive
+    with pytest.raises(GuestDiedError, match="its end is awaited"):
+        guest.open(Ear())
     sandbox.exited.set_result(-9)
     await ear.something.wait()
     assert ear.deaths == ["it used more than its 5 MiB of memory"]

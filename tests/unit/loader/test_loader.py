@@ -122,6 +122,20 @@ async def test_a_dead_sandbox_is_replaced_at_the_next_acquire(
         assert loader.sandboxes == 1
 
 
+async def test_a_sandbox_whose_end_is_awaited_is_given_to_nobody(
+    store: FileBundleStore, launcher: CountingLauncher
+) -> None:
+    ends = "import threading, os\nthreading.Timer(0.2, os.closerange, (3, 256)).start()\n"
+    digest = await deployed(store, code=ends + WORKFLOW)
+    async with loader_of(store, launcher) as loader:
+        lease = await loader.acquire(ACME, digest)
+        while lease.guest.usable:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert lease.guest.alive
+        assert (await loader.acquire(ACME, digest)).guest is not lease.guest
+        assert await lease.guest.death == "it closed its connection"
+
+
 async def test_the_one_idle_longest_makes_room_and_leased_ones_never_do(
     store: FileBundleStore, launcher: CountingLauncher
 ) -> None:
