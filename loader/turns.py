@@ -14,8 +14,8 @@ from weakref import WeakValueDictionary
 
 from stepwell.names import TenantUid
 
-TURN_COST_MAX: Final = 128
-"""What one tenant may have handled in a turn, in frames: some 4 ms."""
+TURN_COST_MAX: Final = 32
+"""What one tenant may have handled in a turn, in frames: some 1 ms. A step of another tenant's takes several turns."""
 
 COST_BYTES: Final = 4096
 """So many bytes cost what a frame costs."""
