@@ -10,14 +10,19 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from loader.guest import Guest, GuestDiedError
-from loader.sandbox.sandbox import SandboxError, SandboxLauncher
+from loader.sandbox.sandbox import Sandbox, SandboxError, SandboxLauncher
 from loader.settings import LoaderSettings
 
 _log = logging.getLogger(__name__)
 
 _BACKOFF_MS_MAX = 10_000
+
+STOCK_SHARES: Final = 8
+"""What boots for the stock counts as one in so many beside tenants at work: a boot takes two CPUs for half a second, in
+which their steps would wait."""
 
 
 class BootFailedError(Exception):
@@ -44,6 +49,8 @@ class WarmPool:
         self._ready: deque[Guest] = deque()
         self._waiting: deque[asyncio.Future[Guest]] = deque()
         self._booting: set[asyncio.Task[None]] = set()
+        self._unhurried: set[Sandbox] = set()
+        """Those that boot for the stock, with a small part of the CPU."""
         self._failures = 0
         self._closed = False
 
@@ -72,6 +79,8 @@ class WarmPool:
             raise BootFailedError("the pool is closed")
         waiting: asyncio.Future[Guest] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
+        while self._unhurried:
+            self._unhurried.pop().share_cpu(1)
         self.fill()
         try:
             return await waiting
@@ -95,8 +104,12 @@ class WarmPool:
 
     async def _boot(self) -> None:
         try:
+            sandbox = await self._launcher.launch()
+            if not self._waiting:
+                self._unhurried.add(sandbox)
+                sandbox.share_cpu(STOCK_SHARES)
             guest = Guest(
-                await self._launcher.launch(),
+                sandbox,
                 outgoing_bytes_max=self._settings.outgoing_bytes_max,
                 log_lines_a_second=self._settings.log_lines_a_second_max,
                 log_bytes_a_second=self._settings.log_bytes_a_second_max,
@@ -107,6 +120,10 @@ class WarmPool:
             except asyncio.CancelledError:
                 guest.kill("the server stops")
                 raise
+            finally:
+                if sandbox in self._unhurried:
+                    self._unhurried.remove(sandbox)
+                    sandbox.share_cpu(1)
         except (SandboxError, GuestDiedError, OSError) as error:
             await self._failed(error)
         else:

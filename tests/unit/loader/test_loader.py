@@ -13,6 +13,7 @@ from loader.bundles.manifest import Manifest, WorkflowEntry
 from loader.bundles.store_files import FileBundleStore
 from loader.guest import Guest
 from loader.loader import Loader
+from loader.pool import STOCK_SHARES
 from loader.sandbox.processes import SandboxProcess
 from loader.sandbox.sandbox import Sandbox, SandboxError
 from loader.sandbox.sandbox_process import ProcessLauncher
@@ -165,6 +166,27 @@ async def test_sandboxes_of_a_tenant_share_its_part_of_the_cpu(
         leases[0].guest.kill("the test says so")
         await asyncio.sleep(0)
         assert [parts[id] for id in ids] == [3, 2, 2, 1]
+
+
+async def test_what_boots_for_the_stock_leaves_the_cpu_to_others_until_somebody_waits(
+    store: FileBundleStore, launcher: CountingLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: dict[str, list[int]] = {}
+    booted = asyncio.Event()
+
+    def share_cpu(sandbox: SandboxProcess, count: int) -> None:
+        parts.setdefault(sandbox.id, []).append(count)
+        if count == 1:
+            booted.set()
+
+    monkeypatch.setattr(SandboxProcess, "share_cpu", share_cpu)
+    digest = await deployed(store)
+    async with loader_of(store, launcher, LoaderSettings(warm_sandboxes=1)) as loader:
+        await booted.wait()
+        lease = await loader.acquire(ACME, digest)
+        assert parts[lease.guest.sandbox.id] == [STOCK_SHARES, 1, 1]
+        again = await loader.acquire(ACME, digest, alone=True)
+        assert parts[again.guest.sandbox.id][-1] == 2
 
 
 async def test_when_memory_is_short_those_idle_longest_go_until_enough_is_given_back(
