@@ -137,7 +137,7 @@ BEHAVIOURS = (
     Behaviour("floods failures, sleeps, waits and timers", (
         floods("flood-of-failures", dies("flood-of-failures", BROKE), diverges("flood-of-failures", "forged")),
         floods("flood-of-sleeps", diverges("flood-of-sleeps", "forged")),
-        floods("flood-of-waits-and-cancels", diverges("flood-of-waits-and-cancels", "forged")),
+        floods("flood-of-waits-and-cancels", dies("flood-of-waits-and-cancels", BROKE)),
         floods("flood-of-timers", diverges("flood-of-timers", "timer")),
     )),
     Behaviour("claims what it was not asked for", (
