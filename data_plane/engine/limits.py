@@ -17,7 +17,7 @@ class EngineLimits:
     records_max: int = 100_000
     """Records in one instance's journal: each load reads them all. 10,000 waits that hibernate need some 60,000."""
 
-    stored_bytes_max: int = 1024 * 1024 * 1024
+    instance_bytes_max: int = 1024 * 1024 * 1024
     """Of one instance, payloads and what surrounds them together; Cloudflare's limit is the same."""
 
     buffered_events_max: int = 1_000

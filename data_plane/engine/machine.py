@@ -91,6 +91,6 @@ def handle(instance: Instance, event: Event, limits: EngineLimits) -> Actions:
             control.on_delete_requested(turn, event)
         case _:
             assert_never(event)
-    if instance.records > limits.records_max or instance.stored_bytes > limits.stored_bytes_max:
+    if instance.records > limits.records_max or instance.stored_bytes > limits.instance_bytes_max:
         end_as_too_large(turn, event.at)
     return turn.actions

@@ -18,7 +18,7 @@ def end_as_too_large(turn: Turn, at: int) -> None:
     if instance.records > limits.records_max:
         limit, seen, of = "records_max", instance.records, "records"
     else:
-        limit, seen, of = "stored_bytes_max", instance.stored_bytes, "bytes"
+        limit, seen, of = "instance_bytes_max", instance.stored_bytes, "bytes"
     message = (
         f"its journal has {seen:,} {of}, over the limit {limit} of {getattr(limits, limit):,}; "
         "keep large data elsewhere and return references, or continue in a new instance"

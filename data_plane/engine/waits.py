@@ -59,11 +59,11 @@ def on_event_sent(turn: Turn, event: EventSent) -> None:
 def _refuse_if_full(turn: Turn, payload: Payload) -> None:
     """An event that would end the instance is not taken: its sender hears why, and the instance goes on."""
     size = payload.size_bytes if isinstance(payload, BlobRef) else len(payload)
-    seen, most = turn.instance.stored_bytes + size + fold.RECORD_BYTES, turn.limits.stored_bytes_max
+    seen, most = turn.instance.stored_bytes + size + fold.RECORD_BYTES, turn.limits.instance_bytes_max
     if seen > most:
         raise LimitExceededError(
             f"the instance would have {seen:,} bytes stored with this event, and may have {most:,}",
-            limit="stored_bytes_max",
+            limit="instance_bytes_max",
             value=str(most),
             seen=str(seen),
         )

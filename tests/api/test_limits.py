@@ -166,7 +166,7 @@ CASES = [
         "1", "2",
     ),
     Case("buffered_events_max", {"engine": EngineLimits(buffered_events_max=2)}, an_event_more, "2", "3"),
-    Case("stored_bytes_max", {"engine": EngineLimits(stored_bytes_max=50_000)}, a_large_event, "50000"),
+    Case("instance_bytes_max", {"engine": EngineLimits(instance_bytes_max=50_000)}, a_large_event, "50000"),
     Case("stored_bytes_max", {"tenants": TenantLimits(stored_bytes_max=50_000)}, a_large_instance_more, "50000"),
     Case("queued_max", {"tenants": TenantLimits(activations_max=1, queued_max=4)}, an_instance_more, "4", "5"),
     Case(

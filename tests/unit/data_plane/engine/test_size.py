@@ -12,18 +12,18 @@ from tests.unit.data_plane.engine.driven import Driven, appended, key, names
 
 
 def test_an_instance_that_has_stored_too_much_fails_and_says_so() -> None:
-    run = Driven(EngineLimits(stored_bytes_max=2_000)).running()
+    run = Driven(EngineLimits(instance_bytes_max=2_000)).running()
     run.succeed("one", result=b"x" * 1_000)
     actions = run.succeed("two", result=b"y" * 1_000)
     assert names(actions) == ["StepCompleted", "TellCompletion", "Errored", "TellStop"]
     failed = appended(actions)[-1]
     assert isinstance(failed, Errored)
     assert failed.failure.type == "LimitExceededError"
-    assert "over the limit stored_bytes_max of 2,000" in failed.failure.message
+    assert "over the limit instance_bytes_max of 2,000" in failed.failure.message
 
 
 def test_blobs_count_although_they_are_kept_elsewhere() -> None:
-    run = Driven(EngineLimits(stored_bytes_max=100_000)).running()
+    run = Driven(EngineLimits(instance_bytes_max=100_000)).running()
     run.handle(StepSucceeded(run.at, key("one"), 1, 7, BlobRef("b-1", 99_999)))
     assert isinstance(run.records[-1], Errored)
     assert run.replayed().stored_bytes == run.instance.stored_bytes
@@ -42,9 +42,9 @@ def test_calls_can_not_make_a_journal_without_end() -> None:
 
 
 def test_an_event_that_would_end_the_instance_is_not_taken() -> None:
-    run = Driven(EngineLimits(stored_bytes_max=2_000)).running()
+    run = Driven(EngineLimits(instance_bytes_max=2_000)).running()
     with pytest.raises(LimitExceededError) as refused:
         run.send("order", b"x" * 2_000)
-    assert (refused.value.metadata["limit"], refused.value.metadata["value"]) == ("stored_bytes_max", "2000")
+    assert (refused.value.metadata["limit"], refused.value.metadata["value"]) == ("instance_bytes_max", "2000")
     assert int(refused.value.metadata["seen"]) > 2_000
     assert names(run.send("order", b"x")) == ["WakeNow", "EventReceived"]
