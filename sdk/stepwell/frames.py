@@ -85,8 +85,9 @@ from typing import Final
 
 PROTOCOL: Final = 2
 
-EXIT_THREADS_STUCK: Final = 3
-"""How a guest's process ends itself, to be started afresh, when too many threads of plain functions can't be ended."""
+EXIT_THREADS_STUCK: Final = 197
+"""How a guest's process ends itself, to be started afresh, when too many threads of plain functions can't be ended. No
+status that programs use, so that nobody's own exit is taken for it."""
 
 HEADER: Final = struct.Struct(">II")
 

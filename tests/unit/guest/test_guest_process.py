@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from loader import messages
-from stepwell.frames import HEADER
+from stepwell.frames import EXIT_THREADS_STUCK, HEADER
 from tests.replay.guest_process import GuestProcess
 from tests.unit.guest.running import logs, of, run, write
 
@@ -134,7 +134,7 @@ def test_too_many_abandoned_threads_end_the_guest_saying_why(guest: GuestProcess
     with pytest.raises(EOFError):
         run(guest, bundle, *lines, abandonedThreads=2)
     assert "started afresh" in logs(guest)[-1][3]
-    assert guest.process.wait(20) == 3
+    assert guest.process.wait(20) == EXIT_THREADS_STUCK
 
 
 def test_a_blocking_function_stops_nobody_else(guest: GuestProcess, bundle: Path) -> None:
