@@ -89,6 +89,7 @@ CUT = r"closed its connection|its process ended"
 ILLEGAL = r"sent an illegal frame"
 BROKE = r"broke the protocol"
 STALLED = r"event loop"
+OVERDUE = r"ran past its timeout and did not stop"
 MEMORY = r"memory"
 EXCEPTIONS = ("KeyboardInterrupt", "SystemExit", "GeneratorExit", "CancelledError", "Own")
 
@@ -222,7 +223,7 @@ BEHAVIOURS = (
         dies("stops-itself", STALLED),
     ), apart=True),
     Behaviour("ignores cancellation", (
-        dies("ignores-cancellation", "ran past its timeout and did not stop"),
+        dies("ignores-cancellation", OVERDUE),
         is_terminated("ignores-cancellation-in-run"),
     ), apart=True),
     Behaviour("branches without end", (
@@ -235,7 +236,7 @@ BEHAVIOURS = (
         errors("patches-json", "TypeError", ""),
         dies("patches-asyncio", CUT),
         dies("patches-builtins", CUT),
-        dies("empties-everything", f"{CUT}|{STALLED}|{BROKE}"),
+        dies("empties-everything", f"{CUT}|{STALLED}|{BROKE}|{OVERDUE}"),
         errors("traces-everything", "Own", "patched"),
     ), apart=True),
     Behaviour("raises what is no Exception", (

@@ -94,7 +94,7 @@ def test_sandboxes_are_limited_each_and_together(tmp_path: Path, files: CgroupFi
     each = {path.name: path.read_text() for folder in tree.made() for path in (folder / "one").iterdir()}
     memory = str(64 * MEBIBYTE)
     if files.version == 1:
-        assert together == {"memory.limit_in_bytes": str(500 * MEBIBYTE), "cpu.shares": "512"}
+        assert together == {"memory.limit_in_bytes": str(500 * MEBIBYTE), "cpu.shares": "102"}
         assert each == {
             "memory.limit_in_bytes": memory, "cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "150000",
             "pids.max": "300",
@@ -103,7 +103,7 @@ def test_sandboxes_are_limited_each_and_together(tmp_path: Path, files: CgroupFi
     else:
         enabled = "+memory +cpu +pids"
         assert together == {
-            "memory.max": str(500 * MEBIBYTE), "cpu.weight": "50", "cgroup.subtree_control": enabled,
+            "memory.max": str(500 * MEBIBYTE), "cpu.weight": "10", "cgroup.subtree_control": enabled,
         }  # fmt: skip
         assert each == {
             "memory.max": memory, "memory.oom.group": "1", "cpu.max": "150000 100000", "pids.max": "300",
