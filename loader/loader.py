@@ -8,18 +8,20 @@ first.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable
 from types import TracebackType
 
 from loader import bundle_folder
+from loader.background import Background
 from loader.bundles.store import BundleStore
 from loader.guest import Guest, GuestDiedError
 from loader.logs import LogSink, ignore_log
 from loader.pace import StartPace
 from loader.pool import BootFailedError, WarmPool
 from loader.room import Room
-from loader.sandbox.sandbox import SandboxLauncher
+from loader.sandbox.sandbox import Sandbox, SandboxLauncher
 from loader.seat import Lease, Seat
 from loader.settings import LoaderSettings
 from loader.turns import FrameTurns
@@ -74,6 +76,7 @@ class Loader:
         self._idle: dict[Seat, asyncio.TimerHandle] = {}
         self._loading: set[Seat] = set()
         self._taken: set[Seat] = set()
+        self._background = Background(asyncio.get_running_loop())
         self._checks = asyncio.Semaphore(settings.checks_parallel_max)
         self._closed = False
         self._look: asyncio.TimerHandle | None = None
@@ -144,6 +147,7 @@ class Loader:
         """Give out no more, kill every sandbox, and remove what they leave. Idempotent; leased guests end too."""
         self._closed = True
         self._pool.close()
+        self._background.close()
         if self._look is not None:
             self._look.cancel()
         for seat in [*self._loading, *self._taken]:
@@ -164,7 +168,6 @@ class Loader:
             seat.fail(error)
         else:
             guest.death.add_done_callback(lambda _: self._remove(seat))
-            self._share_cpu(seat.tenant)
             seat.loading.set_result(guest)
             if not seat.leases:
                 self._became_idle(seat)
@@ -189,6 +192,8 @@ class Loader:
         source = await self._store.pull(tenant, digest)
         for last in (False, True):
             guest = await self._take(tenant, digest)
+            self._background.add(tenant, guest.sandbox)
+            guest.death.add_done_callback(functools.partial(self._forget, tenant, guest.sandbox))
             try:
                 await asyncio.to_thread(bundle_folder.fill, source, guest.sandbox.bundle_source)
                 await guest.load(
@@ -215,9 +220,12 @@ class Loader:
                 raise
         raise AssertionError("unreachable")
 
+    def _forget(self, tenant: TenantUid, sandbox: Sandbox, death: asyncio.Future[str]) -> None:
+        self._background.remove(tenant, sandbox)
+
     async def _take(self, tenant: TenantUid, digest: Digest) -> Guest:
         try:
-            return await self._pool.take()
+            return await self._pool.take(in_hurry=not self._background.is_suspect(tenant))
         except BootFailedError as error:
             if self._closed:
                 raise UnavailableError("The server stops; try again later.") from None
@@ -270,12 +278,6 @@ class Loader:
                 excess_bytes -= seat.guest.sandbox.memory_bytes()
             self._end(seat, "its memory was needed")
 
-    def _share_cpu(self, tenant: TenantUid) -> None:
-        """Have tenants get the CPU alike, whatever the number of their sandboxes."""
-        sandboxes = [seat.guest.sandbox for seat in self._taken if seat.tenant == tenant and seat.guest is not None]
-        for sandbox in sandboxes:
-            sandbox.share_cpu(len(sandboxes))
-
     def _end(self, seat: Seat, reason: str, serve: bool = True) -> None:
         self._remove(seat, serve)
         if seat.guest is not None:
@@ -290,7 +292,6 @@ class Loader:
             timer.cancel()
         if seat in self._taken:
             self._taken.remove(seat)
-            self._share_cpu(seat.tenant)
             self._room.vacate(seat.tenant)
             if serve:
                 self._room.serve()

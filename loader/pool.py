@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Final
 
 from loader.guest import Guest, GuestDiedError
 from loader.sandbox.sandbox import Sandbox, SandboxError, SandboxLauncher
@@ -19,10 +18,6 @@ from loader.settings import LoaderSettings
 _log = logging.getLogger(__name__)
 
 _BACKOFF_MS_MAX = 10_000
-
-STOCK_SHARES: Final = 8
-"""What boots for the stock counts as one in so many beside tenants at work: a boot takes two CPUs for half a second, in
-which their steps would wait."""
 
 
 class BootFailedError(Exception):
@@ -49,8 +44,9 @@ class WarmPool:
         self._ready: deque[Guest] = deque()
         self._waiting: deque[asyncio.Future[Guest]] = deque()
         self._booting: set[asyncio.Task[None]] = set()
-        self._unhurried: set[Sandbox] = set()
-        """Those that boot for the stock, with a small part of the CPU."""
+        self._saying_hello: set[Sandbox] = set()
+        self._hurried: set[asyncio.Future[Guest]] = set()
+        """Of those who wait."""
         self._failures = 0
         self._closed = False
 
@@ -68,8 +64,10 @@ class WarmPool:
             self._booting.add(task)
             task.add_done_callback(self._booted)
 
-    async def take(self) -> Guest:
-        """A guest that has said hello, the caller's from now on. Raises BootFailedError."""
+    async def take(self, *, in_hurry: bool) -> Guest:
+        """A guest that has said hello, the caller's from now on; in the background. What boots meanwhile does so in the
+        foreground for a caller in a hurry. Raises BootFailedError.
+        """
         while self._ready:
             guest = self._ready.popleft()
             if guest.usable:
@@ -79,8 +77,10 @@ class WarmPool:
             raise BootFailedError("the pool is closed")
         waiting: asyncio.Future[Guest] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
-        while self._unhurried:
-            self._unhurried.pop().share_cpu(1)
+        if in_hurry:
+            self._hurried.add(waiting)
+            for sandbox in self._saying_hello:
+                sandbox.schedule(1, is_background=False)
         self.fill()
         try:
             return await waiting
@@ -89,6 +89,7 @@ class WarmPool:
                 self._put(waiting.result())
             raise
         finally:
+            self._hurried.discard(waiting)
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
 
@@ -105,9 +106,9 @@ class WarmPool:
     async def _boot(self) -> None:
         try:
             sandbox = await self._launcher.launch()
-            if not self._waiting:
-                self._unhurried.add(sandbox)
-                sandbox.share_cpu(STOCK_SHARES)
+            self._saying_hello.add(sandbox)
+            if self._hurried:
+                sandbox.schedule(1, is_background=False)
             guest = Guest(
                 sandbox,
                 outgoing_bytes_max=self._settings.outgoing_bytes_max,
@@ -121,9 +122,8 @@ class WarmPool:
                 guest.kill("the server stops")
                 raise
             finally:
-                if sandbox in self._unhurried:
-                    self._unhurried.remove(sandbox)
-                    sandbox.share_cpu(1)
+                self._saying_hello.discard(sandbox)
+                sandbox.schedule(1, is_background=True)
         except (SandboxError, GuestDiedError, OSError) as error:
             await self._failed(error)
         else:

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-Controller = Literal["memory", "cpu", "pids"]
-
-CONTROLLERS: Final[tuple[Controller, ...]] = ("memory", "cpu", "pids")
-"""What a sandbox is limited by; all three, or none."""
+Controller = Literal["memory", "cpu", "pids", "cpuset", "cpuacct"]
 
 CPU_PERIOD_US: Final = 100_000
 """The kernel's own default: a sandbox over its share waits for at most this long."""
@@ -24,6 +21,8 @@ class CgroupFiles:
     """One version's names. `memory_swap_max` keeps what is over the limit from going to swap instead of ending."""
 
     version: Literal[1, 2]
+    controllers: tuple[Controller, ...]
+    """What a sandbox is limited and measured by; all of them, or none."""
     memory_max: str
     memory_swap_max: str
     memory_used: str
@@ -34,6 +33,8 @@ class CgroupFiles:
     """Its line `oom_kill` counts processes killed for want of memory."""
     cpu_weight: str
     cpu_weight_default: int
+    cpus_usable: str
+    """The CPUs that processes of a group may run on, whatever was asked for."""
 
     def cpu_max(self, folder: Path, millis: int) -> list[tuple[Path, str]]:
         """What to write where for so many thousandths of one CPU."""
@@ -41,6 +42,19 @@ class CgroupFiles:
         if self.version == 2:
             return [(folder / "cpu.max", f"{quota_us} {CPU_PERIOD_US}")]
         return [(folder / "cpu.cfs_period_us", str(CPU_PERIOD_US)), (folder / "cpu.cfs_quota_us", str(quota_us))]
+
+    def cpu_usage(self, folders: Folders) -> Path:
+        """The file that tells how long the group's processes have run, for `cpu_usage_us`."""
+        return folders["cpu"] / "cpu.stat" if self.version == 2 else folders["cpuacct"] / "cpuacct.usage"
+
+    def cpu_usage_us(self, text: bytes) -> int:
+        """Microseconds, out of what that file says."""
+        if self.version == 2:
+            key, used_us = text.split(maxsplit=2)[:2]
+            if key != b"usage_usec":
+                raise ValueError(f"cpu.stat begins with {key!r}")
+            return int(used_us)
+        return int(text) // 1000
 
     def swap_max(self, memory_bytes: int) -> str:
         """Version 1 limits memory and swap together, version 2 swap alone."""
@@ -54,6 +68,7 @@ class CgroupFiles:
 
 VERSION_1: Final = CgroupFiles(
     version=1,
+    controllers=("memory", "cpu", "pids", "cpuset", "cpuacct"),
     memory_max="memory.limit_in_bytes",
     memory_swap_max="memory.memsw.limit_in_bytes",
     memory_used="memory.usage_in_bytes",
@@ -62,10 +77,12 @@ VERSION_1: Final = CgroupFiles(
     memory_events="memory.oom_control",
     cpu_weight="cpu.shares",
     cpu_weight_default=1024,
+    cpus_usable="cpuset.effective_cpus",
 )
 
 VERSION_2: Final = CgroupFiles(
     version=2,
+    controllers=("memory", "cpu", "pids", "cpuset"),
     memory_max="memory.max",
     memory_swap_max="memory.swap.max",
     memory_used="memory.current",
@@ -74,6 +91,7 @@ VERSION_2: Final = CgroupFiles(
     memory_events="memory.events",
     cpu_weight="cpu.weight",
     cpu_weight_default=100,
+    cpus_usable="cpuset.cpus.effective",
 )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from loader.sandbox.cgroup_files import CONTROLLERS, VERSION_1, VERSION_2, CgroupFiles, Controller, Folders
+from loader.sandbox.cgroup_files import VERSION_1, VERSION_2, CgroupFiles, Controller, Folders
 
 UNLIMITED: Final = (
     "Where all code that will run is to be trusted with the machine's memory and CPU, say cgroups = false in [gvisor] "
@@ -38,15 +38,16 @@ def find_hierarchy(proc: Path = Path("/proc/self")) -> Hierarchy:
     groups = _groups((proc / "cgroup").read_text())
     if "" in mounts and "" in groups:
         top, own = _folders(*mounts[""], groups[""])
-        if set(CONTROLLERS) <= set(_words(own / "cgroup.controllers")):
-            return Hierarchy(VERSION_2, dict.fromkeys(CONTROLLERS, own), dict.fromkeys(CONTROLLERS, top))
-    missing = [name for name in CONTROLLERS if name not in mounts or name not in groups]
+        names = VERSION_2.controllers
+        if set(names) <= set(_words(own / "cgroup.controllers")):
+            return Hierarchy(VERSION_2, dict.fromkeys(names, own), dict.fromkeys(names, top))
+    missing = [name for name in VERSION_1.controllers if name not in mounts or name not in groups]
     if missing:
         raise CgroupError(
             f"this machine offers the server no control groups for {' and '.join(missing)}, of version 1 or 2: mount "
             f"them, and with systemd say Delegate=yes in the server's unit. {UNLIMITED}"
         )
-    found = {name: _folders(*mounts[name], groups[name]) for name in CONTROLLERS}
+    found = {name: _folders(*mounts[name], groups[name]) for name in VERSION_1.controllers}
     return Hierarchy(
         VERSION_1,
         {name: own for name, (_, own) in found.items()},

@@ -1,4 +1,5 @@
-"""Control groups: the memory, CPU time and processes that a sandbox may have, and that all of them may have together.
+"""Control groups: the memory, CPU time and processes that a sandbox may have, and that all of them may have together;
+and which CPUs it runs on, behind whom.
 
 A server makes one group for its sandboxes, below its own, and in it one for each: so whatever limits the server limits
 them too. A sandbox's first process enters before it becomes `runsc`, and all that it starts is in it. A group can't be
@@ -19,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from loader.sandbox.cgroup_files import CONTROLLERS, CgroupFiles, Folders, counted
+from loader.sandbox.cgroup_files import VERSION_2, CgroupFiles, Folders, counted
 from loader.sandbox.cgroup_mounts import UNLIMITED, CgroupError, Hierarchy
+from loader.sandbox.cpus import CpuLists, cpu_lists, numbers
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +35,11 @@ machine that is busy with other things.
 EVICTION_PERCENT: Final = 80
 """Of what all sandboxes may use: above it idle ones go, before the kernel has to end busy ones."""
 
+BACKGROUND_MILLIS_MIN: Final = 20
+"""Thousandths of one CPU: what a sandbox in the background may have in any case, to answer that it lives."""
+
+CPU_IDLE: Final = "cpu.idle"
+
 _WEIGHT_MIN: Final = 2
 """The least that both versions take."""
 
@@ -44,6 +51,9 @@ _SERVER: Final = "stepwell-server"
 _GONE_S_MAX: Final = 10.0
 _GONE_POLL_S: Final = 0.01
 _MEBIBYTE: Final = 1024 * 1024
+
+_USAGE_BYTES: Final = 256
+"""Of a file on CPU time: what is wanted comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +70,15 @@ class CgroupLimits:
 class SandboxCgroup:
     """One sandbox's group."""
 
-    def __init__(self, files: CgroupFiles, folders: Folders, limits: CgroupLimits) -> None:
+    def __init__(
+        self, files: CgroupFiles, folders: Folders, limits: CgroupLimits, cpus: CpuLists, *, has_idle: bool
+    ) -> None:
         self._files = files
         self._folders = folders
         self._limits = limits
+        self._cpus = cpus
+        self._has_idle = has_idle
+        self._usage = CpuUsage(files, folders)
 
     @property
     def entrances(self) -> list[Path]:
@@ -77,11 +92,29 @@ class SandboxCgroup:
         except OSError:
             return 0
 
-    def share_cpu(self, sandboxes: int) -> None:
-        """Count as one in so many, beside other groups; without effect when the sandbox is gone."""
-        weight = max(_WEIGHT_MIN, self._files.cpu_weight_default // sandboxes)
-        with suppress(OSError):
-            _write(self._folders["cpu"] / self._files.cpu_weight, str(weight))
+    def cpu_usage_us(self) -> int:
+        """CPU time that it had, all that runs for it on the host included."""
+        return self._usage.read_us()
+
+    def schedule(self, parts: int, *, is_background: bool) -> None:
+        """As `Sandbox.schedule`. Raises OSError.
+
+        What is idle to the kernel makes way for others at once, and a CPU that runs nothing else counts as free. It has
+        no weight of its own: there the limit keeps tenants from taking more than their part. A kernel that knows no
+        such thing has the least weight instead.
+        """
+        cpu, files, millis = self._folders["cpu"], self._files, self._limits.cpu_millis_max
+        weight = max(_WEIGHT_MIN, files.cpu_weight_default // parts)
+        if is_background:
+            millis = min(millis, max(BACKGROUND_MILLIS_MIN, self._cpus.background_millis // parts))
+        for path, text in files.cpu_max(cpu, millis):
+            _write(path, text)
+        if self._has_idle:
+            _write(cpu / CPU_IDLE, str(int(is_background)))
+        if not (is_background and self._has_idle):
+            _write(cpu / files.cpu_weight, str(_WEIGHT_MIN if is_background else weight))
+        cpus = self._cpus.background if is_background else self._cpus.foreground
+        _write(self._folders["cpuset"] / "cpuset.cpus", cpus)
 
     def cause(self) -> str:
         """Which limit ended the sandbox, for its tenant; empty when none did. Read it before `remove`.
@@ -103,18 +136,54 @@ class SandboxCgroup:
             _log.error("a control group can't be read: %s", error)
         return ""
 
+    def close(self) -> None:
+        """Measure no more."""
+        self._usage.close()
+
     def remove(self) -> None:
         """End what is left in it, and remove it. Blocks until that is done."""
         _remove(self._folders)
 
 
+class CpuUsage:
+    """How long a group's processes have run. Its file stays open, since it is read many times a second."""
+
+    def __init__(self, files: CgroupFiles, folders: Folders) -> None:
+        self._files = files
+        self._path = files.cpu_usage(folders)
+        self._descriptor: int | None = None
+        self._last_us = 0
+        self._closed = False
+
+    def read_us(self) -> int:
+        """In microseconds; what was last read, when the group is gone."""
+        if not self._closed:
+            with suppress(OSError):
+                if self._descriptor is None:
+                    self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+                self._last_us = self._files.cpu_usage_us(os.pread(self._descriptor, _USAGE_BYTES, 0))
+        return self._last_us
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._closed = True
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
 class Cgroups:
     """The group of one server's sandboxes. Every method blocks, briefly."""
 
-    def __init__(self, files: CgroupFiles, folders: Folders, locks: list[int], memory_bytes_max: int) -> None:
+    def __init__(
+        self, files: CgroupFiles, folders: Folders, locks: list[int], memory_bytes_max: int, cpus: CpuLists
+    ) -> None:
         self._files = files
         self._folders = folders
         self._locks = locks
+        self._cpus = cpus
+        self.has_idle = _has_idle(folders["cpu"])
+        """Whether the kernel can put groups behind all others: Linux 5.15 and newer."""
         self.memory_bytes_max = memory_bytes_max
         """What all sandboxes may use together."""
 
@@ -146,13 +215,16 @@ class Cgroups:
                 _usable_bytes(files, parents["memory"], hierarchy.tops["memory"]) * memory_percent_max // 100
             )
             _write(folders["memory"] / files.memory_max, str(memory_bytes_max))
+            cpus = _usable_cpus(files, parents["cpuset"])
+            if files.version == 1:
+                _fill_cpuset(folders["cpuset"])
             weight = files.cpu_weight_default * CPU_WEIGHT_PERCENT // 100
             _write(folders["cpu"] / files.cpu_weight, str(weight))
             if files.version == 2:
                 _enable(folders["memory"])
         except OSError as error:
             raise CgroupError(_refused(error, files)) from None
-        return cls(files, folders, locks, memory_bytes_max)
+        return cls(files, folders, locks, memory_bytes_max, cpus)
 
     @property
     def version(self) -> int:
@@ -160,26 +232,28 @@ class Cgroups:
         return self._files.version
 
     def new(self, name: str, limits: CgroupLimits) -> SandboxCgroup:
-        """A sandbox's group; the host made the name. Raises OSError."""
+        """A sandbox's group, in the background; the host made the name. Raises OSError."""
         folders = {controller: folder / name for controller, folder in self._folders.items()}
         try:
             for folder in _distinct(folders):
                 folder.mkdir()
             self._limit(folders, limits)
+            made = SandboxCgroup(self._files, folders, limits, self._cpus, has_idle=self.has_idle)
+            made.schedule(1, is_background=True)
         except OSError:
             _remove(folders)
             raise
-        return SandboxCgroup(self._files, folders, limits)
+        return made
 
     def _limit(self, folders: Folders, limits: CgroupLimits) -> None:
         files, memory = self._files, folders["memory"]
+        if files.version == 1:
+            _fill_cpuset(folders["cpuset"])
         _write(memory / files.memory_max, str(limits.memory_bytes_max))
         if (memory / files.memory_swap_max).exists():
             _write(memory / files.memory_swap_max, files.swap_max(limits.memory_bytes_max))
         if files.version == 2:
             _write(memory / "memory.oom.group", "1")
-        for path, text in files.cpu_max(folders["cpu"], limits.cpu_millis_max):
-            _write(path, text)
         _write(folders["pids"] / "pids.max", str(limits.tasks_max))
 
     def excess_bytes(self) -> int:
@@ -204,6 +278,11 @@ def _parents(hierarchy: Hierarchy, below: str) -> Folders:
         parents = {name: top / below.lstrip("/") for name, top in hierarchy.tops.items()}
         for parent in _distinct(parents):
             parent.mkdir(exist_ok=True)
+        if hierarchy.files.version == 1:
+            top, parent = hierarchy.tops["cpuset"], parents["cpuset"]
+            for folder in reversed([parent, *parent.parents][: len(parent.relative_to(top).parts)]):
+                if not (folder / "cpuset.cpus").read_text().strip():
+                    _fill_cpuset(folder)
         return parents
     return {name: own.parent if own.name == _SERVER else own for name, own in hierarchy.own.items()}
 
@@ -226,7 +305,23 @@ def _delegate(parent: Path, *, move: bool) -> None:
 
 
 def _enable(folder: Path) -> None:
-    _write(folder / "cgroup.subtree_control", " ".join(f"+{name}" for name in CONTROLLERS))
+    _write(folder / "cgroup.subtree_control", " ".join(f"+{name}" for name in VERSION_2.controllers))
+
+
+def _has_idle(group: Path) -> bool:
+    return (group / CPU_IDLE).exists()
+
+
+def _usable_cpus(files: CgroupFiles, parent: Path) -> CpuLists:
+    """What the group's processes may run on; of that, what the server may, where somebody bound it to less."""
+    usable = numbers((parent / files.cpus_usable).read_text())
+    return cpu_lists(usable & os.sched_getaffinity(0) or usable)
+
+
+def _fill_cpuset(folder: Path) -> None:
+    """With version 1, a new group has no CPU and no memory node, and takes no process, before it is given some."""
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        _write(folder / name, (folder.parent / name).read_text().strip())
 
 
 def _make_locked(parents: Folders) -> tuple[Folders, list[int]]:

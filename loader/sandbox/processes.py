@@ -94,14 +94,19 @@ class SandboxProcess:
     def memory_bytes(self) -> int:
         return self._cgroup.memory_bytes() if self._cgroup is not None else 0
 
-    def share_cpu(self, sandboxes: int) -> None:
+    def cpu_usage_us(self) -> int:
+        return self._cgroup.cpu_usage_us() if self._cgroup is not None else 0
+
+    def schedule(self, parts: int, *, is_background: bool) -> None:
         if self._cgroup is not None:
-            self._cgroup.share_cpu(sandboxes)
+            with contextlib.suppress(OSError):  # its group goes with it, maybe now
+                self._cgroup.schedule(parts, is_background=is_background)
 
     def find_cause(self) -> None:
         """Its process is gone: say whether a limit ended it."""
         if self._cgroup is not None:
             self.cause = self._cgroup.cause()
+            self._cgroup.close()
 
     def remove_leavings(self) -> None:
         """Remove what the host kept for this sandbox; blocks."""

@@ -58,8 +58,16 @@ class Sandbox(Protocol):
     def memory_bytes(self) -> int:
         """What it uses now, all that runs for it on the host included; 0 where that isn't measured."""
 
-    def share_cpu(self, sandboxes: int) -> None:
-        """Take the part of one in so many, when others want the CPU too. Without effect where that isn't limited."""
+    def cpu_usage_us(self) -> int:
+        """CPU time that it had so far, all that runs for it on the host included; 0 where that isn't measured."""
+
+    def schedule(self, parts: int, *, is_background: bool) -> None:
+        """Take the CPU in the foreground, where it counts as one in so many parts of a tenant; or in the background,
+        where it has at most one in so many parts of the CPUs, only what the foreground leaves, and none of the CPUs
+        that are reserved for the foreground.
+
+        It starts in the background, with one part of one. Without effect when it is gone, and where that isn't limited.
+        """
 
     async def wait(self) -> int:
         """`exited`, shielded from the caller's cancellation."""

@@ -144,6 +144,11 @@ class GVisorLauncher:
             limits = "no control groups"
         else:
             limits = f"control groups of version {self._cgroups.version}"
+            if not self._cgroups.has_idle:
+                warnings.append(
+                    "this kernel has no cpu.idle: beside code that keeps a CPU busy, other tenants' steps take longer "
+                    "than they need to; take Linux 5.15 or newer"
+                )
         return Isolation(f"gVisor with {self._settings.platform}, {version}, {limits}", tuple(warnings))
 
     async def _version(self) -> str:

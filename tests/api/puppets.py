@@ -62,8 +62,11 @@ class Puppet:
     def memory_bytes(self) -> int:
         return 0
 
-    def share_cpu(self, sandboxes: int) -> None:
-        """A puppet takes none."""
+    def cpu_usage_us(self) -> int:
+        return 0
+
+    def schedule(self, parts: int, *, is_background: bool) -> None:
+        """A puppet takes no time."""
 
     def kill(self) -> None:
         if not self.exited.done():

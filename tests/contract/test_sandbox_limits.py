@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from loader.guest import Guest
-from loader.sandbox.cgroup_files import CONTROLLERS, counted
+from loader.sandbox.cgroup_files import counted
 from loader.sandbox.cgroup_mounts import find_hierarchy
 from loader.sandbox.cgroups import Cgroups
 from loader.sandbox.sandbox_gvisor import GVisorLauncher
@@ -37,8 +37,7 @@ async def launcher(tmp_path: Path) -> AsyncIterator[GVisorLauncher]:
 
 def groups() -> set[Path]:
     """The control groups that servers made below this process's own."""
-    own = find_hierarchy().own
-    return {group for name in CONTROLLERS for group in own[name].glob("stepwell-*")}
+    return {group for folder in find_hierarchy().own.values() for group in folder.glob("stepwell-*")}
 
 
 def folders_of(guest: Guest) -> list[Path]:

@@ -33,7 +33,10 @@ class FakeSandbox:
     async def wait(self) -> int:
         return await asyncio.shield(self.exited)
 
-    def share_cpu(self, sandboxes: int) -> None:
+    def cpu_usage_us(self) -> int:
+        return 0
+
+    def schedule(self, parts: int, *, is_background: bool) -> None:
         pass
 
     def memory_bytes(self) -> int:

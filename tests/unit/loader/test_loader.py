@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from loader.background import Background
 from loader.bundles.manifest import Manifest, WorkflowEntry
 from loader.bundles.store_files import FileBundleStore
 from loader.guest import Guest
 from loader.loader import Loader
-from loader.pool import STOCK_SHARES
 from loader.sandbox.processes import SandboxProcess
 from loader.sandbox.sandbox import Sandbox, SandboxError
 from loader.sandbox.sandbox_process import ProcessLauncher
@@ -61,6 +61,18 @@ async def launcher(tmp_path: Path) -> AsyncIterator[CountingLauncher]:
     launcher = CountingLauncher(tmp_path / "sandboxes")
     yield launcher
     assert os.listdir(tmp_path / "sandboxes") == []
+
+
+@pytest.fixture
+def scheduled(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[int, bool]]]:
+    """By sandbox: the parts that it was told to take, and whether in the background."""
+    told: dict[str, list[tuple[int, bool]]] = {}
+
+    def schedule(sandbox: SandboxProcess, parts: int, *, is_background: bool) -> None:
+        told.setdefault(sandbox.id, []).append((parts, is_background))
+
+    monkeypatch.setattr(SandboxProcess, "schedule", schedule)
+    return told
 
 
 async def deployed(store: FileBundleStore, tenant: TenantUid = ACME, code: str = WORKFLOW) -> Digest:
@@ -152,41 +164,52 @@ async def test_the_one_idle_longest_makes_room_and_leased_ones_never_do(
 
 
 async def test_sandboxes_of_a_tenant_share_its_part_of_the_cpu(
-    store: FileBundleStore, launcher: CountingLauncher, monkeypatch: pytest.MonkeyPatch
+    store: FileBundleStore, launcher: CountingLauncher, scheduled: dict[str, list[tuple[int, bool]]]
 ) -> None:
-    parts: dict[str, int] = {}
-    monkeypatch.setattr(SandboxProcess, "share_cpu", lambda sandbox, count: parts.update({sandbox.id: count}))
     digests = [await deployed(store, code=WORKFLOW + f"# {n}\n") for n in range(3)]
     theirs = await deployed(store, OTHER)
     async with loader_of(store, launcher) as loader:
         leases = [await loader.acquire(ACME, digest) for digest in digests]
         other = await loader.acquire(OTHER, theirs)
         ids = [lease.guest.sandbox.id for lease in (*leases, other)]
-        assert [parts[id] for id in ids] == [3, 3, 3, 1]
+        assert [scheduled[id][-1] for id in ids] == [(3, False), (3, False), (3, False), (1, False)]
         leases[0].guest.kill("the test says so")
         await asyncio.sleep(0)
-        assert [parts[id] for id in ids] == [3, 2, 2, 1]
+        assert [scheduled[id][-1] for id in ids[1:]] == [(2, False), (2, False), (1, False)]
 
 
-async def test_what_boots_for_the_stock_leaves_the_cpu_to_others_until_somebody_waits(
-    store: FileBundleStore, launcher: CountingLauncher, monkeypatch: pytest.MonkeyPatch
+async def test_what_boots_for_the_stock_does_so_in_the_background(
+    store: FileBundleStore, launcher: CountingLauncher, scheduled: dict[str, list[tuple[int, bool]]]
 ) -> None:
-    parts: dict[str, list[int]] = {}
-    booted = asyncio.Event()
-
-    def share_cpu(sandbox: SandboxProcess, count: int) -> None:
-        parts.setdefault(sandbox.id, []).append(count)
-        if count == 1:
-            booted.set()
-
-    monkeypatch.setattr(SandboxProcess, "share_cpu", share_cpu)
     digest = await deployed(store)
     async with loader_of(store, launcher, LoaderSettings(warm_sandboxes=1)) as loader:
-        await booted.wait()
+        while not loader.warm_sandboxes:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         lease = await loader.acquire(ACME, digest)
-        assert parts[lease.guest.sandbox.id] == [STOCK_SHARES, 1, 1]
-        again = await loader.acquire(ACME, digest, alone=True)
-        assert parts[again.guest.sandbox.id][-1] == 2
+        assert scheduled[lease.guest.sandbox.id] == [(1, True), (1, False)]
+
+
+async def test_what_boots_for_somebody_who_waits_does_so_in_the_foreground(
+    store: FileBundleStore, launcher: CountingLauncher, scheduled: dict[str, list[tuple[int, bool]]]
+) -> None:
+    digest = await deployed(store)
+    async with loader_of(store, launcher, LoaderSettings(warm_sandboxes=0)) as loader:
+        lease = await loader.acquire(ACME, digest)
+        assert scheduled[lease.guest.sandbox.id] == [(1, False), (1, True), (1, False)]
+
+
+async def test_a_busy_tenants_sandboxes_neither_boot_nor_begin_in_the_foreground(
+    store: FileBundleStore,
+    launcher: CountingLauncher,
+    scheduled: dict[str, list[tuple[int, bool]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    digest = await deployed(store)
+    monkeypatch.setattr(Background, "is_suspect", lambda background, tenant: tenant == ACME)
+    monkeypatch.setattr("loader.background._Tenant.is_suspect", lambda tenant, now: True)
+    async with loader_of(store, launcher, LoaderSettings(warm_sandboxes=0)) as loader:
+        lease = await loader.acquire(ACME, digest)
+        assert scheduled[lease.guest.sandbox.id] == [(1, True), (1, True)]
 
 
 async def test_when_memory_is_short_those_idle_longest_go_until_enough_is_given_back(
