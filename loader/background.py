@@ -1,4 +1,4 @@
-"""Which sandboxes run in the background: those of tenants that keep a CPU busy.
+"""Which sandboxes run in the background: those of tenants that keep a CPU busy, while others have some that don't.
 
 Most steps compute for a moment and then wait for somebody else. Beside code that computes without end, each such moment
 would begin with a wait for the CPU of up to a tick of the kernel's, whatever the weights are; so that code runs behind
@@ -101,12 +101,15 @@ class _Tenant:
         return sum(member.is_background and member.use > AT_WORK_SHARE for member in self.members.values())
 
     def schedule(self, background_parts: int) -> None:
-        """Have each take its part, where that is not what it takes already."""
+        """Have each take its part, where that is not what it takes already; with no parts of the background, all are in
+        the foreground.
+        """
         for sandbox, member in self.members.items():
-            parts = background_parts if member.is_background else len(self.members)
-            if member.scheduled != (parts, member.is_background):
-                member.scheduled = (parts, member.is_background)
-                sandbox.schedule(parts, is_background=member.is_background)
+            is_background = member.is_background and background_parts > 0
+            parts = background_parts if is_background else len(self.members)
+            if member.scheduled != (parts, is_background):
+                member.scheduled = (parts, is_background)
+                sandbox.schedule(parts, is_background=is_background)
 
     def _is_soon(self, now: float) -> bool:
         return now - self.calm_at < SOON * self.calm_s
@@ -120,8 +123,6 @@ class Background:
         self._tenants: dict[TenantUid, _Tenant] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._looked_at = 0.0
-        self._crowd = 0
-        """Tenants in the background that want the CPU."""
 
     def is_suspect(self, tenant: TenantUid) -> bool:
         """Whether a new sandbox of the tenant's would begin in the background."""
@@ -134,7 +135,7 @@ class Background:
         known = self._tenants.setdefault(tenant, _Tenant())
         is_suspect = known.is_suspect(now)
         known.members[sandbox] = _Member(sandbox.cpu_usage_us(), now + CALM_S_MIN, is_suspect, is_suspect)
-        known.schedule(self._background_parts(known))
+        self._schedule()
         if self._timer is None:
             self._looked_at = now
             self._timer = self._loop.call_later(LOOK_S, self._look)
@@ -143,7 +144,7 @@ class Background:
         """It is gone."""
         known = self._tenants[tenant]
         del known.members[sandbox]
-        known.schedule(self._background_parts(known))
+        self._schedule()
 
     def close(self) -> None:
         """Look no more. Idempotent."""
@@ -158,15 +159,20 @@ class Background:
             known.look(now, elapsed_us)
             if known.is_forgotten(now):
                 del self._tenants[tenant]
-        self._crowd = sum(known.at_work() > 0 for known in self._tenants.values())
-        for known in self._tenants.values():
-            known.schedule(self._background_parts(known))
+        self._schedule()
         self._timer = self._loop.call_later(LOOK_S, self._look) if self._tenants else None
 
-    def _background_parts(self, tenant: _Tenant) -> int:
-        """One in how many of those in the background each of the tenant's is, so that tenants there get the CPU alike.
-        One alone may have it all.
-        """
-        mine = tenant.at_work()
-        others = self._crowd - (mine > 0)
-        return (1 + others) * max(1, mine) if others > 0 else 1
+    def _schedule(self) -> None:
+        at_work = {known: known.at_work() for known in self._tenants.values()}
+        crowd = sum(map(bool, at_work.values()))
+        is_wanted = any(not member.is_background for known in at_work for member in known.members.values())
+        for known, mine in at_work.items():
+            known.schedule(_background_parts(mine, crowd) if is_wanted else 0)
+
+
+def _background_parts(mine: int, crowd: int) -> int:
+    """One in how many of those in the background each of a tenant's is, of which so many want the CPU, when so many
+    tenants have some that do: so they get it alike. One tenant alone may have it all.
+    """
+    others = crowd - (mine > 0)
+    return (1 + others) * max(1, mine) if others else 1

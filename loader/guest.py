@@ -14,8 +14,8 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections import deque
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Mapping
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -97,7 +97,6 @@ class Guest:
         self._loaded = False
         self._put_down_for = ""
         self._share: Share | None = None
-        self._backlog: deque[tuple[bytes, bytes]] = deque()
         self._holders: set[object] = set()
         self._loop.add_reader(sandbox.socket, self._on_readable)
         self._loop.add_reader(sandbox.output, self._on_output)
@@ -218,40 +217,29 @@ class Guest:
             self.hold_reading(_ENDED)  # how its process ends says why; or it lives, but can't say anything any more
             self._loop.call_later(_END_S_MAX, self._put_down, "it closed its connection")
             return
-        try:
-            frames = self._reader.feed(data)
-        except FrameError as error:
-            self._die(f"it sent an illegal frame: {error}")
-            return
-        if frames:
-            self._pulse.heard = True
+        self._reader.feed(data, 0)
         share = self._share
-        if share is not None:
-            pause_s = share.pause_s(len(data))
-            if pause_s > 0:
-                self.hold_reading(share)
-                self._loop.call_later(pause_s, self.resume_reading, share)
-            if not share.take(len(frames), len(data)):
-                self._backlog.extend(frames)
-                self.hold_reading(_BACKLOG)
-                share.wait(self._go_on)
-                return
-        self._handle(frames)
+        if share is None:
+            self._handle(sys.maxsize)
+            return
+        pause_s = share.pause_s(len(data))
+        if pause_s > 0:
+            self.hold_reading(share)
+            self._loop.call_later(pause_s, self.resume_reading, share)
+        if not share.handle(self._handle):
+            self.hold_reading(_BACKLOG)
 
-    def _go_on(self, frames_max: int) -> int:
-        """Handle so many frames of the backlog; how many there were."""
-        backlog = self._backlog
-        frames = [backlog.popleft() for _ in range(min(frames_max, len(backlog)))]
-        self._handle(frames)
-        if backlog and self._share is not None:
-            self._share.wait(self._go_on)
-        else:
-            self.resume_reading(_BACKLOG)
-        return len(frames)
-
-    def _handle(self, frames: Sequence[tuple[bytes, bytes]]) -> None:
+    def _handle(self, frames_max: int) -> int:
+        """Handle so many frames of those that were read; how many there were, none once the guest is dead."""
+        if self.death.done():
+            return 0
         handlers, touched = self._handlers, self._touched
+        count = 0
         try:
+            frames = self._reader.feed(b"", frames_max)
+            count = len(frames)
+            if frames:
+                self._pulse.heard = True
             for envelope, payload in frames:
                 message = decode_guest_message(envelope)
                 if isinstance(message, (Hello, Loaded, Unloadable, Pong, Log)):
@@ -262,7 +250,7 @@ class Guest:
                 elif not self._loaded:
                     raise FrameError("an activation's message before the bundle was loaded")
                 if self.death.done():
-                    return
+                    return 0
             while touched:
                 _end_batch(touched.pop(next(iter(touched))))
         except (FrameError, msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -272,6 +260,9 @@ class Guest:
             self._loop.call_exception_handler(
                 {"message": f"sandbox {self.sandbox.id}: a handler raised", "exception": failure.__cause__}
             )
+        if count < frames_max:
+            self.resume_reading(_BACKLOG)
+        return count
 
     def _on_own_message(self, message: Hello | Loaded | Unloadable | Pong | Log, payload: bytes) -> None:
         if isinstance(message, Log):
@@ -344,7 +335,6 @@ class Guest:
         handlers = list(self._handlers.values())
         self._handlers.clear()
         self._touched.clear()
-        self._backlog.clear()
         for waiting in (self._greeting, self._loading):
             if waiting is not None and not waiting.done():
                 waiting.set_exception(GuestDiedError(reason))

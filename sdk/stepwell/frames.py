@@ -81,6 +81,7 @@ Host to guest
 from __future__ import annotations
 
 import struct
+import sys
 from typing import Final
 
 PROTOCOL: Final = 2
@@ -108,14 +109,15 @@ def frame(envelope: bytes, payload: bytes = b"") -> bytes:
 
 
 class FrameReader:
-    """Cuts a byte stream into frames; holds at most one incomplete frame."""
+    """Cuts a byte stream into frames; holds at most one incomplete frame, and what was not asked for."""
 
     def __init__(self, payload_bytes_max: int = PAYLOAD_BYTES_MAX) -> None:
         self._buffer = bytearray()
         self._payload_bytes_max = payload_bytes_max
 
-    def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
-        """Take the next bytes; return the (envelope, payload) of each frame that is whole now, in order.
+    def feed(self, data: bytes, frames_max: int = sys.maxsize) -> list[tuple[bytes, bytes]]:
+        """Take the next bytes; return the (envelope, payload) of each frame that is whole now, in order; of more than
+        `frames_max`, the first ones.
 
         Raises FrameError when a length is over its limit, before the bytes it announces are awaited.
         """
@@ -123,7 +125,7 @@ class FrameReader:
         buffer += data
         frames: list[tuple[bytes, bytes]] = []
         at, end = 0, len(buffer)
-        while end - at >= HEADER.size:
+        while len(frames) < frames_max and end - at >= HEADER.size:
             envelope_size, payload_size = HEADER.unpack_from(buffer, at)
             if envelope_size > ENVELOPE_BYTES_MAX or payload_size > self._payload_bytes_max:
                 raise FrameError(f"a frame of {envelope_size} + {payload_size} bytes is over the limit")

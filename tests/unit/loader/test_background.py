@@ -68,7 +68,10 @@ def clock() -> Clock:
 
 @pytest.fixture
 def background(clock: Clock) -> Background:
-    return Background(cast("AbstractEventLoop", clock))
+    """Beside somebody who is calm."""
+    background = Background(cast("AbstractEventLoop", clock))
+    background.add(TenantUid("calm"), cast("Sandbox", Box(clock)))
+    return background
 
 
 def added(background: Background, tenant: TenantUid, box: Box) -> Box:
@@ -187,7 +190,19 @@ def test_in_the_foreground_each_counts_as_one_in_as_many_as_its_tenant_has(
     assert [box.parts for box in boxes[1:]] == [2, 2]
 
 
-def test_it_is_not_looked_on_when_nobody_is_left_to_be_remembered(clock: Clock, background: Background) -> None:
+def test_where_all_are_busy_nobody_makes_way_for_anybody(clock: Clock) -> None:
+    background = Background(cast("AbstractEventLoop", clock))
+    busy = [settled(clock, background, tenant, 1.0) for tenant in (HOG, HOG, ACME)]
+    clock.run(1)
+    assert [(box.parts, box.is_background) for box in busy] == [(2, False), (2, False), (1, False)]
+    calm = added(background, TenantUid("calm"), Box(clock))
+    assert [box.is_background for box in (*busy, calm)] == [True, True, True, False]
+    removed(background, TenantUid("calm"), calm)
+    assert not any(box.is_background for box in busy)
+
+
+def test_it_is_not_looked_on_when_nobody_is_left_to_be_remembered(clock: Clock) -> None:
+    background = Background(cast("AbstractEventLoop", clock))
     box = settled(clock, background, ACME, 1.0)
     clock.run(LOOK_S)
     removed(background, ACME, box)

@@ -1,4 +1,4 @@
-"""Tenants share each turn of the loop alike, and say only so many bytes a second."""
+"""Tenants share the turns of the loop and its time, and say only so many bytes a second."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+import pytest
+
 from loader.guest import Guest
-from loader.turns import COST_BYTES, TURN_COST_MAX, FrameTurns, Share
+from loader.turns import COST_BYTES, SLICE_COST_MAX, TIME_SHARE_MIN, TURN_COST_MAX, FrameTurns, Share
 from stepwell.names import TenantUid
 from tests.unit.loader.fake_sandbox import FakeSandbox
 from tests.unit.loader.test_guest import Ear, loaded, result
@@ -16,17 +18,23 @@ FLOOD, HONEST = TenantUid("flood"), TenantUid("honest")
 
 
 class Source:
-    """A guest with frames that wait; `log` hears how many were handled in each turn."""
+    """A guest with frames to handle; `log` hears how many were handled at a time, and does `work` for them."""
 
-    def __init__(self, share: Share, frames: int, log: list[tuple[str, int]], name: str) -> None:
-        self.share, self.frames, self.log, self.name = share, frames, log, name
+    def __init__(
+        self,
+        share: Share,
+        frames: int,
+        log: list[tuple[str, int]],
+        name: str,
+        work: Callable[[int], None] = lambda frames: None,
+    ) -> None:
+        self.share, self.frames, self.log, self.name, self.work = share, frames, log, name, work
 
     def handle(self, most: int) -> int:
         now = min(most, self.frames)
         self.frames -= now
         self.log.append((self.name, now))
-        if self.frames:
-            self.share.wait(self.handle)
+        self.work(now)
         return now
 
 
@@ -40,8 +48,7 @@ async def test_a_tenant_with_many_sandboxes_gets_no_more_of_a_turn_than_one_with
     turns, log = FrameTurns(asyncio.get_running_loop(), 1 << 30), list[tuple[str, int]]()
     flood = [Source(turns.share(FLOOD), 10 * TURN_COST_MAX, log, "flood") for _ in range(5)]
     honest = Source(turns.share(HONEST), 2 * TURN_COST_MAX, log, "honest")
-    for source in [*flood, honest]:
-        source.share.wait(source.handle)
+    assert [source.share.handle(source.handle) for source in [*flood, honest]] == [False] * 6
     await until(lambda: not honest.frames)
     handled = {name: sum(count for who, count in log if who == name) for name in ("flood", "honest")}
     assert handled["honest"] == 2 * TURN_COST_MAX
@@ -49,13 +56,84 @@ async def test_a_tenant_with_many_sandboxes_gets_no_more_of_a_turn_than_one_with
     await until(lambda: not any(source.frames for source in flood))
 
 
+async def test_a_tenants_sandboxes_take_turns_among_themselves() -> None:
+    turns, log = FrameTurns(asyncio.get_running_loop(), 1 << 30), list[tuple[str, int]]()
+    first, second = (Source(turns.share(FLOOD), 3 * TURN_COST_MAX, log, name) for name in ("first", "second"))
+    for source in (first, second):
+        source.share.handle(source.handle)
+    await until(lambda: not second.frames)
+    assert first.frames <= TURN_COST_MAX
+
+
 async def test_a_share_is_whole_again_in_the_next_turn() -> None:
-    share = FrameTurns(asyncio.get_running_loop(), 1 << 30).share(HONEST)
-    assert share.take(TURN_COST_MAX - 1, COST_BYTES)
-    assert not share.take(1, 0)
+    share, log = FrameTurns(asyncio.get_running_loop(), 1 << 30).share(HONEST), list[tuple[str, int]]()
+    share.pause_s(COST_BYTES)
+    assert share.handle(Source(share, TURN_COST_MAX - 2, log, "some").handle)
+    last = Source(share, 2, log, "last")
+    assert not share.handle(last.handle)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert share.take(TURN_COST_MAX, 0)
+    assert not last.frames
+
+
+FRAME_S = 50e-6
+
+
+class Work:
+    """Handling a frame takes FRAME_S of the loop's time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._real, self._ahead_s = self._loop.time, 0.0
+        monkeypatch.setattr(self._loop, "time", self.time)
+
+    def time(self) -> float:
+        return self._real() + self._ahead_s
+
+    def __call__(self, frames: int) -> None:
+        self._ahead_s += frames * FRAME_S
+
+    async def run(self, sources: list[Source], seconds: float, each_turn: int) -> None:
+        """Let these have so many frames in each turn."""
+        until_s = self.time() + seconds
+        while self.time() < until_s:
+            for source in sources:
+                if not source.frames:
+                    source.frames = each_turn
+                    source.share.handle(source.handle)
+            await asyncio.sleep(0)
+            self._ahead_s += FRAME_S
+
+
+async def test_alone_a_tenant_takes_all_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    work, log = Work(monkeypatch), list[tuple[str, int]]()
+    flood = Source(FrameTurns(asyncio.get_running_loop(), 1 << 30).share(FLOOD), 1 << 30, log, "flood", work)
+    flood.share.handle(flood.handle)
+    await work.run([], 0.5, 0)
+    assert sum(count for _, count in log) * FRAME_S > 0.4
+
+
+async def test_beside_others_that_take_little_a_flood_takes_little_and_in_small_slices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    work, log = Work(monkeypatch), list[tuple[str, int]]()
+    turns = FrameTurns(asyncio.get_running_loop(), 1 << 30)
+    flood = Source(turns.share(FLOOD), 1 << 30, log, "flood", work)
+    honest = Source(turns.share(HONEST), 1, log, "honest")
+    honest.share.handle(honest.handle)
+    flood.share.handle(flood.handle)
+    await work.run([honest], 2.0, 1)
+    counts = [count for name, count in log if name == "flood" and count]
+    assert TIME_SHARE_MIN / 2 < sum(counts) * FRAME_S / 2.0 < TIME_SHARE_MIN * 1.5
+    assert max(counts[-50:]) <= SLICE_COST_MAX
+
+
+async def test_tenants_that_are_busy_alike_do_not_slow_each_other_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    work, log = Work(monkeypatch), list[tuple[str, int]]()
+    turns = FrameTurns(asyncio.get_running_loop(), 1 << 30)
+    both = [Source(turns.share(TenantUid(name)), 0, log, name, work) for name in ("a", "b")]
+    await work.run(both, 2.0, 10)
+    assert sum(count for _, count in log) * FRAME_S / 2.0 > 0.7
 
 
 async def test_bytes_over_the_rate_hold_reading_up_for_as_long_as_they_take() -> None:
