@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from typing import Final, Protocol, TypeVar
@@ -22,15 +21,16 @@ import msgspec
 
 from loader import messages
 from loader.bundles.manifest import Manifest
-from loader.limits import READ_BYTES_MAX, REASON_LENGTH_MAX
+from loader.limits import READ_BYTES_MAX
 from loader.logs import LineCutter, LogGate, LogSink, ignore_log
-from loader.messages import ActivationMessage, GuestError, Hello, Loaded, Log, Pong, Unloadable, decode_guest_message
+from loader.messages import ActivationMessage, Hello, Loaded, Log, Pong, Unloadable, decode_guest_message
 from loader.outbox import Outbox
 from loader.pulse import Pulse
+from loader.reasons import describe, end_of
 from loader.sandbox.sandbox import Sandbox
 from loader.turns import Share
 from stepwell.errors import BundleRefusedError
-from stepwell.frames import EXIT_THREADS_STUCK, PROTOCOL, FrameError, FrameReader
+from stepwell.frames import PROTOCOL, FrameError, FrameReader
 
 T = TypeVar("T")
 
@@ -316,7 +316,7 @@ class Guest:
         self.sandbox.kill()
 
     def _on_exit(self, exited: asyncio.Future[int]) -> None:
-        self._die(self.sandbox.cause or self._put_down_for or _end_of(exited.result()))
+        self._die(self.sandbox.cause or self._put_down_for or end_of(exited.result()))
         self._on_output()
         self._log_raw(self._lines.end())
         self._loop.remove_reader(self.sandbox.output)
@@ -341,26 +341,6 @@ class Guest:
                 waiting.exception()
         for handler in handlers:
             self._loop.call_soon(handler.on_death, reason)
-
-
-def _end_of(status: int) -> str:
-    """How its process ended, for the author."""
-    if status == EXIT_THREADS_STUCK:
-        return "too many of its steps that are plain functions ran out of time and still run; have them end in time"
-    if status < 0:
-        return f"its process ended with signal {-status}"
-    if status > 128 and (name := signal.strsignal(status - 128)):
-        return f"its process was ended by signal {status - 128} ({name})"
-    return f"its process ended with status {status}"
-
-
-def describe(error: GuestError) -> str:
-    """A tenant's error as text for that tenant: bounded, without control characters but line breaks."""
-    text = f"{error.type}: {error.message}" if error.message else error.type
-    if error.traceback:
-        text = f"{text}\n{error.traceback}"
-    shown = "".join(c if c == "\n" or c.isprintable() else "\ufffd" for c in text[:REASON_LENGTH_MAX])
-    return shown.rstrip()
 
 
 class _HandlerFailure(Exception):

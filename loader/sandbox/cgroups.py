@@ -12,9 +12,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import signal
 import tempfile
-import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,8 @@ from typing import Final
 
 from loader.sandbox.cgroup_files import VERSION_2, CgroupFiles, Folders, counted
 from loader.sandbox.cgroup_mounts import UNLIMITED, CgroupError, Hierarchy
+from loader.sandbox.cgroup_removal import distinct, remove
+from loader.sandbox.cgroup_usage import CpuUsage
 from loader.sandbox.cpus import CpuLists, cpu_lists, numbers
 
 _log = logging.getLogger(__name__)
@@ -48,12 +48,7 @@ SHARED: Final = "/stepwell"
 
 _PREFIX: Final = "stepwell-"
 _SERVER: Final = "stepwell-server"
-_GONE_S_MAX: Final = 10.0
-_GONE_POLL_S: Final = 0.01
 _MEBIBYTE: Final = 1024 * 1024
-
-_USAGE_BYTES: Final = 256
-"""Of a file on CPU time: what is wanted comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +78,7 @@ class SandboxCgroup:
     @property
     def entrances(self) -> list[Path]:
         """The files to which a process writes 0 to enter."""
-        return [folder / "cgroup.procs" for folder in _distinct(self._folders)]
+        return [folder / "cgroup.procs" for folder in distinct(self._folders)]
 
     def memory_bytes(self) -> int:
         """What the sandbox uses now; 0 when it is gone."""
@@ -142,34 +137,7 @@ class SandboxCgroup:
 
     def remove(self) -> None:
         """End what is left in it, and remove it. Blocks until that is done."""
-        _remove(self._folders)
-
-
-class CpuUsage:
-    """How long a group's processes have run. Its file stays open, since it is read many times a second."""
-
-    def __init__(self, files: CgroupFiles, folders: Folders) -> None:
-        self._files = files
-        self._path = files.cpu_usage(folders)
-        self._descriptor: int | None = None
-        self._last_us = 0
-        self._closed = False
-
-    def read_us(self) -> int:
-        """In microseconds; what was last read, when the group is gone."""
-        if not self._closed:
-            with suppress(OSError):
-                if self._descriptor is None:
-                    self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-                self._last_us = self._files.cpu_usage_us(os.pread(self._descriptor, _USAGE_BYTES, 0))
-        return self._last_us
-
-    def close(self) -> None:
-        """Idempotent."""
-        self._closed = True
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        remove(self._folders)
 
 
 class Cgroups:
@@ -206,7 +174,7 @@ class Cgroups:
                 if below:
                     _enable(hierarchy.tops["memory"])
                 _delegate(parents["memory"], move=not below)
-            for parent in _distinct(parents):
+            for parent in distinct(parents):
                 for left in sorted(parent.glob(f"{_PREFIX}*")):
                     if left.name != _SERVER:
                         _remove_unheld(left)
@@ -235,13 +203,13 @@ class Cgroups:
         """A sandbox's group, in the background; the host made the name. Raises OSError."""
         folders = {controller: folder / name for controller, folder in self._folders.items()}
         try:
-            for folder in _distinct(folders):
+            for folder in distinct(folders):
                 folder.mkdir()
             self._limit(folders, limits)
             made = SandboxCgroup(self._files, folders, limits, self._cpus, has_idle=self.has_idle)
             made.schedule(1, is_background=True)
         except OSError:
-            _remove(folders)
+            remove(folders)
             raise
         return made
 
@@ -268,7 +236,7 @@ class Cgroups:
         """Remove the group: every sandbox is gone. Idempotent."""
         locks, self._locks = self._locks, []
         if locks:
-            _remove(self._folders)
+            remove(self._folders)
         for lock in locks:
             os.close(lock)
 
@@ -276,7 +244,7 @@ class Cgroups:
 def _parents(hierarchy: Hierarchy, below: str) -> Folders:
     if below:
         parents = {name: top / below.lstrip("/") for name, top in hierarchy.tops.items()}
-        for parent in _distinct(parents):
+        for parent in distinct(parents):
             parent.mkdir(exist_ok=True)
         if hierarchy.files.version == 1:
             top, parent = hierarchy.tops["cpuset"], parents["cpuset"]
@@ -329,15 +297,15 @@ def _make_locked(parents: Folders) -> tuple[Folders, list[int]]:
     while True:
         first = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parents["memory"]))
         folders = {name: parent / first.name for name, parent in parents.items()}
-        for folder in _distinct(folders):
+        for folder in distinct(folders):
             folder.mkdir(exist_ok=True)
         with suppress(FileNotFoundError):
-            locks = [_opened(folder) for folder in _distinct(folders)]
+            locks = [_opened(folder) for folder in distinct(folders)]
             for lock in locks:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            if all(folder.exists() for folder in _distinct(folders)):
+            if all(folder.exists() for folder in distinct(folders)):
                 return folders, locks
-        _remove(folders)  # another server took it for a killed one's before it was locked
+        remove(folders)  # another server took it for a killed one's before it was locked
 
 
 def _remove_unheld(folder: Path) -> None:
@@ -345,7 +313,7 @@ def _remove_unheld(folder: Path) -> None:
         lock = _opened(folder)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove({"memory": folder})
+            remove({"memory": folder})
         except BlockingIOError:
             pass
         finally:
@@ -354,35 +322,6 @@ def _remove_unheld(folder: Path) -> None:
 
 def _opened(folder: Path) -> int:
     return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-
-
-def _remove(folders: Folders) -> None:
-    """Whatever is in them: the folders of groups in it first, then they themselves."""
-    for folder in _distinct(folders):
-        below = [Path(base) for base, _, _ in os.walk(folder, topdown=False)]
-        for each in below or [folder]:
-            _until_gone(each)
-
-
-def _until_gone(folder: Path) -> None:
-    waited = threading.Event()
-    for _ in range(round(_GONE_S_MAX / _GONE_POLL_S)):
-        try:
-            folder.rmdir()
-            return
-        except FileNotFoundError:
-            return
-        except OSError:
-            _kill_all(folder)
-        waited.wait(_GONE_POLL_S)
-    _log.error("the control group %s can't be removed: it still has processes; the next start tries again", folder)
-
-
-def _kill_all(folder: Path) -> None:
-    with suppress(OSError):
-        for pid in (folder / "cgroup.procs").read_text().split():
-            with suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
 
 
 def _usable_bytes(files: CgroupFiles, folder: Path, top: Path) -> int:
@@ -409,10 +348,6 @@ def _number(path: Path, *, default: int) -> int:
         return int(path.read_text())
     except (OSError, ValueError):
         return default
-
-
-def _distinct(folders: Folders) -> list[Path]:
-    return list(dict.fromkeys(folders.values()))
 
 
 def _refused(error: OSError, files: CgroupFiles) -> str:

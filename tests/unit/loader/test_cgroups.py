@@ -9,7 +9,8 @@ import pytest
 
 from loader.sandbox.cgroup_files import VERSION_1, VERSION_2, CgroupFiles
 from loader.sandbox.cgroup_mounts import CgroupError, Hierarchy, find_hierarchy
-from loader.sandbox.cgroups import CPU_IDLE, CgroupLimits, Cgroups, CpuUsage, SandboxCgroup
+from loader.sandbox.cgroup_usage import CpuUsage
+from loader.sandbox.cgroups import CPU_IDLE, CgroupLimits, Cgroups, SandboxCgroup
 from loader.sandbox.cpus import CpuLists, cpu_lists, numbers
 
 MEBIBYTE = 1024 * 1024

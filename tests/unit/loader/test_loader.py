@@ -3,87 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from loader.background import Background
-from loader.bundles.manifest import Manifest, WorkflowEntry
 from loader.bundles.store_files import FileBundleStore
 from loader.guest import Guest
 from loader.loader import Loader
 from loader.sandbox.processes import SandboxProcess
-from loader.sandbox.sandbox import Sandbox, SandboxError
-from loader.sandbox.sandbox_process import ProcessLauncher
 from loader.settings import LoaderSettings
 from stepwell.errors import BundleRefusedError, NotFoundError, SandboxUnavailableError, UnavailableError
-from stepwell.names import Digest, TenantUid, WorkflowId
-
-ACME, OTHER = TenantUid("acme1"), TenantUid("other1")
-MANIFEST = Manifest((WorkflowEntry(WorkflowId("order"), "main:Order"),), {})
-WORKFLOW = """
-from stepwell import WorkflowEntrypoint
-class Order(WorkflowEntrypoint):
-    async def run(self, event, step): ...
-"""
-SETTINGS = LoaderSettings(warm_sandboxes=0)
-
-
-class CountingLauncher(ProcessLauncher):
-    """Plain processes, counted; the first `failures` launches fail."""
-
-    def __init__(self, folder: Path, failures: int = 0) -> None:
-        super().__init__(folder)
-        self.launches = 0
-        self.failures = failures
-        self.excess = 0
-
-    def excess_bytes(self) -> int:
-        return self.excess
-
-    async def launch(self) -> Sandbox:
-        self.launches += 1
-        if self.launches <= self.failures:
-            raise SandboxError("/host/path: out of luck")
-        return await super().launch()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> FileBundleStore:
-    return FileBundleStore(tmp_path / "bundles")
-
-
-@pytest.fixture
-async def launcher(tmp_path: Path) -> AsyncIterator[CountingLauncher]:
-    os.mkdir(tmp_path / "sandboxes")
-    launcher = CountingLauncher(tmp_path / "sandboxes")
-    yield launcher
-    assert os.listdir(tmp_path / "sandboxes") == []
-
-
-@pytest.fixture
-def scheduled(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[int, bool]]]:
-    """By sandbox: the parts that it was told to take, and whether in the background."""
-    told: dict[str, list[tuple[int, bool]]] = {}
-
-    def schedule(sandbox: SandboxProcess, parts: int, *, is_background: bool) -> None:
-        told.setdefault(sandbox.id, []).append((parts, is_background))
-
-    monkeypatch.setattr(SandboxProcess, "schedule", schedule)
-    return told
-
-
-async def deployed(store: FileBundleStore, tenant: TenantUid = ACME, code: str = WORKFLOW) -> Digest:
-    upload = store.upload(tenant)
-    await upload.open("main.py", False)
-    await upload.write(code.encode())
-    return (await upload.commit(MANIFEST)).digest
-
-
-def loader_of(store: FileBundleStore, launcher: CountingLauncher, settings: LoaderSettings = SETTINGS) -> Loader:
-    return Loader(store, launcher, settings, make_correlation_id=lambda: "c-1")
+from stepwell.names import Digest, TenantUid
+from tests.unit.loader.loaders import ACME, OTHER, WORKFLOW, CountingLauncher, deployed, loader_of
 
 
 async def test_leases_of_a_version_share_one_sandbox_and_one_load(
@@ -161,54 +92,6 @@ async def test_the_one_idle_longest_makes_room_and_leased_ones_never_do(
         assert [lease.guest.alive for lease in leases] == [True, True, False]
         assert await leases[2].guest.death == "its place was needed"
         assert fourth.guest.alive
-
-
-async def test_sandboxes_of_a_tenant_share_its_part_of_the_cpu(
-    store: FileBundleStore, launcher: CountingLauncher, scheduled: dict[str, list[tuple[int, bool]]]
-) -> None:
-    digests = [await deployed(store, code=WORKFLOW + f"# {n}\n") for n in range(3)]
-    theirs = await deployed(store, OTHER)
-    async with loader_of(store, launcher) as loader:
-        leases = [await loader.acquire(ACME, digest) for digest in digests]
-        other = await loader.acquire(OTHER, theirs)
-        ids = [lease.guest.sandbox.id for lease in (*leases, other)]
-        assert [scheduled[id][-1] for id in ids] == [(3, False), (3, False), (3, False), (1, False)]
-        leases[0].guest.kill("the test says so")
-        await asyncio.sleep(0)
-        assert [scheduled[id][-1] for id in ids[1:]] == [(2, False), (2, False), (1, False)]
-
-
-async def test_what_boots_for_the_stock_does_so_in_the_background(
-    store: FileBundleStore, launcher: CountingLauncher, scheduled: dict[str, list[tuple[int, bool]]]
-) -> None:
-    digest = await deployed(store)
-    async with loader_of(store, launcher, LoaderSettings(warm_sandboxes=1)) as loader:
-        while not loader.warm_sandboxes:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        lease = await loader.acquire(ACME, digest)
-        assert scheduled[lease.guest.sandbox.id] == [(1, True), (1, False)]
-
-
-async def test_what_boots_for_somebody_who_waits_does_so_in_the_foreground(
-    store: FileBundleStore, launcher: CountingLauncher, scheduled: dict[str, list[tuple[int, bool]]]
-) -> None:
-    digest = await deployed(store)
-    async with loader_of(store, launcher, LoaderSettings(warm_sandboxes=0)) as loader:
-        lease = await loader.acquire(ACME, digest)
-        assert scheduled[lease.guest.sandbox.id] == [(1, False), (1, True), (1, False)]
-
-
-async def test_what_boots_for_a_busy_tenant_does_so_in_the_background(
-    store: FileBundleStore,
-    launcher: CountingLauncher,
-    scheduled: dict[str, list[tuple[int, bool]]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    digest = await deployed(store)
-    monkeypatch.setattr(Background, "is_suspect", lambda background, tenant: tenant == ACME)
-    async with loader_of(store, launcher, LoaderSettings(warm_sandboxes=0)) as loader:
-        lease = await loader.acquire(ACME, digest)
-        assert scheduled[lease.guest.sandbox.id] == [(1, True), (1, False)]
 
 
 async def test_when_memory_is_short_those_idle_longest_go_until_enough_is_given_back(
