@@ -20,7 +20,11 @@ from loader.sandbox.sandbox import Sandbox
 from stepwell.names import TenantUid
 
 BUSY_SHARE: Final = 0.35
-"""Of one CPU. Sandboxes of one tenant that take more of it together, between two looks, are busy."""
+"""Of one CPU. Sandboxes of one tenant that take more of it together are busy."""
+
+BURST_US: Final = 30_000
+"""How much CPU time above that share they may take at once: code that mostly waits takes it in bursts; code that never
+waits has taken so much within a look."""
 
 LOOK_S: Final = 0.05
 """Between two looks: for so long one that becomes busy harms others."""
@@ -63,6 +67,8 @@ class _Tenant:
     def __init__(self) -> None:
         self.members: dict[Sandbox, _Member] = {}
         self.is_busy = False
+        self.above_us = 0.0
+        """What its sandboxes took above their share of late."""
         self.calm_s = CALM_S_MIN
         self.calm_at = -math.inf
         """When a busy one is in the foreground again; when it last came to it."""
@@ -87,10 +93,12 @@ class _Tenant:
             elif used_us > busy_us:
                 member.is_suspect, member.new_until = True, now + CALM_S_MIN
                 self.suspect_until = now + SUSPECT_S
-        if together_us > busy_us:
-            if not self.is_busy:
-                self.calm_s = min(2 * self.calm_s, CALM_S_MAX) if self._is_soon(now) else CALM_S_MIN
-            self.is_busy, self.calm_at = True, now + self.calm_s
+        self.above_us = min(BURST_US, max(0.0, self.above_us + together_us - busy_us))
+        if not self.is_busy and self.above_us >= BURST_US:
+            self.calm_s = min(2 * self.calm_s, CALM_S_MAX) if self._is_soon(now) else CALM_S_MIN
+            self.is_busy = True
+        if self.is_busy and together_us > busy_us:
+            self.calm_at = now + self.calm_s
         elif now >= self.calm_at:
             self.is_busy = False
         for member in self.members.values():

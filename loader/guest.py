@@ -92,6 +92,7 @@ class Guest:
         self._pulse = Pulse(self._loop, loop_stall_ms, self._beat, self._stalled)
         self._outbox.read_on = self._on_read_on
         self._lines = LineCutter()
+        self._output_waits = self._output_ended = False
         self._greeting: asyncio.Future[None] = self._loop.create_future()
         self._loading: asyncio.Future[Loaded | Unloadable] | None = None
         self._loaded = False
@@ -300,11 +301,25 @@ class Guest:
         )
 
     def _on_output(self) -> None:
+        if self._share is None:
+            self._read_output(1)
+        elif not self._share.handle(self._read_output):
+            self._output_waits = True
+            self._loop.remove_reader(self.sandbox.output)
+
+    def _read_output(self, _: int) -> int:
+        """Log what was written around `sys.stdout`: it costs what frames cost, and waits with them."""
+        if self._output_ended:
+            return 0
+        if self._output_waits:
+            self._output_waits = False
+            self._loop.add_reader(self.sandbox.output, self._on_output)
         with contextlib.suppress(BlockingIOError, InterruptedError):
             data = os.read(self.sandbox.output, READ_BYTES_MAX)
             if not data:
                 self._loop.remove_reader(self.sandbox.output)
             self._log_raw(self._lines.feed(data))
+        return 0
 
     def _log_raw(self, lines: bytes) -> None:
         if lines:
@@ -317,7 +332,8 @@ class Guest:
 
     def _on_exit(self, exited: asyncio.Future[int]) -> None:
         self._die(self.sandbox.cause or self._put_down_for or end_of(exited.result()))
-        self._on_output()
+        self._read_output(1)
+        self._output_ended = True
         self._log_raw(self._lines.end())
         self._loop.remove_reader(self.sandbox.output)
         with contextlib.suppress(OSError):

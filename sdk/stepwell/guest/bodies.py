@@ -48,6 +48,7 @@ class Attempt:
         "cancelled",
         "expired",
         "instance",
+        "left_out",
         "number",
         "over",
         "partial",
@@ -64,6 +65,7 @@ class Attempt:
         self.act = instance.act
         self.silent = False
         self.partial: dict[int, str] = {}
+        self.left_out = 0
         self.task: Task[None] | None = None
         self.timer: Any = None
         self.began_ns = 0
@@ -185,7 +187,7 @@ class Attempt:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        if self.partial:
+        if self.partial or self.left_out:
             self.bodies.flush_logs(self)
         instance = self.instance
         if self.cancelled:

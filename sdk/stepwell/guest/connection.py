@@ -19,7 +19,11 @@ HIGH_FD: Final = 100
 PRINTED_BYTES_MAX: Final = 256 * 1024
 """What is printed is written at this many bytes, even within a turn: a loop may print without end."""
 UNSENT_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Above this the guest stops reading, so that nothing new begins, and drops what is printed."""
+"""Above this the guest stops reading, so that nothing new begins, until half of it is gone."""
+UNSENT_LOG_BYTES_MAX: Final = 1024 * 1024
+"""Above this what is printed is dropped. A step that prints without end, faster than the host reads, would otherwise
+keep the guest from reading for ever; and results wait behind what was printed before.
+"""
 
 
 def take_socket() -> int:
@@ -82,6 +86,7 @@ class Connection:
         """Bytes that were ready at a writing within a turn, and that the socket did not take."""
         self._scheduled = False
         self._reading = False
+        self._throttled = False
         self._main_thread = threading.get_ident()
         self._context = copy_context()
         """Nobody's: neither a `run`'s nor a body's."""
@@ -95,10 +100,10 @@ class Connection:
         if not self._scheduled:
             self.soon()
 
-    def send_log(self, envelope: bytes, payload: bytes) -> None:
-        """As `send`, from any thread; dropped while the host does not read, or nothing can be written."""
-        if len(self._unsent) + self._left + self._printed > UNSENT_BYTES_MAX:
-            return
+    def send_log(self, envelope: bytes, payload: bytes) -> bool:
+        """As `send`, from any thread. False when it is dropped: the host does not read, or nothing can be written."""
+        if len(self._unsent) + self._left + self._printed > UNSENT_LOG_BYTES_MAX:
+            return False
         self._printed += len(envelope) + len(payload)
         if threading.get_ident() == self._main_thread:
             self.send(envelope, payload)
@@ -106,6 +111,7 @@ class Connection:
                 self._write_within_turn()
         else:
             self._loop.call_soon_threadsafe(self.send, envelope, payload)
+        return True
 
     def soon(self) -> None:
         """Write, even if nothing is queued yet, once what is ready now has run."""
@@ -157,14 +163,18 @@ class Connection:
         before, self._unsent = self._unsent, data[sent:]
         if self._unsent and not before:
             self._loop.add_writer(self._fd, self._on_writable)
-            self._throttle()
         elif before and not self._unsent:
             self._loop.remove_writer(self._fd)
-            self._loop.add_reader(self._fd, self._on_readable)
+        self._throttle()
 
     def _throttle(self) -> None:
-        if len(self._unsent) > UNSENT_BYTES_MAX:
+        unsent = len(self._unsent)
+        if not self._throttled and unsent > UNSENT_BYTES_MAX:
+            self._throttled = True
             self._loop.remove_reader(self._fd)
+        elif self._throttled and unsent <= UNSENT_BYTES_MAX // 2:
+            self._throttled = False
+            self._loop.add_reader(self._fd, self._on_readable)
 
     def _on_writable(self) -> None:
         self._write(self._unsent)

@@ -75,6 +75,7 @@ class Instance:
         self.act = act
         self.uid: str = info["uid"]
         self.partial: dict[int, str] = {}
+        self.left_out = 0
         self.gone = False
         """Nothing of it runs, and the host has been told."""
         self._host = host

@@ -23,6 +23,8 @@ class Source(Protocol):
     act: int
     partial: dict[int, str]
     """Per stream, a line that has not ended."""
+    left_out: int
+    """Lines that could not be sent, and of which nothing has been said yet."""
 
     @property
     def silent(self) -> bool:
@@ -57,15 +59,19 @@ class Outside:
         self.act = 0
         self.silent = False
         self.partial: dict[int, str] = {}
+        self.left_out = 0
 
     def log_name(self) -> tuple[str, int, int]:
         return ("", 0, 0)
 
 
 class Logs:
-    """Cuts what is printed into frames. `send` takes an envelope and a payload, in the main thread or any other."""
+    """Cuts what is printed into frames, which are an envelope and a payload. `offer` takes one in any thread and
+    answers whether it is on its way; `send` takes one in the main thread, whatever else waits.
+    """
 
-    def __init__(self, send: Callable[[bytes, bytes], None]) -> None:
+    def __init__(self, offer: Callable[[bytes, bytes], bool], send: Callable[[bytes, bytes], None]) -> None:
+        self._offer = offer
         self._send = send
         self._outside = Outside()
         self._lock = threading.Lock()
@@ -94,15 +100,32 @@ class Logs:
         return f"{text[:half]}\n… ({len(text) - 2 * half} characters left out) …\n{text[-half:]}"
 
     def flush(self, source: Source) -> None:
-        """Send the lines that have not ended: whoever printed them is done."""
+        """Send the lines that have not ended, and how many were left out: whoever printed them is done. Main thread
+        only.
+        """
         while source.partial:
             stream, text = source.partial.popitem()
             self._frame(source, stream, text)
+        if source.left_out:
+            self._send(_envelope(source, 1), _left_out(source.left_out).encode())
+            source.left_out = 0
 
     def _frame(self, source: Source, stream: int, text: str) -> None:
-        name, count, attempt = source.log_name()
-        envelope = f'["log",{source.act},{encode_basestring_ascii(name)},{count},{attempt},{stream}]'
-        self._send(envelope.encode(), text.encode("utf-8", "backslashreplace"))
+        left_out = source.left_out
+        said = _left_out(left_out) + text if left_out else text
+        if self._offer(_envelope(source, stream), said.encode("utf-8", "backslashreplace")):
+            source.left_out -= left_out
+        else:
+            source.left_out += text.count("\n") or 1
+
+
+def _envelope(source: Source, stream: int) -> bytes:
+    name, count, attempt = source.log_name()
+    return f'["log",{source.act},{encode_basestring_ascii(name)},{count},{attempt},{stream}]'.encode()
+
+
+def _left_out(lines: int) -> str:
+    return f"… ({lines} lines left out: printed faster than they could be sent) …\n"
 
 
 class _Bytes(io.RawIOBase):

@@ -38,7 +38,7 @@ class Guest:
         self.loop = loop
         self._connection = Connection(fd, loop, selector, self._on_frame, self._before_write, frames.PAYLOAD_BYTES_MAX)
         self.send = self._connection.send
-        self._logs = Logs(self._connection.send_log)
+        self._logs = Logs(self._connection.send_log, self._connection.send)
         self.flush_logs = self._logs.flush
         self._bodies = Bodies(loop, self._connection.soon, self._logs.flush)
         self.start = self._bodies.start

@@ -153,7 +153,8 @@ BEHAVIOURS = (
     Behaviour("does not read", (dies("never-reads", STALLED),)),
     Behaviour("returns what is deep or huge", (
         errors("deep-result", "StepValueError", "nested more than 200 deep"),
-        errors("huge-result", "StepValueError", "over the limit of 1048576"),
+        either(errors("huge-result", "StepValueError", "over the limit of 1048576"),
+               errors("huge-result", "StepTimeoutError", "2000 ms")),
         either(errors("huge-output", "StepValueError", "over the limit of 1048576"), dies("huge-output", STALLED)),
         errors("huge-number", "StepValueError", "more than 3,900 digits"),
         errors("endless-result", "StepValueError", "does it contain itself"),

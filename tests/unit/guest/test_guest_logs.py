@@ -13,6 +13,7 @@ class Printer:
         self.act = 7
         self.silent = silent
         self.partial: dict[int, str] = {}
+        self.left_out = 0
         self.name = name
 
     def log_name(self) -> tuple[str, int, int]:
@@ -22,7 +23,16 @@ class Printer:
 class Sent:
     def __init__(self) -> None:
         self.frames: list[tuple[list[object], bytes]] = []
-        self.logs = Logs(lambda envelope, payload: self.frames.append((json.loads(envelope), payload)))
+        self.takes = True
+        self.logs = Logs(self._offer, self._send)
+
+    def _offer(self, envelope: bytes, payload: bytes) -> bool:
+        if self.takes:
+            self._send(envelope, payload)
+        return self.takes
+
+    def _send(self, envelope: bytes, payload: bytes) -> None:
+        self.frames.append((json.loads(envelope), payload))
 
 
 @pytest.fixture
@@ -85,3 +95,31 @@ def test_threads_may_print_at_once(sent: Sent) -> None:
     for thread in threads:
         thread.join()
     assert b"".join(text for _, text in sent.frames) == b"line\n" * 800
+
+
+LEFT_OUT = "lines left out: printed faster than they could be sent"
+
+
+def test_lines_that_can_not_be_sent_are_counted_where_they_are_missing(sent: Sent) -> None:
+    stream = LogStream(sent.logs, 1)
+    stream.write("one\n")
+    sent.takes = False
+    stream.write("two\nthree\n")
+    stream.write("four\n")
+    sent.takes = True
+    stream.write("five\n")
+    stream.write("six\n")
+    texts = [text.decode() for _, text in sent.frames]
+    assert texts == ["one\n", f"… (3 {LEFT_OUT}) …\nfive\n", "six\n"]
+
+
+def test_lines_that_can_not_be_sent_are_counted_at_the_end_in_any_case(sent: Sent) -> None:
+    printer = Printer("a step")
+    sent.takes = False
+    token = SOURCE.set(printer)
+    try:
+        print("one\ntwo", end="", file=LogStream(sent.logs, 1))
+        sent.logs.flush(printer)
+    finally:
+        SOURCE.reset(token)
+    assert sent.frames == [(["log", 7, "a step", 1, 2, 1], f"… (2 {LEFT_OUT}) …\n".encode())]

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from loader.background import BUSY_SHARE, CALM_S_MAX, CALM_S_MIN, LOOK_S, SOON, SUSPECT_S, Background
+from loader.background import BURST_US, BUSY_SHARE, CALM_S_MAX, CALM_S_MIN, LOOK_S, SOON, SUSPECT_S, Background
 from loader.sandbox.sandbox import Sandbox
 from stepwell.names import TenantUid
 
@@ -103,7 +103,7 @@ def test_whoever_is_not_known_begins_in_the_foreground_and_stays_there_while_cal
 def test_a_tenant_is_as_busy_as_its_sandboxes_together(clock: Clock, background: Background) -> None:
     several = [settled(clock, background, ACME, 0.6 * BUSY_SHARE) for _ in range(2)]
     alone = settled(clock, background, HOG, 0.6 * BUSY_SHARE)
-    clock.run(2 * LOOK_S)
+    clock.run(1)
     assert [box.is_background for box in (*several, alone)] == [True, True, False]
 
 
@@ -112,6 +112,29 @@ def test_one_that_becomes_busy_is_in_the_background_with_the_next_look(clock: Cl
     assert not box.is_background
     box.use = 1.0
     clock.run(LOOK_S)
+    assert box.is_background
+
+
+def test_one_that_computes_in_bursts_and_waits_in_between_stays_in_the_foreground(
+    clock: Clock, background: Background
+) -> None:
+    box = settled(clock, background, ACME)
+    burst = BUSY_SHARE + 0.9 * BURST_US / (LOOK_S * 1e6)
+    for _ in range(50):
+        box.use = burst
+        clock.run(LOOK_S)
+        assert not box.is_background
+        box.use = 0.0
+        clock.run(2 * LOOK_S)
+
+
+def test_one_that_is_a_little_too_busy_all_the_time_is_in_the_background_before_long(
+    clock: Clock, background: Background
+) -> None:
+    box = settled(clock, background, ACME, 1.1 * BUSY_SHARE)
+    clock.run(LOOK_S)
+    assert not box.is_background
+    clock.run(2 * BURST_US / (0.1 * BUSY_SHARE * 1e6))
     assert box.is_background
 
 

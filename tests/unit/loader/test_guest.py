@@ -4,75 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 
 import pytest
 
 from loader import messages
-from loader.bundles.manifest import Manifest, WorkflowEntry
 from loader.guest import Guest, GuestDiedError
-from loader.limits import LOG_BURST_SECONDS_MAX, LOG_LINE_BYTES_MAX
-from loader.logs import LogLine
 from loader.messages import ActivationMessage, Idle, Result
-from loader.settings import LoaderSettings
 from stepwell.errors import BundleRefusedError
 from stepwell.frames import EXIT_THREADS_STUCK, HEADER, frame
-from stepwell.names import WorkflowId
+from tests.unit.loader.conversation import LOADED, MANIFEST, Ear, loaded, result
 from tests.unit.loader.fake_sandbox import HELLO, FakeSandbox
-
-MANIFEST = Manifest((WorkflowEntry(WorkflowId("order"), "main:Order"),), {"a": "b"})
-LOADED = frame(b'["loaded"]')
-
-
-class Ear:
-    """Keeps what an activation is told."""
-
-    def __init__(self) -> None:
-        self.heard: list[tuple[ActivationMessage, bytes]] = []
-        self.batches = 0
-        self.deaths: list[str] = []
-        self.something = asyncio.Event()
-
-    def on_message(self, message: ActivationMessage, payload: bytes) -> None:
-        self.heard.append((message, payload))
-
-    def on_batch_end(self) -> None:
-        self.batches += 1
-        self.something.set()
-
-    def on_death(self, reason: str) -> None:
-        self.deaths.append(reason)
-        self.something.set()
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[FakeSandbox]:
-    fake = FakeSandbox()
-    yield fake
-    fake.close()
-
-
-@pytest.fixture
-async def guest(sandbox: FakeSandbox) -> AsyncIterator[Guest]:
-    guest = Guest(sandbox)
-    yield guest
-    guest.kill("the test is over")
-    await asyncio.sleep(0)
-
-
-async def loaded(guest: Guest, sandbox: FakeSandbox, lines: list[LogLine] | None = None) -> None:
-    sandbox.say(HELLO)
-    await guest.greet(5_000)
-    loading = asyncio.ensure_future(
-        guest.load("/bundle", MANIFEST, {}, log_sink=(lines if lines is not None else []).append)
-    )
-    await sandbox.heard()
-    sandbox.say(LOADED)
-    await loading
-
-
-def result(act: int, payload: bytes = b"1") -> bytes:
-    return frame(f'["result",{act},"a",1,1,5]'.encode(), payload)
 
 
 async def test_a_bundle_is_loaded_after_the_greeting(guest: Guest, sandbox: FakeSandbox) -> None:
@@ -303,52 +244,6 @@ async def test_an_import_without_end_is_refused(guest: Guest, sandbox: FakeSandb
     with pytest.raises(BundleRefusedError, match=r"took over 0\.001 s"):
         await guest.load("/bundle", MANIFEST, {}, timeout_ms=1)
     assert not guest.alive
-
-
-async def test_log_lines_are_tagged_and_raw_output_is_not(guest: Guest, sandbox: FakeSandbox) -> None:
-    lines: list[LogLine] = []
-    await loaded(guest, sandbox, lines)
-    ear = Ear()
-    act = guest.open(ear)
-    sandbox.say(frame(f'["log",{act},"a",1,2,1]'.encode(), b"hi\nho\n"), result(act))
-    await ear.something.wait()
-    assert lines == [LogLine(ear, "a", 1, 2, 1, b"hi"), LogLine(ear, "a", 1, 2, 1, b"ho")]
-    os.write(sandbox.guest_output, b"one\ntwo")
-    sandbox.kill()
-    await guest.death
-    assert [(line.source, line.stream, line.text) for line in lines[2:]] == [(None, 0, b"one"), (None, 0, b"two")]
-
-
-async def test_raw_lines_are_cut_and_a_flood_is_dropped_and_counted(guest: Guest, sandbox: FakeSandbox) -> None:
-    lines: list[LogLine] = []
-    await loaded(guest, sandbox, lines)
-    os.write(sandbox.guest_output, b"x" * (LOG_LINE_BYTES_MAX + 5) + b"\n" + b"\n" * 40_000)
-    sandbox.kill()
-    await guest.death
-    assert [len(line.text or b"") for line in lines[:2]] == [LOG_LINE_BYTES_MAX, 5]
-    kept = sum(line.text is not None for line in lines)
-    assert kept + sum(line.dropped for line in lines) == 40_002
-    assert kept <= (LOG_BURST_SECONDS_MAX + 2) * LoaderSettings().log_lines_a_second_max
-
-
-async def test_what_an_ended_activation_prints_is_nobodys(guest: Guest, sandbox: FakeSandbox) -> None:
-    lines: list[LogLine] = []
-    await loaded(guest, sandbox, lines)
-    ear = Ear()
-    ended, act = guest.open(Ear()), guest.open(ear)
-    guest.close(ended)
-    sandbox.say(frame(f'["log",{ended},"a",1,2,1]'.encode(), b"late\n"), result(act))
-    await ear.something.wait()
-    assert [(line.source, line.text) for line in lines] == [(None, b"late")]
-
-
-@pytest.mark.parametrize(
-    "head", ['"a",1,100001,1', '"a",1000001,1,1', '"a",1,1,0', f'"{"x" * 257}",1,1,1', '"\\ud800",1,1,1']
-)
-async def test_a_log_frame_that_no_guest_of_ours_sends_ends_it(guest: Guest, sandbox: FakeSandbox, head: str) -> None:
-    await loaded(guest, sandbox)
-    sandbox.say(frame(f'["log",1,{head}]'.encode(), b"x"))
-    assert "illegal frame" in await guest.death
 
 
 async def test_a_handler_that_raises_ends_the_guest_since_its_state_is_unknown(

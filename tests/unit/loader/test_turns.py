@@ -11,8 +11,8 @@ import pytest
 from loader.guest import Guest
 from loader.turns import COST_BYTES, SLICE_COST_MAX, TIME_SHARE_MIN, TURN_COST_MAX, FrameTurns, Share
 from stepwell.names import TenantUid
+from tests.unit.loader.conversation import Ear, loaded, result
 from tests.unit.loader.fake_sandbox import FakeSandbox
-from tests.unit.loader.test_guest import Ear, loaded, result
 
 FLOOD, HONEST = TenantUid("flood"), TenantUid("honest")
 
