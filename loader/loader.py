@@ -77,7 +77,9 @@ class Loader:
         self._loading: set[Seat] = set()
         self._taken: set[Seat] = set()
         self._background = Background(asyncio.get_running_loop())
-        self._checks = asyncio.Semaphore(settings.checks_parallel_max)
+        self._checks = Room(
+            settings.checks_parallel_max, settings.checks_per_tenant_max, settings.waiting_max, _nothing_to_evict
+        )
         self._closed = False
         self._look: asyncio.TimerHandle | None = None
 
@@ -137,11 +139,16 @@ class Loader:
     async def check(self, tenant: TenantUid, digest: Digest) -> None:
         """Import the version in a sandbox of its own, which ends with the check.
 
-        Raises BundleRefusedError (file, line, why, as Python tells it), NotFoundError, SandboxUnavailableError.
+        Raises BundleRefusedError (file, line, why, as Python tells it), NotFoundError, SandboxUnavailableError,
+        UnavailableError.
         """
-        async with self._checks:
+        await self._checks.enter(tenant)
+        try:
+            await asyncio.sleep(self._pace.pause_s(tenant))
             guest = await self._load(tenant, digest, ignore_log)
             guest.kill("the check is over")
+        finally:
+            self._checks.leave(tenant)
 
     async def close(self) -> None:
         """Give out no more, kill every sandbox, and remove what they leave. Idempotent; leased guests end too."""

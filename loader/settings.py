@@ -55,7 +55,10 @@ class LoaderSettings:
     checks_parallel_max: int = 2
     """Deploys checked at the same time."""
 
-    bytes_a_second_per_tenant_max: int = 16 * 1024 * 1024
+    checks_per_tenant_max: int = 1
+    """Of these, one tenant's; further ones wait, and tenants take turns."""
+
+    bytes_a_second_per_tenant_max: int = 8 * 1024 * 1024
     """What one tenant's guests may say together, results and logs; more waits in their sockets."""
 
     outgoing_bytes_max: int = 64 * 1024 * 1024

@@ -26,8 +26,12 @@ TIME_SHARE_MIN: Final = 0.04
 """Of the loop's time, what one tenant's frames may take in any case. What follows from them takes several times that:
 at a tenth, a tenant that floods kept one of two CPUs busy."""
 
-OTHERS_FACTOR: Final = 3.0
+OTHERS_FACTOR: Final = 2.0
 """And so many times what those of any other take: tenants that are about as busy don't slow each other down."""
+
+BURST_S: Final = 0.25
+"""After a quiet time, the bytes of so many seconds may come at once: disks take a whole second's worth at the cost of
+every other tenant's commits."""
 
 USE_S: Final = 0.25
 """What was taken before counts less and less, a third after so long. So one that took nothing may take its share of so
@@ -133,7 +137,7 @@ class Share:
         self._in_line = False
         self._bytes_a_second_max = bytes_a_second_max
         self._monotonic = monotonic
-        self._bytes_left = float(bytes_a_second_max)
+        self._bytes_left = bytes_a_second_max * BURST_S
         self._counted_at = monotonic()
         self.use = _Use()
         """While others are at work."""
@@ -164,7 +168,8 @@ class Share:
         """Count what was read; for how long no more may be."""
         now = self._monotonic()
         most = self._bytes_a_second_max
-        self._bytes_left = min(most, self._bytes_left + (now - self._counted_at) * most) - size
+        left = self._bytes_left + (now - self._counted_at) * most
+        self._bytes_left = min(most * BURST_S, left) - size
         self._counted_at = now
         self._spend(size // COST_BYTES)
         return 0.0 if self._bytes_left >= 0 else -self._bytes_left / most

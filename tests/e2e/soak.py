@@ -67,7 +67,7 @@ class Sample:
 TOLERANCE = Sample(rss_mb=64, threads=4, descriptors=30, processes=30, cgroups=9, disk_mb=64)
 """What the median of the last third of the time may be over that of the middle third, besides a tenth of it: a sandbox
 more or less at that moment is some ten processes and descriptors, three control groups; the heap, a journal and its log
-stay as large as the largest burst so far, which is two floods of 16 MiB/s for 2 s at once, and may come late."""
+stay as large as the largest burst so far, which is two floods of 8 MiB/s for 2 s at once, and may come late."""
 
 AT_REST = Sample(rss_mb=120, threads=4, descriptors=12, processes=4, cgroups=0, disk_mb=float("inf"))
 """What may be left over the figures of before it began, once all is at rest: no sandbox, and memory that was freed but

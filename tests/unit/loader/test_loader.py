@@ -241,6 +241,31 @@ async def test_a_check_refuses_a_bundle_with_the_reason(
             await loader.check(ACME, digest)
 
 
+async def test_a_tenant_whose_checks_hang_keeps_nobody_elses_waiting(
+    store: FileBundleStore, launcher: CountingLauncher
+) -> None:
+    hanging = [await deployed(store, code=f"while True: {number}\n") for number in range(3)]
+    digest = await deployed(store, OTHER)
+    async with loader_of(store, launcher) as loader, asyncio.timeout(20):
+        checks = [asyncio.create_task(loader.check(ACME, each)) for each in hanging]
+        await asyncio.sleep(0)
+        await loader.check(OTHER, digest)
+        assert not any(check.done() for check in checks)
+        for check in checks:
+            check.cancel()
+
+
+async def test_a_check_counts_as_a_start(store: FileBundleStore, launcher: CountingLauncher) -> None:
+    digest = await deployed(store)
+    settings = LoaderSettings(warm_sandboxes=0, sandboxes_per_tenant_max=1, starts_a_minute_per_tenant_max=1)
+    async with loader_of(store, launcher, settings) as loader:
+        await loader.check(ACME, digest)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await loader.check(ACME, digest)
+        assert launcher.launches == 1
+
+
 async def test_a_version_that_is_not_there_is_not_found(store: FileBundleStore, launcher: CountingLauncher) -> None:
     async with loader_of(store, launcher) as loader:
         with pytest.raises(NotFoundError):

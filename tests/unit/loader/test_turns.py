@@ -9,7 +9,16 @@ from collections.abc import Callable
 import pytest
 
 from loader.guest import Guest
-from loader.turns import COST_BYTES, SLICE_COST_MAX, TIME_SHARE_MIN, TURN_COST_MAX, FrameTurns, Share
+from loader.turns import (
+    BURST_S,
+    COST_BYTES,
+    OTHERS_FACTOR,
+    SLICE_COST_MAX,
+    TIME_SHARE_MIN,
+    TURN_COST_MAX,
+    FrameTurns,
+    Share,
+)
 from stepwell.names import TenantUid
 from tests.unit.loader.conversation import Ear, loaded, result
 from tests.unit.loader.fake_sandbox import FakeSandbox
@@ -80,18 +89,21 @@ FRAME_S = 50e-6
 
 
 class Work:
-    """Handling a frame takes FRAME_S of the loop's time."""
+    """Handling a frame takes FRAME_S of the loop's time, a turn of the loop as much, and nothing else any."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._real, self._ahead_s = self._loop.time, 0.0
-        monkeypatch.setattr(self._loop, "time", self.time)
+        loop = asyncio.get_running_loop()
+        self._now_s = loop.time()
+        monkeypatch.setattr(loop, "time", self.time)
 
     def time(self) -> float:
-        return self._real() + self._ahead_s
+        return self._now_s
+
+    def wait(self, seconds: float) -> None:
+        self._now_s += seconds
 
     def __call__(self, frames: int) -> None:
-        self._ahead_s += frames * FRAME_S
+        self.wait(frames * FRAME_S)
 
     async def run(self, sources: list[Source], seconds: float, each_turn: int) -> None:
         """Let these have so many frames in each turn."""
@@ -102,7 +114,7 @@ class Work:
                     source.frames = each_turn
                     source.share.handle(source.handle)
             await asyncio.sleep(0)
-            self._ahead_s += FRAME_S
+            self.wait(FRAME_S)
 
 
 async def test_alone_a_tenant_takes_all_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,6 +140,22 @@ async def test_beside_others_that_take_little_a_flood_takes_little_and_in_small_
     assert max(counts[-50:]) <= SLICE_COST_MAX
 
 
+async def test_beside_others_that_take_more_a_flood_takes_so_many_times_as_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    work, log = Work(monkeypatch), list[tuple[str, int]]()
+    turns = FrameTurns(asyncio.get_running_loop(), 1 << 30)
+    flood = Source(turns.share(FLOOD), 1 << 30, log, "flood", work)
+    honest = Source(turns.share(HONEST), 0, log, "honest", work)
+    flood.share.handle(flood.handle)
+    for _ in range(200):
+        honest.frames = 10
+        honest.share.handle(honest.handle)
+        await work.run([], 0.01, 0)
+    took = {name: sum(count for who, count in log if who == name) for name in ("flood", "honest")}
+    assert OTHERS_FACTOR * 0.8 < took["flood"] / took["honest"] < OTHERS_FACTOR * 1.2
+
+
 async def test_tenants_that_are_busy_alike_do_not_slow_each_other_down(monkeypatch: pytest.MonkeyPatch) -> None:
     work, log = Work(monkeypatch), list[tuple[str, int]]()
     turns = FrameTurns(asyncio.get_running_loop(), 1 << 30)
@@ -138,8 +166,15 @@ async def test_tenants_that_are_busy_alike_do_not_slow_each_other_down(monkeypat
 
 async def test_bytes_over_the_rate_hold_reading_up_for_as_long_as_they_take() -> None:
     share = FrameTurns(asyncio.get_running_loop(), 1_000).share(HONEST)
-    assert share.pause_s(1_000) == 0
+    assert share.pause_s(round(1_000 * BURST_S)) == 0
     assert 1.9 < share.pause_s(2_000) <= 2.0
+
+
+async def test_a_quiet_time_lets_no_more_come_at_once_than_the_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Work(monkeypatch)
+    share = FrameTurns(asyncio.get_running_loop(), 1_000).share(HONEST)
+    work.wait(60)
+    assert share.pause_s(1_000) == 1 - BURST_S
 
 
 async def test_a_guests_flood_is_handled_whole_in_order_and_over_several_turns() -> None:
