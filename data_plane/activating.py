@@ -61,8 +61,7 @@ class GuestLoader(Protocol):
 class Guests:
     """The guests of a node's instances, so many at once as the limits say; more wait, and tenants take turns.
 
-    `serving` says whether the node may begin anything; `rest` hears of a resident that has no guest any more,
-    `entered` that one which waited for its turn has it.
+    `entered` hears that an instance which waited for its turn has it.
     """
 
     def __init__(
@@ -75,8 +74,6 @@ class Guests:
         limits: EngineLimits,
         later: Callable[[float, Callable[[], None]], object],
         spawn: Callable[[Awaitable[object]], None],
-        rest: Callable[[Resident], None],
-        serving: Callable[[], bool],
         entered: Callable[[], None],
     ) -> None:
         self._loader = loader
@@ -85,13 +82,11 @@ class Guests:
         self._limits = limits
         self._later = later
         self._spawn = spawn
-        self._rest = rest
-        self._serving = serving
         self._entered = entered
 
     def give(self, resident: Resident) -> None:
         """Have the instance activated, in its turn; nothing happens while one is under way."""
-        if self._serving() and not resident.activating and resident.instance.live is None:
+        if resident.server.serving() and not resident.activating and resident.instance.live is None:
             resident.activating = True
             self._spawn(self._activate(resident))
 
@@ -105,7 +100,7 @@ class Guests:
         lease = None
         try:
             lease = await self._lease(resident)
-            if lease is not None and (resident.lost or not self._serving()):
+            if lease is not None and (resident.lost or not resident.server.serving()):
                 lease.release()
                 lease = None
         finally:
@@ -113,13 +108,13 @@ class Guests:
                 self._room.leave(resident.key.tenant)
                 resident.activating = False
                 resident.settle()
-                self._rest(resident)
+                resident.server.rest(resident)
         if lease is not None:
             self._begin(resident, lease)
 
     async def _lease(self, resident: Resident) -> GuestLease | None:
         attempt = 0
-        while resident.instance.phase is Phase.LIVE and self._serving() and not resident.lost:
+        while resident.instance.phase is Phase.LIVE and resident.server.serving() and not resident.lost:
             instance = resident.instance
             alone = (
                 instance.sandbox_deaths >= self._limits.sandbox_deaths_alone
@@ -148,7 +143,7 @@ class Guests:
             if resident.starting is activation:
                 resident.starting = None
             if not resident.lane.busy:
-                self._rest(resident)
+                resident.server.rest(resident)
 
         guest = lease.guest
         activation = Activation(resident, guest, later=self._later, read=self._read, ended=ended)

@@ -21,6 +21,7 @@ from data_plane.journal.store import InstanceKey, ListingPage, Row
 from data_plane.node import Node
 from data_plane.payloads import fetch
 from data_plane.readings import Reading
+from data_plane.shard_server import ShardServer
 from stepwell.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, UnavailableError
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowId
 
@@ -53,7 +54,11 @@ class Seen:
 
 
 class InstanceCalls:
-    """`mint` gives unguessable ids: 22 characters or more of the id's alphabet."""
+    """`mint` gives unguessable ids: 22 characters or more of the id's alphabet.
+
+    Every call of an instance raises NotOwnedError, before it has any effect, when its shard is not served here; and
+    UnavailableError when the shard is lost while it is served: whether it took effect is unknown then.
+    """
 
     def __init__(self, node: Node, routes: Routes, *, mint: Callable[[], str]) -> None:
         self._node = node
@@ -77,8 +82,9 @@ class InstanceCalls:
         if instance is None:
             instance = self._generated_id(tenant, workflow, request_id)
         key = InstanceKey(tenant, workflow, instance)
+        server = self._node.server_of(key)
         for _ in range(REMOVALS_AWAITED_MAX):
-            async with self._node.resident(key, minted=minted) as resident:
+            async with server.resident(key, minted=minted) as resident:
                 state = resident.instance
                 if state.phase is Phase.ABSENT:
                     self._node.quotas.check_create(tenant)
@@ -91,11 +97,11 @@ class InstanceCalls:
                     )
                     resident.list_first()
                     seen = Seen(key, replace(state))
-                    await self._node.flushed(resident)
+                    await server.flushed(resident)
                     return seen
                 if state.phase is not Phase.DELETING:
-                    return await self._repeated(key, resident.instance, params, request_id)
-            await self._node.removed(key)
+                    return await self._repeated(server, key, resident.instance, params, request_id)
+            await server.removed(key)
         raise UnavailableError(f"instance {instance!r} is being deleted; try again in a moment")
 
     def _generated_id(self, tenant: TenantUid, workflow: WorkflowId, request_id: str) -> InstanceId:
@@ -104,46 +110,52 @@ class InstanceCalls:
         text = "\x00".join((tenant, workflow, request_id))
         return InstanceId(hashlib.sha256(text.encode()).hexdigest()[:32])
 
-    async def _repeated(self, key: InstanceKey, state: Instance, params: bytes, request_id: str) -> Seen:
+    async def _repeated(
+        self, server: ShardServer, key: InstanceKey, state: Instance, params: bytes, request_id: str
+    ) -> Seen:
         if not request_id or state.request_id != request_id:
             raise AlreadyExistsError(f"instance {key.instance!r} of workflow {key.workflow!r} exists already")
         if await fetch(state.params, key, state.uid, self._node.store) != params:
             raise InvalidArgumentError(
                 f"request_id {request_id!r} was used before, with other params; use a new one", field="request_id"
             )
-        return await self.get(key)
+        return await self._seen(server, key)
 
     # ---------------------------------------------------------------- reads
     async def get(self, key: InstanceKey) -> Seen:
         """Raises NotFoundError for an id that was never used, or whose instance was deleted."""
-        reading = await self._reading(key)
+        return await self._seen(self._node.server_of(key), key)
+
+    async def _seen(self, server: ShardServer, key: InstanceKey) -> Seen:
+        reading = await self._reading(server, key)
         instance = replace(reading.instance, live=None)
         _refuse_if_absent(key, instance)
-        resident = self._node.peek(key)
+        resident = server.peek(key)
         if resident is not None and resident.instance.uid == instance.uid:
             instance.live = resident.instance.live
         return Seen(key, instance)
 
-    async def _reading(self, key: InstanceKey) -> Reading:
+    async def _reading(self, server: ShardServer, key: InstanceKey) -> Reading:
         """What the journal says, once this epoch's first row stands in it: nothing else may be shown."""
         readings = self._node.readings
-        resident = self._node.peek(key)
+        resident = server.peek(key)
         if resident is not None and resident.durable is not None:
             reading = Reading()
             reading.add(resident.durable)
         else:
             reading = await readings.newest(key)
-        if reading.tip is not None and reading.tip.epoch != self._node.shard.epoch:
-            async with self._node.resident(key):
+        if reading.tip is not None and reading.tip.epoch != server.shard.epoch:
+            async with server.resident(key):
                 reading = await readings.newest(key)
-        if not self._node.shard.owned():
-            raise UnavailableError("the server is stopping; try again in a moment")
+        if not server.shard.owned():
+            raise UnavailableError("the instance is moving to another server; try again in a moment")
         return reading
 
     async def _rows(self, key: InstanceKey) -> AsyncGenerator[Row]:
         """The journal from its first row on."""
-        resident = self._node.peek(key)
-        reading = await self._reading(key)
+        server = self._node.server_of(key)
+        resident = server.peek(key)
+        reading = await self._reading(server, key)
         if resident is not None and resident.durable is not None:
             for row in list(resident.durable):
                 yield row
@@ -167,15 +179,16 @@ class InstanceCalls:
 
     # ---------------------------------------------------------------- transitions
     async def send_event(self, key: InstanceKey, event_type: str, payload: bytes, request_id: str) -> None:
+        server = self._node.server_of(key)
         await self._node.quotas.ask(key.tenant)
-        async with self._node.resident(key) as resident:
+        async with server.resident(key) as resident:
             _refuse_if_absent(key, resident.instance)
             if request_id not in resident.instance.requests:
                 self._node.quotas.check_stored(key.tenant)
             minted = resident.mint(payload)
             if resident.step(events.EventSent(self._node.clock(), event_type, minted, request_id)):
                 resident.write_blob(minted, payload)
-            await self._node.flushed(resident)
+            await server.flushed(resident)
 
     async def pause(self, key: InstanceKey, request_id: str) -> Seen:
         return await self._carry_out(key, events.PauseRequested, request_id)
@@ -188,22 +201,24 @@ class InstanceCalls:
 
     async def _carry_out(self, key: InstanceKey, requested: Callable[[int, str], Event], request_id: str) -> Seen:
         """The request happens when the instance is there to hear it, not when it began to load."""
-        async with self._node.resident(key) as resident:
+        server = self._node.server_of(key)
+        async with server.resident(key) as resident:
             _refuse_if_absent(key, resident.instance)
             resident.step(requested(self._node.clock(), request_id))
-            await self._node.flushed(resident)
-        return await self.get(key)
+            await server.flushed(resident)
+        return await self._seen(server, key)
 
     async def delete(self, key: InstanceKey, request_id: str) -> None:
         """Of an instance that has ended. Durable when this returns; what is left of it is gone as a rule, so that no
         list shows it any more."""
-        async with self._node.resident(key) as resident:
+        server = self._node.server_of(key)
+        async with server.resident(key) as resident:
             _refuse_if_absent(key, resident.instance)
             resident.step(events.DeleteRequested(self._node.clock(), request_id))
-            await self._node.flushed(resident)
+            await server.flushed(resident)
         with suppress(TimeoutError):
             async with asyncio.timeout(REMOVAL_AWAITED_S):
-                await self._node.removed(key)
+                await server.removed(key)
 
     # ---------------------------------------------------------------- watch
     async def watch(

@@ -7,7 +7,6 @@ holds the mark all the while.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
@@ -16,8 +15,8 @@ import structlog
 
 from data_plane.due import DueInstances
 from data_plane.journal.store import InstanceKey, Wake
+from data_plane.loads import LOADS_MAX, Loads
 from data_plane.wakes import DUE_NOW, ShardWakes
-from stepwell.names import TenantUid
 
 log = structlog.get_logger(__name__)
 
@@ -27,23 +26,12 @@ WAKE_READ_EVERY_S: Final = 1.0
 TAKEN_MAX: Final = 1_000
 """Due wakes that are taken without a turn of the event loop between them."""
 
-LOADS_MAX: Final = 64
-"""Instances that wakes load at once: a takeover of many is lazy."""
-
-LOADS_PER_TENANT_MAX: Final = 16
-"""Of these, one tenant's."""
-
-QUEUED_PER_TENANT_MAX: Final = 32
-"""A tenant's instances that wait for their turn to run, in memory, before further ones that are due are left on the
-disk. A new one's create is not held up by this."""
-
 LOOK_AGAIN_DELAY_S: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 """Before an instance that could not be looked at is tried again; the last one repeats."""
 
 
 class WakeFollower:
-    """`look` does what is due for an instance; `working` says that somebody does so already, and will go on; `queued`
-    how many of a tenant's instances wait for their turn to run. Whoever runs one of these says `go_on`.
+    """`look` does what is due for an instance; `working` says that somebody does so already, and will go on.
 
     Once `serving` is not true any more, nothing is begun.
     """
@@ -51,6 +39,7 @@ class WakeFollower:
     def __init__(
         self,
         wakes: ShardWakes,
+        loads: Loads,
         *,
         clock: Callable[[], int],
         sooner: asyncio.Event,
@@ -58,10 +47,10 @@ class WakeFollower:
         spawn: Callable[[Awaitable[object]], None],
         look: Callable[[InstanceKey], Awaitable[None]],
         working: Callable[[InstanceKey], bool],
-        queued: Callable[[TenantUid], int],
         serving: Callable[[], bool],
     ) -> None:
         self._wakes = wakes
+        self._loads = loads
         self._clock = clock
         self._sooner = sooner
         self._later = later
@@ -69,17 +58,9 @@ class WakeFollower:
         self._look = look
         self._working = working
         self._serving = serving
-        self._queued = queued
-        self._due = DueInstances(self._ready)
-        self._loads: Counter[TenantUid] = Counter()
-        self._loads_in_all = 0
+        self._due = DueInstances(loads.ready)
         self._failures: dict[InstanceKey, int] = {}
         """How often in a row each could not be looked at: these are tried again from here alone."""
-
-    def go_on(self) -> None:
-        """A tenant may have become ready for more of what is due."""
-        if self._due:
-            self._sooner.set()
 
     async def follow(self) -> None:
         """Until the node serves no more."""
@@ -111,17 +92,15 @@ class WakeFollower:
             async with asyncio.timeout(wait_s):
                 await self._sooner.wait()
 
-    def _ready(self, tenant: TenantUid) -> bool:
-        return self._loads[tenant] < LOADS_PER_TENANT_MAX and self._queued(tenant) < QUEUED_PER_TENANT_MAX
-
     def _load_due(self) -> None:
-        while self._loads_in_all < LOADS_MAX and (key := self._due.take()) is not None:
+        while not self._loads.are_all_taken and (key := self._due.take()) is not None:
             if key not in self._failures and not self._working(key):
                 self._begin(key)
+        if self._due:
+            self._loads.hold_up(self._sooner.set)
 
     def _begin(self, key: InstanceKey) -> None:
-        self._loads[key.tenant] += 1
-        self._loads_in_all += 1
+        self._loads.begin(key.tenant)
         self._spawn(self._wake(key))
 
     async def _wake(self, key: InstanceKey) -> None:
@@ -134,11 +113,7 @@ class WakeFollower:
         else:
             self._failures.pop(key, None)
         finally:
-            self._loads_in_all -= 1
-            self._loads[key.tenant] -= 1
-            if not self._loads[key.tenant]:
-                del self._loads[key.tenant]
-            self.go_on()
+            self._loads.end(key.tenant)
 
     def _try_again(self, key: InstanceKey) -> None:
         failures = self._failures.get(key, 0)

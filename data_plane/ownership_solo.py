@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+from asyncio import TaskGroup
 from pathlib import Path
 
+from data_plane.ownership import ShardHost
 from data_plane.shard import Shard
 
 LOCK_FILE = "lock"
@@ -57,16 +59,27 @@ class DataLock:
 
 
 class SoloOwner:
-    """Owns the only shard, in the epoch of this opening of the journal, until it is released."""
+    """`Ownership` of the only shard, in the epoch of this opening of the journal."""
 
     def __init__(self, lock: DataLock, epoch: int) -> None:
         self._lock = lock
         self._released = False
-        self.shard = Shard(SHARD, epoch, self.owned)
+        self._shard = Shard(SHARD, epoch, self._owned)
+        self._host: ShardHost | None = None
 
-    def owned(self) -> bool:
-        return self._lock.held and not self._released
+    async def start(self, host: ShardHost, tasks: TaskGroup) -> None:
+        self._host = host
+        await host.serve(self._shard)
 
-    def release(self) -> None:
-        """Own nothing from here on: what is in flight is not acted on. The lock stays."""
+    async def stop(self, within_s: float) -> None:
+        """What is in flight after that is not acted on. The lock stays."""
+        if self._host is not None:
+            await self._host.release(SHARD, within_s)
         self._released = True
+
+    def owner_of(self, number: int) -> str | None:
+        """Nobody else: whom this process does not serve, no process does."""
+        return None
+
+    def _owned(self) -> bool:
+        return self._lock.held and not self._released

@@ -20,11 +20,10 @@ from data_plane.engine.records import BlobRef, Payload
 from data_plane.journal.store import InstanceKey, PutBlob, PutListing, Row, Wake
 from data_plane.lane import Lane
 from data_plane.listing import listing_of
-from data_plane.shard import Shard
 from stepwell.names import InstanceUid
 
 if TYPE_CHECKING:
-    from data_plane.node import Node
+    from data_plane.shard_server import ShardServer
 
 
 DURABLE_ROWS_MAX: Final = 16
@@ -34,25 +33,26 @@ DURABLE_ROWS_MAX: Final = 16
 class Resident:
     """`uses` counts callers that look at it: it is not dropped under them."""
 
-    def __init__(self, node: Node, key: InstanceKey, shard: Shard, rows: Sequence[Row]) -> None:
+    def __init__(self, server: ShardServer, key: InstanceKey, rows: Sequence[Row]) -> None:
+        self.server = server
         self.key = key
-        self.shard = shard
-        self.store = node.store
-        self.now = node.clock
+        self.shard = server.shard
+        self.store = server.store
+        self.now = server.clock
         self.durable: list[Row] | None = list(rows) if len(rows) <= DURABLE_ROWS_MAX else None
         """What a read of the journal would give; None once there is too much of it."""
         self.instance: Instance = fold.replay(record for row in rows for record in row.records)
         self.lane = Lane(
             key,
-            shard,
-            node.store,
+            server.shard,
+            server.store,
             tip=rows[-1].position if rows else None,
-            wake=lambda then: node.wake_now(self, then),
+            wake=lambda then: server.wake_now(self, then),
             perform=self._perform,
             appended=self._appended,
-            idle=lambda: node.rest(self),
-            lost=lambda: node.give_up(self),
-            later=node.later,
+            idle=lambda: server.rest(self),
+            lost=lambda: server.give_up(self),
+            later=server.later,
         )
         self.activation: Activation | None = None
         self.starting: Activation | None = None
@@ -70,7 +70,6 @@ class Resident:
         self.counted_bytes = self.instance.stored_bytes
         """What of it counts as its tenant's."""
         self.listing_due = False
-        self._node = node
 
     # ---------------------------------------------------------------- what happens to it
     def step(self, event: Event) -> bool:
@@ -78,14 +77,14 @@ class Resident:
 
         Raises what `machine.handle` raises, having changed nothing.
         """
-        actions = machine.handle(self.instance, event, self._node.limits)
+        actions = machine.handle(self.instance, event, self.server.limits)
         self.lane.add(actions)
         return bool(actions)
 
     def step_guest(self, event: Event, activation: Activation) -> None:
         """The same for a guest's message: what it may not do ends its sandbox, and nothing else."""
         try:
-            self.lane.add(machine.handle(self.instance, event, self._node.limits))
+            self.lane.add(machine.handle(self.instance, event, self.server.limits))
         except IllegalTransition as illegal:
             activation.kill(f"the guest broke the protocol: {illegal}")
 
@@ -102,12 +101,12 @@ class Resident:
 
     def arm(self) -> None:
         """See that the clock calls; not once it was forgotten: a guest's late word must not make it write again."""
-        if self._node.peek(self.key) is not self:
+        if self.server.peek(self.key) is not self:
             return
         due = self.instance.next_tick()
         if due is not None and (self.armed is None or due < self.armed):
             self.armed = due
-            self._node.timers.arm(self, due)
+            self.server.timers.arm(self, due)
 
     def stage(self, data: bytes, uid: InstanceUid | None = None) -> Payload:
         """A payload as a record may hold it; `uid` where the instance is only being created."""
@@ -135,7 +134,7 @@ class Resident:
     # ---------------------------------------------------------------- what the lane performs
     def _perform(self, action: Action) -> None:
         if isinstance(action, Activate):
-            self._node.activate(self)
+            self.server.activate(self)
             return
         if isinstance(action, TellStart):
             self.activation, self.starting = self.starting, None
@@ -151,6 +150,6 @@ class Resident:
             self.durable.append(row)
             if len(self.durable) > DURABLE_ROWS_MAX:
                 self.durable = None
-        self._node.appended(self, row)
+        self.server.appended(self, row)
         if self.activation is not None and self.activation.holds_up:
             self.activation.on_append()

@@ -47,7 +47,11 @@ DUE_NOW: Final = 0
 
 class EpochSupersededError(Exception):
     """The store has a mark of this epoch or a later one: the epoch counter went back. Claim the shard anew, above
-    it."""
+    the `newest`."""
+
+    def __init__(self, shard: int, newest: int, epoch: int) -> None:
+        super().__init__(f"shard {shard}: epoch {newest} has a mark, this is {epoch}")
+        self.newest = newest
 
 
 class OwnershipLostError(Exception):
@@ -105,9 +109,7 @@ class ShardWakes:
         marks = await self._store.read_marks(self._shard.number)
         newest = max(marks, default=-1)
         if newest >= self._shard.epoch:
-            raise EpochSupersededError(
-                f"shard {self._shard.number}: epoch {newest} has a mark, this is {self._shard.epoch}"
-            )
+            raise EpochSupersededError(self._shard.number, newest, self._shard.epoch)
         # No owner ever served without a mark, so without one there is no wake to find.
         self._mark = marks[newest] if marks else self._clock() // BUCKET_MS
         self._read_to = self._reading_to = self._mark - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from data_plane.journal.store import InstanceKey, Row
@@ -29,6 +30,11 @@ class Watcher:
         if not self._status_only or not steps_alone(row):
             self._changed.set()
 
+    def shard_lost(self) -> None:
+        """No further row comes: have it read the journal again, which is refused here."""
+        self.missed = True
+        self._changed.set()
+
     async def next_rows(self) -> list[Row]:
         """What came since the last call, at least one row; what was dropped before them is in the journal."""
         await self._changed.wait()
@@ -47,6 +53,7 @@ class Listener(Protocol):
     """Whoever hears of an instance's rows."""
 
     def publish(self, row: Row) -> None: ...
+    def shard_lost(self) -> None: ...
 
 
 class StatusListener:
@@ -58,6 +65,9 @@ class StatusListener:
     def publish(self, row: Row) -> None:
         if not steps_alone(row):
             self._changed.set()
+
+    def shard_lost(self) -> None:
+        self._changed.set()
 
 
 class Watchers:
@@ -84,3 +94,9 @@ class Watchers:
     def publish(self, key: InstanceKey, row: Row) -> None:
         for watcher in self._by_key.get(key, ()):
             watcher.publish(row)
+
+    def lose(self, lost: Callable[[InstanceKey], bool]) -> None:
+        """Tell the watchers of those instances that their shard is served here no more."""
+        for key in [key for key in self._by_key if lost(key)]:
+            for watcher in self._by_key[key]:
+                watcher.shard_lost()

@@ -39,7 +39,7 @@ from data_plane.logs.recorder import Recorder
 from data_plane.logs.sqlite_file import LogFileError
 from data_plane.logs.store_sqlite import SqliteLogStore
 from data_plane.node import Node
-from data_plane.ownership import DataInUseError, DataLock, SoloOwner
+from data_plane.ownership_solo import SHARD, DataInUseError, DataLock, SoloOwner
 from loader.bundles.store_files import FileBundleStore
 from loader.loader import Loader
 from loader.sandbox.cgroup_mounts import CgroupError, find_hierarchy
@@ -170,7 +170,8 @@ async def _serve(config: DevConfig) -> int:
         node = Node(
             journal,
             loader,
-            owner.shard,
+            tasks,
+            shard_of=lambda key: SHARD,
             clock=clock,
             limits=config.engine,
             settings=config.node,
@@ -178,7 +179,7 @@ async def _serve(config: DevConfig) -> int:
             forget_logs=recorder.forget,
         )
         stack.callback(node.close)
-        await node.start(tasks)
+        await owner.start(node, tasks)
         tenants = Tenants(control_store, clock_ms=clock, random_bytes=secrets.token_bytes)
         tokens = Tokens(control_store, clock_ms=clock, random_bytes=secrets.token_bytes, limits=config.control_plane)
         deploys = Deploys(control_store, bundles, loader, clock_ms=clock, limits=config.control_plane)
@@ -214,9 +215,8 @@ async def _serve(config: DevConfig) -> int:
         await stop.wait()
         print("stepwell: stopping; what is unfinished goes on at the next start", file=sys.stderr, flush=True)
         await health.stopping()
-        await node.drain(config.drain_s)
+        await owner.stop(config.drain_s)
         await server.stop(grace=0.5)
-        owner.release()
     return 0
 
 

@@ -2,7 +2,7 @@
 
 Nothing is acknowledged before its commit was fsynced. Outcomes are never unknown here: a commit either succeeds or ends
 the process, so WriteUnknownError is not raised. The data directory's lock must be held by whoever opens it
-(`data_plane.ownership`): that, and the epoch that each opening raises, stand for a cluster's leases.
+(`data_plane.ownership_solo`): that, and the epoch that each opening raises, stand for a cluster's leases.
 """
 
 from __future__ import annotations

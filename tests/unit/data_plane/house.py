@@ -29,6 +29,7 @@ from tests.contract.oracle_log_store import OracleLogStore
 from tests.unit.data_plane.fakes import FakeGuest, FakeLoader, MemoryStore
 from tests.unit.data_plane.virtual_loop import VirtualLoop, run, until
 
+SHARD = 0
 TENANT, FLOW = TenantUid("tenant-1"), WorkflowId("flow")
 
 
@@ -64,10 +65,12 @@ class House:
         self.loader = FakeLoader()
         self.log_store = OracleLogStore(LogLimits(), {})
         self.recorder = Recorder(self.log_store, clock=loop.clock, limits=LogLimits())
+        self.epoch = epoch
         self.node = Node(
             store,
             self.loader,
-            Shard(0, epoch, lambda: self.owned),
+            tasks,
+            shard_of=lambda key: SHARD,
             clock=loop.clock,
             limits=EngineLimits(),
             settings=settings,
@@ -77,6 +80,11 @@ class House:
         minted = count(1)
         self.calls = InstanceCalls(self.node, Routes(), mint=lambda: f"minted-{epoch}-{next(minted)}")
         self.tasks = tasks
+
+    async def serve(self) -> None:
+        """Own the shard."""
+        await self.node.serve(Shard(SHARD, self.epoch, lambda: self.owned))
+        self.server = self.node._servers[SHARD]
 
     async def create(self, name: str = "one", **more: Any) -> InstanceKey:
         tenant, request_id = more.get("tenant", TENANT), more.get("request_id", "")
@@ -111,7 +119,7 @@ async def serving(
     """A node that owns the shard until the block ends, and then dies as by SIGKILL."""
     async with asyncio.TaskGroup() as tasks:
         house = House(store or MemoryStore(), epoch, tasks, settings or NodeSettings(), tenant_limits or TenantLimits())
-        await house.node.start(tasks)
+        await house.serve()
         recording = tasks.create_task(house.recorder.run())
         try:
             yield house

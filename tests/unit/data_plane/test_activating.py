@@ -15,10 +15,10 @@ async def test_a_sandbox_that_comes_after_the_shard_was_lost_is_given_back_unuse
         house.loader.held = asyncio.Event()
         key = await house.create()
         await until(lambda: house.loader.waiting > 0)
-        resident = house.node.peek(key)
+        resident = house.server.peek(key)
         assert resident is not None
         house.owned = False
-        house.node.give_up(resident)
+        house.server.give_up(resident)
         rows = len(house.store.rows[key])
         house.loader.held.set()
         await until(lambda: bool(house.loader.leases) and house.loader.leases[0].released)
@@ -33,7 +33,7 @@ async def test_an_instance_that_stands_in_line_while_the_node_drains_is_left_to_
         house.loader.held = asyncio.Event()
         key = await house.create()
         await until(lambda: house.loader.waiting > 0)
-        await house.node.drain(1.0)
+        await house.server.drain(1.0)
         house.loader.held.set()
         await until(lambda: bool(house.loader.leases) and house.loader.leases[0].released)
         assert house.loader.leases[0].guest.handlers == {}

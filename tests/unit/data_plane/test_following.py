@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from data_plane.following import LOADS_PER_TENANT_MAX, LOOK_AGAIN_DELAY_S, QUEUED_PER_TENANT_MAX
+from data_plane.following import LOOK_AGAIN_DELAY_S
+from data_plane.loads import LOADS_PER_TENANT_MAX, QUEUED_PER_TENANT_MAX
 from data_plane.quotas import TenantLimits
 from stepwell.names import TenantUid
 from tests.unit.data_plane.house import TENANT, on_virtual_time, serving, sleeping
@@ -24,7 +25,7 @@ def test_a_journal_that_could_not_be_read_is_read_again_soon(failures: int) -> N
             await house.guest(2)
             late_s = (house.node.clock() - due) / 1000
             assert late_s < sum(LOOK_AGAIN_DELAY_S[:failures]) + 1
-            assert house.node._follower._failures == {}
+            assert house.server._follower._failures == {}
 
     test()
 

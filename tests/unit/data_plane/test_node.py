@@ -141,7 +141,7 @@ async def test_a_caller_never_gets_an_instance_that_was_forgotten_while_it_waite
         sleeping(await house.guest(1), 90_000)
         await house.asleep()
     async with serving(store, epoch=2) as house:
-        node = house.node
+        node = house.server
         got: list[bool] = []
 
         async def first() -> None:
@@ -194,7 +194,7 @@ async def test_ten_thousand_sleepers_leave_no_resident() -> None:
         gc.collect()
         left = [each for each in gc.get_objects() if isinstance(each, Resident)]
         assert left == []
-        assert house.node._guests._room._taken_in_all == 0
+        assert house.node.guests._room._taken_in_all == 0
 
 
 @on_virtual_time
@@ -203,7 +203,7 @@ async def test_a_draining_node_ends_activations_in_good_order_and_refuses_work()
     async with serving(store) as house:
         key = await house.create()
         guest = await house.guest(1)
-        await house.node.drain(5.0)
+        await house.server.drain(5.0)
         assert guest.told("stop")
         with pytest.raises(UnavailableError):
             await house.create("two")
@@ -226,7 +226,7 @@ async def test_a_drain_does_not_wait_for_what_left_memory_meanwhile() -> None:
         sleeping(guest, 90_000)
         loop.call_later(0.5, house.store.let_go)
         began = loop.time()
-        await house.node.drain(10.0)
+        await house.server.drain(10.0)
         assert loop.time() - began < 1.0
 
 
@@ -249,7 +249,7 @@ async def test_what_hibernates_leaves_memory_without_a_garbage_collection() -> N
     async with serving() as house:
         key = await house.create()
         guest = await house.guest(1)
-        resident = house.node.peek(key)
+        resident = house.server.peek(key)
         assert resident is not None
         gone = weakref.ref(resident)
         del resident

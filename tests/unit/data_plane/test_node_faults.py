@@ -152,7 +152,7 @@ async def test_a_sandbox_that_comes_after_the_node_began_to_drain_is_given_back(
         house.loader.held = asyncio.Event()
         await house.create()
         await until(lambda: house.loader.waiting > 0)
-        await house.node.drain(1.0)
+        await house.server.drain(1.0)
         house.loader.held.set()
         await until(lambda: bool(house.loader.leases) and house.loader.leases[0].released)
         assert not house.loader.leases[0].guest.told("start")

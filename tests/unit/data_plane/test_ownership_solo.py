@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from data_plane.ownership import LOCK_FILE, DataInUseError, DataLock, SoloOwner
+from data_plane.ownership_solo import LOCK_FILE, SHARD, DataInUseError, DataLock, SoloOwner
+from data_plane.shard import Shard
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from data_plane.ownership import DataLock
+from data_plane.ownership_solo import DataLock
 lock = DataLock.acquire(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
@@ -68,18 +70,40 @@ def test_the_lock_file_is_the_owners_alone_and_no_link_is_followed(tmp_path: Pat
         DataLock.acquire(tmp_path)
 
 
-def test_the_solo_owner_owns_its_shard_until_released(tmp_path: Path) -> None:
-    lock = DataLock.acquire(tmp_path)
+class Host:
+    """`ShardHost` that keeps what it was lent."""
+
+    def __init__(self) -> None:
+        self.shards: list[Shard] = []
+        self.released: list[tuple[int, float, bool]] = []
+
+    async def serve(self, shard: Shard) -> None:
+        self.shards.append(shard)
+
+    async def release(self, number: int, within_s: float) -> None:
+        self.released.append((number, within_s, self.shards[0].owned()))
+
+    def drop(self, number: int) -> None:
+        raise AssertionError("a lock is not lost")
+
+
+async def test_the_solo_owner_owns_its_shard_until_it_stops(tmp_path: Path) -> None:
+    lock, host = DataLock.acquire(tmp_path), Host()
     owner = SoloOwner(lock, 7)
-    assert owner.shard.owned()
-    assert owner.shard.stamp().epoch == 7
-    owner.release()
-    assert not owner.shard.owned()
+    async with asyncio.TaskGroup() as tasks:
+        await owner.start(host, tasks)
+    shard = host.shards[0]
+    assert shard.owned()
+    assert shard.stamp().epoch == 7
+    await owner.stop(1.5)
+    assert host.released == [(SHARD, 1.5, True)]
+    assert not shard.owned()
     lock.release()
 
 
-def test_nothing_is_owned_without_the_lock(tmp_path: Path) -> None:
-    lock = DataLock.acquire(tmp_path)
-    owner = SoloOwner(lock, 1)
+async def test_nothing_is_owned_without_the_lock(tmp_path: Path) -> None:
+    lock, host = DataLock.acquire(tmp_path), Host()
+    async with asyncio.TaskGroup() as tasks:
+        await SoloOwner(lock, 1).start(host, tasks)
     lock.release()
-    assert not owner.shard.owned()
+    assert not host.shards[0].owned()

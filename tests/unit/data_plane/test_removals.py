@@ -123,7 +123,7 @@ async def test_a_caller_that_loads_while_the_shard_is_lost_is_told() -> None:
         for call in calling:
             with pytest.raises(UnavailableError):
                 await asyncio.wait_for(call, 60)
-        assert house.node._loading == {}
+        assert house.server._loading == {}
 
 
 @on_virtual_time

@@ -142,7 +142,7 @@ async def test_a_journal_goes_after_the_log_that_it_alone_knows_of() -> None:
 
             forget(key, gone_now)
 
-        logs.house.node._removals._forget_logs = seen
+        logs.house.server._removals._forget_logs = seen
         await logs.house.calls.delete(logs.key, "")
         assert still_there == [True]
         await until(lambda: not logs.house.store.rows.get(logs.key))
