@@ -1,8 +1,9 @@
 # `make demo` shows Stepwell at work; `make test` runs every test. Both install what they need first (`make setup`).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test platforms fuzz lint types imports format stubs lock bench clean
+.PHONY: help setup demo test platforms simulate fuzz lint types imports format stubs lock bench clean
 
 python := .venv/bin/python
+SEEDS ?= 1-200
 packages := sdk/stepwell sdk/workers cluster rpc loader control_plane data_plane stepwell_server
 typed := $(wildcard $(packages) scripts tests bench)
 # Each is imported from its own folder, as in a sandbox.
@@ -24,6 +25,9 @@ platforms: setup  ## the sandboxes' tests over a newer runsc, with systrap and w
 	@runsc=$${STEPWELL_TEST_RUNSC:-$$(scripts/newer_runsc)} && for platform in systrap ptrace; do \
 	  STEPWELL_TEST_RUNSC=$$runsc STEPWELL_TEST_PLATFORM=$$platform $(python) -m pytest -k 'not process]' \
 	    tests/contract/test_sandbox.py tests/contract/test_sandbox_limits.py tests/contract/test_sandbox_stalls.py || exit 1; done
+
+simulate: setup  ## several nodes on virtual time, stores that misbehave, faults: SEEDS=A-B (1-200)
+	@$(python) -m tests.simulation $(SEEDS)
 
 fuzz: setup  ## tests/fuzz for long: FUZZ_EXAMPLES (5000) of each, at random
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(python) -m pytest tests/fuzz --timeout=0

@@ -11,6 +11,12 @@ from stepwell.names import Digest, TenantId, TenantUid, WorkflowId
 TENANTS = "tenant/"
 GENERATIONS = "generation/"
 
+OWNERSHIP = "ownership/"
+"""The prefix of who lives and who owns what, which every node watches."""
+
+MEMBERS = f"{OWNERSHIP}member/"
+OWNERS = f"{OWNERSHIP}owner/"
+
 OPERATOR = "operator"
 """Where a tenant's uid stands in a key, for what belongs to the operator; a uid is hexadecimal."""
 
@@ -79,3 +85,21 @@ def generation(bucket: int) -> str:
 def bucket_of_generation(key: str) -> int:
     """The bucket in a key that `generation` made."""
     return int(key[len(GENERATIONS) :], 16)
+
+
+def member(node: str) -> str:
+    return f"{MEMBERS}{node}"
+
+
+def shard_owner(number: int) -> str:
+    return f"{OWNERS}{number:05d}"
+
+
+def shard_of_owner(key: str) -> int:
+    """The shard in a key that `shard_owner` made."""
+    return int(key[len(OWNERS) :])
+
+
+def shard_epoch(number: int) -> str:
+    """Outside of what is watched: each change of an owner changes it too."""
+    return f"epoch/{number:05d}"

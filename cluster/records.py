@@ -81,3 +81,20 @@ class Answered:
 
     call: str
     tenant: TenantId
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A data-plane node that lives: `node` is its name, of this start alone; calls are forwarded to `address`."""
+
+    node: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardOwner:
+    """Who owns a shard, in which epoch. `attempt` names the one transaction that made the record."""
+
+    node: str
+    epoch: int
+    attempt: str

@@ -31,14 +31,19 @@ class CompactedError(StepwellError):
     """A watch asked for changes that the store no longer has: list again, then watch from that revision."""
 
 
+class LeaseLostError(StepwellError):
+    """The lease has ended, and its keys are gone: what was bound to it is to be done again on a new one."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyValue:
-    """One record. `mod_revision` is the transaction that wrote it last: its etag."""
+    """One record. `mod_revision` is the transaction that wrote it last: its etag. It goes when its `lease` ends."""
 
     key: str
     value: bytes
     create_revision: int
     mod_revision: int
+    lease: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +56,11 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Put:
+    """The record goes when that lease ends, whatever its lease was before; without one (0) it stays."""
+
     key: str
     value: bytes
+    lease: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +105,8 @@ class ClusterStore(Protocol):
     when it survives the loss of the process and, in a cluster, of a machine. Keys order by code point.
     Idempotency: none of its own; a caller makes a transaction idempotent by its compares.
     Errors: UnavailableError when the store can't be reached or is closed; after it the outcome of `txn` is unknown:
-    read back. ValueError when a request is over the limits named in this module, or names a key twice.
-    A cancelled `txn` may still happen.
+    read back. ValueError when a request is over the limits named in this module, or names a key twice, or puts a key on
+    a lease and the store has none. A `txn` that was cancelled, or is unknown, may still happen, even seconds later.
     """
 
     async def get(self, key: str) -> KeyValue | None:
@@ -108,7 +116,10 @@ class ClusterStore(Protocol):
         """Up to `limit` records whose keys start with the prefix, in key order, those past the key `after` only."""
 
     async def txn(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> TxnResult:
-        """All operations if every compare holds, at one new revision; nothing otherwise."""
+        """All operations if every compare holds, at one new revision; nothing otherwise.
+
+        Raises LeaseLostError, and nothing is written, when every compare holds and a lease that is put on is gone.
+        """
 
     async def revision(self) -> int:
         """The newest transaction's revision; 0 when there was none."""
@@ -119,6 +130,32 @@ class ClusterStore(Protocol):
         A batch never splits a revision. Raises CompactedError when changes after `after` are no longer kept, or when
         the reader is too slow for the store's buffer; UnavailableError when the store is closed.
         """
+
+
+class LeaseStore(ClusterStore, Protocol):
+    """A cluster store with leases: records that go by themselves when whoever wrote them is not heard of any more.
+
+    A lease ends when its time to live has passed since the store last handled its `grant_lease` or `keep_alive`, or a
+    little later, never before; then, or when it is revoked, its keys are deleted at one revision, which watches are
+    told of. Until that revision a transaction may put keys on it. A store that loses its leader may let every lease
+    live longer.
+    Errors: UnavailableError leaves the outcome unknown, and the request may still happen, even seconds later.
+    """
+
+    async def grant_lease(self, ttl_s: int) -> int:
+        """A new lease that lives for so many seconds, 2 at least; its id, never 0.
+
+        Idempotency: none. A lease whose id was not told ends by itself.
+        """
+
+    async def keep_alive(self, lease: int) -> None:
+        """Have it live for its whole time again, from when the store handles this. Idempotent.
+
+        Raises LeaseLostError when it has ended: then its keys are deleted already.
+        """
+
+    async def revoke_lease(self, lease: int) -> None:
+        """End it now. Idempotent: revoking one that is gone changes nothing."""
 
 
 def check_range(limit: int) -> None:

@@ -23,6 +23,7 @@ from cluster.store import (
     Event,
     KeyValue,
     Operation,
+    Put,
     TxnResult,
     WatchBatch,
     check_range,
@@ -35,7 +36,10 @@ T = TypeVar("T")
 
 
 class SqliteStore:
-    """`ClusterStore` on SQLite; see that port for what it promises. Made by `open_sqlite_store`."""
+    """`ClusterStore` on SQLite; see that port for what it promises. Made by `open_sqlite_store`.
+
+    It has no leases, since no other process could take over from this one: a `Put` on one is refused with ValueError.
+    """
 
     def __init__(
         self,
@@ -60,6 +64,8 @@ class SqliteStore:
 
     async def txn(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> TxnResult:
         check_txn(compares, operations)
+        if any(isinstance(operation, Put) and operation.lease for operation in operations):
+            raise ValueError("a store on one machine has no leases to put a key on")
         return await self._on_thread(functools.partial(self._txn, tuple(compares), tuple(operations)))
 
     async def revision(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 import structlog
@@ -99,6 +100,10 @@ class Guests:
         self._entered()
         lease = None
         try:
+            if resident.lane.busy:
+                # What a former activation was to be told may still be in line: it must not be told to this one.
+                with suppress(UnavailableError):
+                    await resident.server.written(resident)
             lease = await self._lease(resident)
             if lease is not None and (resident.lost or not resident.server.serving()):
                 lease.release()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
@@ -21,8 +21,9 @@ from data_plane.journal.store import InstanceKey, ListingPage, Row
 from data_plane.node import Node
 from data_plane.payloads import fetch
 from data_plane.readings import Reading
+from data_plane.resident import Resident
 from data_plane.shard_server import ShardServer
-from stepwell.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, UnavailableError
+from stepwell.errors import AlreadyExistsError, ApiError, InvalidArgumentError, NotFoundError, UnavailableError
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowId
 
 REMOVALS_AWAITED_MAX: Final = 5
@@ -100,6 +101,7 @@ class InstanceCalls:
                     await server.flushed(resident)
                     return seen
                 if state.phase is not Phase.DELETING:
+                    await server.flushed(resident)
                     return await self._repeated(server, key, resident.instance, params, request_id)
             await server.removed(key)
         raise UnavailableError(f"instance {instance!r} is being deleted; try again in a moment")
@@ -181,14 +183,13 @@ class InstanceCalls:
     async def send_event(self, key: InstanceKey, event_type: str, payload: bytes, request_id: str) -> None:
         server = self._node.server_of(key)
         await self._node.quotas.ask(key.tenant)
-        async with server.resident(key) as resident:
+        async with server.resident(key) as resident, _durably(server, resident):
             _refuse_if_absent(key, resident.instance)
             if request_id not in resident.instance.requests:
                 self._node.quotas.check_stored(key.tenant)
             minted = resident.mint(payload)
             if resident.step(events.EventSent(self._node.clock(), event_type, minted, request_id)):
                 resident.write_blob(minted, payload)
-            await server.flushed(resident)
 
     async def pause(self, key: InstanceKey, request_id: str) -> Seen:
         return await self._carry_out(key, events.PauseRequested, request_id)
@@ -202,20 +203,18 @@ class InstanceCalls:
     async def _carry_out(self, key: InstanceKey, requested: Callable[[int, str], Event], request_id: str) -> Seen:
         """The request happens when the instance is there to hear it, not when it began to load."""
         server = self._node.server_of(key)
-        async with server.resident(key) as resident:
+        async with server.resident(key) as resident, _durably(server, resident):
             _refuse_if_absent(key, resident.instance)
             resident.step(requested(self._node.clock(), request_id))
-            await server.flushed(resident)
         return await self._seen(server, key)
 
     async def delete(self, key: InstanceKey, request_id: str) -> None:
         """Of an instance that has ended. Durable when this returns; what is left of it is gone as a rule, so that no
         list shows it any more."""
         server = self._node.server_of(key)
-        async with server.resident(key) as resident:
+        async with server.resident(key) as resident, _durably(server, resident):
             _refuse_if_absent(key, resident.instance)
             resident.step(events.DeleteRequested(self._node.clock(), request_id))
-            await server.flushed(resident)
         with suppress(TimeoutError):
             async with asyncio.timeout(REMOVAL_AWAITED_S):
                 await server.removed(key)
@@ -260,6 +259,20 @@ class InstanceCalls:
                 watcher.missed = False
         finally:
             self._node.watchers.remove(key, watcher)
+
+
+@asynccontextmanager
+async def _durably(server: ShardServer, resident: Resident) -> AsyncIterator[None]:
+    """What is done or refused within is so by what is durable once this ends: memory runs ahead of the journal.
+
+    Raises UnavailableError when the shard is lost before that.
+    """
+    try:
+        yield
+    except ApiError:
+        await server.flushed(resident)
+        raise
+    await server.flushed(resident)
 
 
 async def _each(rows: Sequence[Row]) -> AsyncGenerator[Row]:

@@ -92,7 +92,7 @@ class ShardServer:
                 for resident in list(self._residents.values()):
                     # What left memory while another was awaited has nothing in flight, and would never say so.
                     if self._residents.get(resident.key) is resident:
-                        await self._written(resident)
+                        await self.written(resident)
 
     def drop(self) -> None:
         """The shard is owned no more: let go of all instances; the next owner reads what is there."""
@@ -131,15 +131,16 @@ class ShardServer:
         Raises UnavailableError when the shard is lost before that; whether it became durable is then unknown.
         """
         resident.arm()
-        await self._written(resident)
+        await self.written(resident)
 
-    async def _written(self, resident: Resident) -> None:
+    async def written(self, resident: Resident) -> None:
+        """Return once everything that was added to its lane before is durable and done. Raises UnavailableError."""
         done: asyncio.Future[None] = self._loop.create_future()
         resident.flushes.add(done)
         done.add_done_callback(resident.flushes.discard)
         resident.lane.then(lambda: None if done.done() else done.set_result(None))
         resident.lane.flush()
-        if resident.lost:
+        if resident.lost and not done.done():
             raise _shard_lost()
         await done
 
@@ -170,7 +171,7 @@ class ShardServer:
                 resident.cover = await self._covered_by(key, due)
             resident.uses += 1
             resident.lane.mark(_first_records(resident, rows))
-            await self._written(resident)
+            await self.written(resident)
             resident.uses -= 1
         self._residents[key] = resident
         if resident.instance.runnable:

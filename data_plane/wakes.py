@@ -114,9 +114,21 @@ class ShardWakes:
         self._mark = marks[newest] if marks else self._clock() // BUCKET_MS
         self._read_to = self._reading_to = self._mark - 1
         self._filled.add(self._mark - 1)
-        durable = asyncio.get_running_loop().create_future()
-        lost = OwnershipLostError(f"shard {self._shard.number} was lost before epoch {self._shard.epoch} had a mark")
-        self._send(self._mark_row(), lambda: durable.set_result(None), lambda: durable.set_exception(lost))
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def put() -> None:
+            if not durable.done():
+                durable.set_result(None)
+
+        def lost() -> None:
+            if not durable.done():
+                durable.set_exception(
+                    OwnershipLostError(
+                        f"shard {self._shard.number} was lost before epoch {self._shard.epoch} had a mark"
+                    )
+                )
+
+        self._send(self._mark_row(), put, lost)
         await durable
 
     # What the instances' owner writes and says

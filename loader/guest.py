@@ -61,6 +61,10 @@ class GuestDiedError(Exception):
     """The sandbox ended while an answer was awaited; the text is the reason."""
 
 
+class ImportTimeoutError(BundleRefusedError):
+    """Importing took too long, by the code's fault or since the machine, or its host, stood still."""
+
+
 class Guest:
     """One sandbox that was booted, seen from the host."""
 
@@ -162,7 +166,7 @@ class Guest:
                 answer = await self._loading
         except TimeoutError:
             self.kill(f"importing the bundle took over {timeout_ms} ms")
-            raise BundleRefusedError(
+            raise ImportTimeoutError(
                 f"Importing the bundle took over {timeout_ms / 1000:g} s: do slow work in a step, not while importing."
             ) from None
         except BaseException:

@@ -16,7 +16,7 @@ from types import TracebackType
 from loader import bundle_folder
 from loader.background import Background
 from loader.bundles.store import BundleStore
-from loader.guest import Guest, GuestDiedError
+from loader.guest import Guest, GuestDiedError, ImportTimeoutError
 from loader.logs import LogSink, ignore_log
 from loader.pace import StartPace
 from loader.pool import BootFailedError, WarmPool
@@ -145,7 +145,7 @@ class Loader:
         await self._checks.enter(tenant)
         try:
             await asyncio.sleep(self._pace.pause_s(tenant))
-            guest = await self._load(tenant, digest, ignore_log)
+            guest = await self._load(tenant, digest, ignore_log, is_checked=False)
             guest.kill("the check is over")
         finally:
             self._checks.leave(tenant)
@@ -184,7 +184,9 @@ class Loader:
         await self._loads.enter(seat.tenant)
         try:
             await asyncio.sleep(self._pace.pause_s(seat.tenant))
-            return await self._load(seat.tenant, seat.digest, self._log_sinks(seat.tenant, seat.digest))
+            return await self._load(
+                seat.tenant, seat.digest, self._log_sinks(seat.tenant, seat.digest), is_checked=True
+            )
         finally:
             self._loads.leave(seat.tenant)
 
@@ -194,7 +196,10 @@ class Loader:
             self._remove(seat)
             seat.fail(UnavailableError("The server stops; try again later."))
 
-    async def _load(self, tenant: TenantUid, digest: Digest, sink: LogSink) -> Guest:
+    async def _load(self, tenant: TenantUid, digest: Digest, sink: LogSink, *, is_checked: bool) -> Guest:
+        """A sandbox with the version in it. What ends or hangs while it is imported is tried twice, since chance may
+        have had a part in it; a version that is being checked hangs but once.
+        """
         manifest = await self._store.manifest(tenant, digest)
         source = await self._store.pull(tenant, digest)
         for last in (False, True):
@@ -219,6 +224,10 @@ class Loader:
                         f"The sandbox ended while it imported the bundle, twice ({error}): "
                         "does a module end the process, or use a lot of memory?"
                     ) from error
+            except ImportTimeoutError as error:
+                _log.warning("sandbox %s of %s %s took too long to import", guest.sandbox.id, tenant, digest)
+                if last or not is_checked:
+                    raise BundleRefusedError(error.message) from error
             except OSError as error:
                 guest.kill("its bundle could not be put into place")
                 raise self._unavailable(tenant, digest, f"no bundle for {guest.sandbox.id}: {error}") from error

@@ -159,7 +159,8 @@ class JournalStore(Protocol):
     """Durable state, safe to use from one event loop.
 
     A mutation is durable when its callback says so. Mutations of one key take effect by stamp, not by order of arrival.
-    Reads see everything that was acknowledged before they began. `close` waits for what was written.
+    Reads see everything that was acknowledged before they began, and raise UnavailableError when the store does not
+    answer: reading again may go well. `close` waits for what was written.
     """
 
     def write(self, mutation: Mutation, done: Done) -> None: ...

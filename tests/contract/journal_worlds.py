@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import Protocol
 
 from data_plane.engine.records import Completed, Record
@@ -24,6 +26,7 @@ from data_plane.journal.store import (
 from data_plane.journal.store_sqlite import SqliteJournalStore
 from stepwell.names import InstanceId, InstanceUid, TenantUid, WorkflowId
 from tests.contract.oracle_store import Cells, OracleJournalStore
+from tests.simulation.cassandra import Cassandra
 
 TENANT, WORKFLOW = TenantUid("t-1"), WorkflowId("orders")
 
@@ -59,6 +62,19 @@ class SqliteWorld:
     async def close(self) -> None:
         for store in self._opened:
             await store.close()
+
+
+class CassandraWorld:
+    """The model of a cluster, calm: every message takes a moment, drawn from the seed, and none fails."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._cluster = Cassandra(asyncio.get_running_loop(), Random(seed), Counter())
+
+    async def open(self) -> JournalStore:
+        return self._cluster.client(lambda: True)
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 def _raise(error: BaseException) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 
 from cluster.store import (
     CompactedError,
     Compare,
+    Delete,
     Event,
     KeyValue,
+    LeaseLostError,
     Operation,
     Put,
     TxnResult,
@@ -21,15 +24,22 @@ from stepwell.errors import UnavailableError
 
 
 class MemoryStore:
-    """`ClusterStore` in this process's memory. `compact` forgets the past of watches; `broken` fails every call."""
+    """`LeaseStore` in this process's memory. `compact` forgets the past of watches; `broken` fails every call.
 
-    def __init__(self) -> None:
+    Leases end by the clock that it is given, in seconds, when `end_leases` is called.
+    """
+
+    def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
         self.broken = False
         self.reads = 0
+        self._clock = clock
         self._records: dict[str, KeyValue] = {}
         self._log: list[tuple[Event, ...]] = []
         self._compacted = 0
-        self._changed = asyncio.Condition()
+        self._leases: dict[int, tuple[int, float]] = {}
+        """How long each lives, and until when."""
+        self._leases_granted = 0
+        self._changed = asyncio.Event()
 
     async def get(self, key: str) -> KeyValue | None:
         self._check()
@@ -48,22 +58,11 @@ class MemoryStore:
             found = self._records.get(compare.key)
             if (found.mod_revision if found else 0) != compare.mod_revision:
                 return TxnResult(False, len(self._log))
-        revision = len(self._log) + 1
-        events: list[Event] = []
         for operation in operations:
-            old = self._records.pop(operation.key, None)
-            if isinstance(operation, Put):
-                created = old.create_revision if old else revision
-                self._records[operation.key] = KeyValue(operation.key, operation.value, created, revision)
-                events.append(Event(operation.key, operation.value, revision))
-            elif old is not None:
-                events.append(Event(operation.key, None, revision))
-        if not events:
-            return TxnResult(True, len(self._log))
-        self._log.append(tuple(events))
-        async with self._changed:
-            self._changed.notify_all()
-        return TxnResult(True, revision)
+            if isinstance(operation, Put) and operation.lease and operation.lease not in self._leases:
+                raise LeaseLostError(f"there is no lease {operation.lease}")
+        self._write(operations)
+        return TxnResult(True, len(self._log))
 
     async def revision(self) -> int:
         self._check()
@@ -78,19 +77,63 @@ class MemoryStore:
             events = tuple(e for batch in self._log[told:] for e in batch if e.key.startswith(prefix))
             told = max(told, len(self._log))
             yield WatchBatch(told, events)
-            async with self._changed:
-                while not self.broken and len(self._log) == told:
-                    await self._changed.wait()
+            while not self.broken and len(self._log) == told:
+                await self._changed.wait()
+
+    async def grant_lease(self, ttl_s: int) -> int:
+        self._check()
+        self._leases_granted += 1
+        self._leases[self._leases_granted] = ttl_s, self._clock() + ttl_s
+        return self._leases_granted
+
+    async def keep_alive(self, lease: int) -> None:
+        self._check()
+        if lease not in self._leases:
+            raise LeaseLostError(f"there is no lease {lease}")
+        ttl_s, _ = self._leases[lease]
+        self._leases[lease] = ttl_s, self._clock() + ttl_s
+
+    async def revoke_lease(self, lease: int) -> None:
+        self._check()
+        self._end(lease)
+
+    def end_leases(self) -> None:
+        """Those whose time is over by now, in the order in which it was."""
+        ended = sorted((until_s, lease) for lease, (_, until_s) in self._leases.items() if until_s <= self._clock())
+        for _, lease in ended:
+            self._end(lease)
 
     async def broken_now(self) -> None:
         """From here on every call fails, and watches end."""
         self.broken = True
-        async with self._changed:
-            self._changed.notify_all()
+        self._tell()
 
     def compact(self) -> None:
         """Watches that begin before the newest revision are refused."""
         self._compacted = len(self._log)
+
+    def _write(self, operations: Sequence[Operation]) -> None:
+        revision = len(self._log) + 1
+        events: list[Event] = []
+        for operation in operations:
+            old = self._records.pop(operation.key, None)
+            if isinstance(operation, Put):
+                written = KeyValue(operation.key, operation.value, revision, revision, operation.lease)
+                self._records[operation.key] = replace(written, create_revision=old.create_revision) if old else written
+                events.append(Event(operation.key, operation.value, revision))
+            elif old is not None:
+                events.append(Event(operation.key, None, revision))
+        if events:
+            self._log.append(tuple(events))
+            self._tell()
+
+    def _end(self, lease: int) -> None:
+        if self._leases.pop(lease, None) is not None:
+            self._write([Delete(key) for key, found in sorted(self._records.items()) if found.lease == lease])
+
+    def _tell(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     def _check(self) -> None:
         self.reads += 1

@@ -22,6 +22,7 @@ from cluster.store import (
     TxnResult,
 )
 from cluster.store_sqlite import open_sqlite_store
+from tests.contract.lease_stores import ModelledEtcdWorld
 from tests.contract.memory_store import MemoryStore
 
 
@@ -29,10 +30,13 @@ def _never_fatal(error: BaseException) -> None:
     raise AssertionError(error)
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", "modelled etcd"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ClusterStore]:
     if request.param == "memory":
         yield MemoryStore()
+        return
+    if request.param == "modelled etcd":
+        yield ModelledEtcdWorld().store
         return
     async with open_sqlite_store(tmp_path / "control.db", on_fatal=_never_fatal) as opened:
         yield opened

@@ -1,4 +1,5 @@
-"""What `data_plane.journal.store` promises, sentence by sentence, of every adapter and of the oracle."""
+"""What `data_plane.journal.store` promises, sentence by sentence, of every adapter, of the oracle, and of the model of
+Cassandra that simulations run on."""
 
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ from stepwell.names import InstanceUid, TenantUid, WorkflowId
 from tests.contract.journal_worlds import (
     TENANT,
     WORKFLOW,
+    CassandraWorld,
     OracleWorld,
     SqliteWorld,
     World,
@@ -43,9 +45,16 @@ UID = InstanceUid("u-1")
 A, B = key_of("a"), key_of("b")
 
 
-@pytest.fixture(params=["oracle", "sqlite"])
+@pytest.fixture(params=["oracle", "sqlite", "cassandra"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    world: World = OracleWorld() if request.param == "oracle" else SqliteWorld(tmp_path / "journal.db")
+    world: World
+    match request.param:
+        case "oracle":
+            world = OracleWorld()
+        case "sqlite":
+            world = SqliteWorld(tmp_path / "journal.db")
+        case _:
+            world = CassandraWorld()
     yield world
     await world.close()
 
@@ -95,7 +104,7 @@ async def test_every_callback_is_called_once_and_not_from_within_write(store: Jo
     for seq in range(50):
         store.write(put_row(A, row_of(1, seq), seq + 1), answers.append)
     assert answers == []
-    await written(store, put_row(B, row_of(1, 0), 99))
+    await store.close()
     assert answers == [None] * 50
 
 

@@ -68,7 +68,7 @@ async def do(house: House, key: InstanceKey, doing: Any) -> None:
 
 def say(house: House, key: InstanceKey, said: list[tuple[list[Any], bytes]]) -> None:
     """To the activation that the instance has now, whichever number the message has: a liar knows its own."""
-    resident = house.node.peek(key)
+    resident = house.server.peek(key)
     activation = resident.activation if resident is not None else None
     if activation is None or activation.dead:
         return
@@ -114,6 +114,6 @@ def test_the_liar_of_these_tests_gets_through() -> None:
             key = await house.create("liar")
             await house.guest(1)
             say(house, key, [(["result", 1, "a", 1, 1, 5], b"1"), (["returned", 1], b"2")])
-            await until(lambda: status_of(house.node.peek(key).instance) == "complete")  # type: ignore[union-attr]
+            await until(lambda: status_of(house.server.peek(key).instance) == "complete")  # type: ignore[union-attr]
 
     run(live)

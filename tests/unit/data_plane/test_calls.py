@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from data_plane.engine.records import Created, Paused, Resumed, StepCompleted
+from data_plane.engine import events
+from data_plane.engine.records import Completed, Created, Paused, Resumed, StepCompleted
 from data_plane.history import Happening
 from data_plane.journal.store import DeleteInstance, InstanceKey, Mutation, Position, PutRow, Row
 from data_plane.resident import DURABLE_ROWS_MAX
@@ -17,6 +19,7 @@ from stepwell.errors import (
     AlreadyExistsError,
     InvalidArgumentError,
     NotFoundError,
+    UnavailableError,
     WrongStateError,
 )
 from stepwell.names import InstanceId
@@ -281,3 +284,82 @@ async def test_a_create_reads_nothing_for_an_id_that_was_just_minted() -> None:
         assert len(house.records(seen.key)) == 1
         with pytest.raises(OSError, match="the disk is gone"):
             await house.calls.create(TENANT, FLOW, None, b"null", "call-1")
+
+
+def rows_but_first(mutation: Mutation) -> bool:
+    return isinstance(mutation, PutRow) and mutation.row.position.seq > 0
+
+
+async def unanswered_until_durable(house: House, calling: asyncio.Future[Any]) -> None:
+    """The call waits for what the store holds; then it ends, somehow."""
+    await asyncio.sleep(5)
+    assert not calling.done()
+    house.store.let_go()
+    await asyncio.wait([calling])
+
+
+@on_virtual_time
+async def test_a_repeated_create_waits_for_the_first_ones_row() -> None:
+    async with serving() as house:
+        house.store.holds = lambda mutation: isinstance(mutation, PutRow)
+        first = asyncio.ensure_future(house.create(request_id="call-1"))
+        await asyncio.sleep(1)
+        repeated = asyncio.ensure_future(house.create(request_id="call-1"))
+        await unanswered_until_durable(house, repeated)
+        assert repeated.result() == await first
+
+
+@on_virtual_time
+async def test_a_create_of_a_taken_id_is_not_refused_before_that_is_durable() -> None:
+    async with serving() as house:
+        house.store.holds = lambda mutation: isinstance(mutation, PutRow)
+        first = asyncio.ensure_future(house.create())
+        await asyncio.sleep(1)
+        second = asyncio.ensure_future(house.create())
+        await unanswered_until_durable(house, second)
+        assert isinstance(second.exception(), AlreadyExistsError)
+        await first
+
+
+@on_virtual_time
+async def test_a_call_is_not_refused_by_an_end_that_is_not_durable() -> None:
+    async with serving() as house:
+        key = await house.create()
+        guest = await house.guest(1)
+        house.store.holds = rows_but_first
+        guest.say(m.Returned(1), payload=b"1")
+        sending = asyncio.ensure_future(house.calls.send_event(key, "approve", b"1", ""))
+        await unanswered_until_durable(house, sending)
+        assert isinstance(sending.exception(), WrongStateError)
+        assert await house.status(key) == "complete"
+
+
+@on_virtual_time
+async def test_a_deletion_is_not_denied_by_another_that_is_not_durable() -> None:
+    async with serving() as house:
+        key = await house.create()
+        (await house.guest(1)).say(m.Returned(1), payload=b"1")
+        await until(lambda: any(isinstance(record, Completed) for record in house.records(key)))
+        house.store.holds = rows_but_first
+        deleting = asyncio.ensure_future(house.calls.delete(key, "call-1"))
+        await asyncio.sleep(1)
+        again = asyncio.ensure_future(house.calls.delete(key, "call-2"))
+        await unanswered_until_durable(house, again)
+        assert isinstance(again.exception(), NotFoundError)
+        await deleting
+
+
+@on_virtual_time
+async def test_a_call_that_loses_its_shard_as_it_writes_leaves_no_unheard_error() -> None:
+    unheard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: unheard.append(context))
+    async with serving() as house:
+        key = await house.create()
+        async with house.server.resident(key) as resident:
+            resident.step(events.EventSent(house.node.clock(), "approve", b"1", ""))
+            house.owned = False
+            with pytest.raises(UnavailableError):
+                await house.server.flushed(resident)
+        gc.collect()
+        await asyncio.sleep(1)
+    assert unheard == []

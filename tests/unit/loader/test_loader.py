@@ -241,6 +241,20 @@ async def test_a_check_refuses_a_bundle_with_the_reason(
             await loader.check(ACME, digest)
 
 
+async def test_a_version_that_hung_once_while_it_was_imported_is_tried_again(
+    store: FileBundleStore, launcher: CountingLauncher, tmp_path: Path
+) -> None:
+    hung = tmp_path / "hung"
+    code = f"import os, time\nif not os.path.exists({str(hung)!r}):\n    open({str(hung)!r}, 'w')\n    time.sleep(60)\n"
+    digest = await deployed(store, code=code + WORKFLOW)
+    settings = LoaderSettings(warm_sandboxes=0, import_timeout_ms=1_500)
+    async with loader_of(store, launcher, settings) as loader:
+        (await loader.acquire(ACME, digest)).release()
+        hung.unlink()
+        with pytest.raises(BundleRefusedError, match=r"took over 1\.5 s"):
+            await loader.check(ACME, digest)
+
+
 async def test_a_tenant_whose_checks_hang_keeps_nobody_elses_waiting(
     store: FileBundleStore, launcher: CountingLauncher
 ) -> None:

@@ -58,6 +58,19 @@ async def test_a_shard_lost_while_it_is_taken_over_is_an_error() -> None:
         await taking
 
 
+@pytest.mark.parametrize("owns", [True, False])
+async def test_a_takeover_that_was_given_up_hears_nothing_any_more(owns: bool) -> None:
+    owner = Owner()
+    owner.store.hold = True
+    taking = asyncio.ensure_future(owner.wakes.take_over())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    taking.cancel()
+    await asyncio.wait([taking])
+    owner.owns = owns
+    owner.store.answer()
+
+
 async def test_a_takeover_finds_what_is_due_and_what_is_not_due_yet_in_its_bucket() -> None:
     before = await serving()
     await before.put(A)

@@ -1,0 +1,89 @@
+"""Runs seeds and reports: `python -m tests.simulation 1-1000`. It exits 1 when anything was violated.
+
+A seed that shows a violation is told with its story, and can be run again alone: the same seed is the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from tests.simulation.seeds import Outcome, run_seed
+
+STORIES_MAX = 5
+"""Violations that are told in full; of further ones, the seed and the first sentence."""
+
+
+@dataclass
+class Report:
+    """All outcomes together."""
+
+    seeds: int = 0
+    violations: int = 0
+    seen: Counter[str] | None = None
+    counted: Counter[str] | None = None
+
+    def add(self, outcome: Outcome) -> None:
+        self.seeds += 1
+        self.seen = (self.seen or Counter()) + outcome.seen
+        self.counted = (self.counted or Counter()) + outcome.counted
+        if outcome.violations:
+            self.violations += 1
+            print(f"\nseed {outcome.seed}, commit {commit()}: {outcome.violations[0]}")
+            if self.violations <= STORIES_MAX:
+                print("\n".join(f"  {line}" for line in outcome.story))
+
+    def close(self, seconds: float, processes: int) -> None:
+        for title, counter in (("what was seen", self.counted), ("what went wrong", self.seen)):
+            print(f"\n{title}:")
+            for name, count in sorted((counter or Counter()).items()):
+                print(f"  {count:9,} {name}")
+        lives = (self.counted or Counter())["instance lifetimes"]
+        rate = lives / seconds / processes
+        print(
+            f"\n{self.seeds:,} seeds, {self.violations:,} violations, {seconds:.0f} s on {processes} cores, "
+            f"{rate:.0f} instance lifetimes a second a core"
+        )
+
+
+def commit() -> str:
+    """The one that is checked out."""
+    told = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return told.stdout.strip() or "unknown"
+
+
+def seeds_in(text: str) -> range:
+    first, _, last = text.partition("-")
+    try:
+        seeds = range(int(first), int(last or first) + 1)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 1-1000") from None
+    if not seeds:
+        raise argparse.ArgumentTypeError(f"{text!r} has no seed in it")
+    return seeds
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make simulate SEEDS=")
+    parser.add_argument("seeds", type=seeds_in, help="from and to, such as 1-1000, or one alone")
+    parser.add_argument("--trace", action="store_true", help="print all that happens")
+    arguments = parser.parse_args()
+    processes = min(os.cpu_count() or 1, len(arguments.seeds))
+    report, began = Report(), time.monotonic()
+    with ProcessPoolExecutor(processes) as pool:
+        for outcome in pool.map(run_seed, arguments.seeds, chunksize=min(20, 1 + len(arguments.seeds) // processes)):
+            if arguments.trace:
+                print("\n".join(outcome.trace))
+            report.add(outcome)
+    report.close(time.monotonic() - began, processes)
+    return 1 if report.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

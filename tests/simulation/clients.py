@@ -1,0 +1,261 @@
+"""Those who call: each drives one instance after the other through its life, and checks every answer.
+
+A call without an answer is repeated with the same `request_id`, until it has one: then it took effect once, or was
+refused. An id has one client at a time, but for creates, which clash on purpose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from zlib import crc32
+
+from google.protobuf.message import Message
+
+from cluster.directory import STALENESS_S
+from rpc import rights
+from rpc.auth import Principal
+from stepwell.errors import AlreadyExistsError, ApiError, NotFoundError, UnavailableError
+from stepwell.names import TenantId
+from stepwell.v1 import instances_pb2 as pb
+from tests.simulation.machine import WORKFLOW
+from tests.simulation.oracle import Life
+from tests.simulation.programs import EVENT_TYPE, drawn_plan, params_of, waits_in
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+A = TypeVar("A", bound=Message)
+
+CALL_TIMEOUT_S: Final = 12.0
+PAUSE_S: Final = 0.5
+ENDED: Final = ("COMPLETE", "ERRORED", "TERMINATED")
+
+
+class Refused(Exception):
+    """An answer that is final: the call had no effect."""
+
+    def __init__(self, error: ApiError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Client:
+    """One tenant's. `live` creates instances under the ids given, until the world is quiet."""
+
+    def __init__(self, world: World, tenant: str, ids: list[str]) -> None:
+        self._world = world
+        self._tenant = tenant
+        self._parent = f"tenants/{tenant}/workflows/{WORKFLOW}"
+        self._ids = ids
+        self._unloadable: set[str] = set()
+        self._caller = Principal("client", TenantId(tenant), rights.tenants(tuple(world.scopes)))
+
+    async def live(self) -> None:
+        """One life after the other."""
+        world = self._world
+        while not world.quiet:
+            await self._life(world.random.choice(self._ids))
+            await asyncio.sleep(world.random.random())
+
+    # ---------------------------------------------------------------- one life
+    async def _life(self, id: str) -> None:
+        world = self._world
+        if world.random.random() < 0.15:
+            life = await self._created("")
+            if life is not None:
+                await self._driven(life)
+            return
+        name = f"{self._parent}/instances/{id}"
+        async with world.lock(name):
+            life = await self._won(id) if world.random.random() < 0.15 else await self._created(id)
+            if life is None:
+                return
+            await self._driven(life)
+            if world.random.random() < 0.5:
+                await world.network.without_strays(name)
+                await self._deleted(life)
+                await world.network.without_strays(name)
+
+    async def _won(self, id: str) -> Life | None:
+        """Two creates of one id at once: one of them is refused."""
+        rivals = [self._world.loop.world.spawn(self._create(id)) for _ in range(2)]
+        await asyncio.wait(rivals)
+        lives = [life for rival in rivals if (life := rival.result()) is not None]
+        if len(lives) == 2:
+            self._world.oracle.violated(f"{lives[0].name} was created as {lives[0].uid} and as {lives[1].uid}")
+        return lives[0] if lives else await self._there_already(f"{self._parent}/instances/{id}")
+
+    async def _created(self, id: str) -> Life | None:
+        """The new instance, or the one that has the id; None when that is gone by now."""
+        life = await self._create(id)
+        return life if life is not None else await self._there_already(f"{self._parent}/instances/{id}")
+
+    async def _create(self, id: str) -> Life | None:
+        """The new instance; None when it was refused, since the id is taken."""
+        world = self._world
+        plan, nonce = drawn_plan(world.random), world.mint()
+        request = pb.CreateInstanceRequest(
+            parent=self._parent,
+            instance_id=id,
+            params=params_of(self._tenant, plan, nonce),
+            request_id=nonce if not id or world.random.random() < 0.9 else "",
+        )
+        asked_s = world.loop.now_s
+        try:
+            created: pb.Instance = await self._call("CreateInstance", request)
+        except Refused as refused:
+            if isinstance(refused.error, AlreadyExistsError):
+                return None
+            raise
+        life = world.oracle.life(created.uid, created.name)
+        world.oracle.made(life, nonce)
+        version = created.version.rpartition("/")[2]
+        world.oracle.told_version(self._tenant, WORKFLOW, version, asked_s, STALENESS_S + 2 * world.skew_s)
+        if life.version and life.version != version:
+            world.oracle.violated(f"{life.name} was created as {version} and runs {life.version}")
+        life.version = version
+        world.expected[created.uid] = plan
+        return life
+
+    async def _there_already(self, name: str) -> Life | None:
+        """Nobody else has this id now: so it is a former one, or this create's, which was not answered and had no
+        `request_id` to be known by."""
+        seen = await self._get(name)
+        if seen is None:
+            return None
+        life = self._world.oracle.life(seen.uid, seen.name)
+        self._world.expected.setdefault(life.uid, json.loads(seen.params)["plan"])
+        return life
+
+    async def _driven(self, life: Life) -> None:
+        """Everything that it needs to come to its end, and some things that it does not need."""
+        world, name = self._world, life.name
+        events = waits_in(world.expected[life.uid])
+        sent = world.sent.setdefault(life.uid, 0)
+        paused = False
+        while life.status == "":
+            chance = world.random.random()
+            try:
+                if sent < events and chance < 0.5:
+                    sent = world.sent[life.uid] = sent + 1
+                    await self._send(name, EVENT_TYPE, f"event {sent} of {life.uid}")
+                elif chance < 0.55:
+                    await self._send(name, "other", f"other {world.mint()}")
+                elif chance < 0.60 and not world.quiet:
+                    await self._control(life, name, "PauseInstance", pb.PauseInstanceRequest)
+                    paused = True
+                elif life.uid in self._unloadable:
+                    self._unloadable.remove(life.uid)
+                    await self._control(life, name, "ResumeInstance", pb.ResumeInstanceRequest)
+                elif paused and (chance < 0.8 or world.quiet):
+                    await self._control(life, name, "ResumeInstance", pb.ResumeInstanceRequest)
+                    paused = False
+                elif chance < 0.62 and not world.quiet:
+                    await self._control(life, name, "TerminateInstance", pb.TerminateInstanceRequest)
+                elif chance < 0.75:
+                    await self._list_steps(life, name)
+                else:
+                    await self._seen(life, name)
+            except Refused as refused:
+                world.oracle.tell(f"{name} refused: {refused}")
+                if await self._seen(life, name) is None:
+                    return
+            await asyncio.sleep(world.random.random())
+
+    async def _deleted(self, life: Life) -> None:
+        world, name = self._world, life.name
+        try:
+            await self._call("DeleteInstance", pb.DeleteInstanceRequest(name=name, request_id=world.mint()))
+        except Refused as refused:
+            if not isinstance(refused.error, NotFoundError):
+                raise
+        world.oracle.counted["deleted"] += 1
+        if await self._get(name) is not None:
+            world.oracle.violated(f"{name} ({life.uid}) was deleted, and is there")
+
+    # ---------------------------------------------------------------- calls
+    async def _send(self, name: str, type: str, payload: str) -> None:
+        request = pb.SendEventRequest(
+            name=name, type=type, payload=json.dumps(payload).encode(), request_id=self._world.mint()
+        )
+        await self._call("SendEvent", request)
+
+    async def _control(self, life: Life, name: str, method: str, request: Any) -> None:
+        self._told(life, await self._call(method, request(name=name, request_id=self._world.mint())))
+
+    async def _seen(self, life: Life, name: str) -> pb.Instance | None:
+        seen = await self._get(name)
+        if seen is None:
+            self._world.oracle.violated(f"{name} ({life.uid}) was created, and is not there")
+        else:
+            self._told(life, seen)
+        return seen
+
+    async def _get(self, name: str) -> pb.Instance | None:
+        try:
+            seen: pb.Instance = await self._call("GetInstance", pb.GetInstanceRequest(name=name))
+        except Refused as refused:
+            if isinstance(refused.error, NotFoundError):
+                return None
+            raise
+        return seen
+
+    async def _list_steps(self, life: Life, name: str) -> None:
+        response: pb.ListStepsResponse = await self._call("ListSteps", pb.ListStepsRequest(parent=name))
+        for step in response.steps:
+            if step.status == pb.STEP_STATUS_COMPLETE and step.kind == pb.STEP_KIND_DO and step.HasField("output"):
+                self._world.oracle.told_step(life, (step.step_name, step.count), step.output)
+
+    def _told(self, life: Life, seen: pb.Instance) -> None:
+        oracle = self._world.oracle
+        if seen.uid != life.uid:
+            oracle.violated(f"{life.name} was {life.uid}, and is {seen.uid}")
+        status = _STATUSES[seen.status]
+        output = json.loads(seen.output) if seen.HasField("output") else None
+        if status == "PAUSED" and seen.error.type == "BundleRefusedError":
+            # Two imports in a row took too long, since sandboxes hung: by the rules, somebody has to look at it now.
+            oracle.counted["paused, since it could not be loaded"] += 1
+            self._unloadable.add(life.uid)
+        elif seen.HasField("error"):
+            oracle.violated(f"{life.name} ({life.uid}) is {status}: {seen.error}")
+        if status in ENDED or life.status:
+            oracle.told_status(life, status, output)
+
+    async def _call(self, method: str, request: Message) -> Any:
+        """Until it is answered. Raises Refused."""
+        world = self._world
+        while True:
+            address = world.random.choice(list(world.machines))
+            try:
+                async with asyncio.timeout(CALL_TIMEOUT_S):
+                    answer = await world.network.call(None, address, method, request, self._caller)
+            except (UnavailableError, TimeoutError) as error:
+                world.oracle.counted["calls without an answer"] += 1
+                world.oracle.tell(f"{method} {_shown(request)} to {address}: {error!r}")
+                await asyncio.sleep(PAUSE_S * (1 + world.random.random()))
+            except ApiError as error:
+                world.oracle.tell(f"{method} {_shown(request)} to {address}: {error!r}")
+                raise Refused(error) from error
+            else:
+                world.oracle.counted["calls answered"] += 1
+                world.oracle.tell(f"{method} {_shown(request)} to {address}: {_shown(answer)}")
+                return answer
+
+
+def _shown(message: Message) -> str:
+    """In one line of the trace: what it is about, and all of it as a checksum."""
+    about = ""
+    if isinstance(message, pb.Instance):
+        about = f"{message.name} {message.uid} {_STATUSES[message.status]}"
+    elif isinstance(message, pb.CreateInstanceRequest):
+        about = f"{message.parent}/instances/{message.instance_id}"
+    elif isinstance(message, pb.ListStepsRequest):
+        about = message.parent
+    elif not isinstance(message, pb.ListStepsResponse):
+        about = getattr(message, "name", "")
+    return f"{about} {crc32(message.SerializeToString(deterministic=True)):08x}"
+
+
+_STATUSES: Final = {number: name.removeprefix("INSTANCE_STATUS_") for name, number in pb.InstanceStatus.items()}

@@ -1,0 +1,203 @@
+"""One server of the simulated cluster: the real node, with its loader and its part of the shards. It starts, dies, and
+starts again; what it had in memory dies with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from google.protobuf.message import Message
+
+from cluster.directory import Directory
+from data_plane.calls import InstanceCalls
+from data_plane.engine.limits import EngineLimits
+from data_plane.forwarding import ForwardingServicer
+from data_plane.instance_service import InstanceServicer
+from data_plane.logs.reading import LogReading
+from data_plane.node import Node, NodeSettings
+from data_plane.ownership_leased import LeasedOwnership
+from data_plane.quotas import TenantLimits
+from loader.bundles.manifest import Manifest, WorkflowEntry
+from loader.bundles.store import BundleStore
+from loader.loader import Loader
+from loader.sandbox.sandbox import Sandbox
+from loader.settings import LoaderSettings
+from rpc.auth import Principal, acting_as
+from stepwell.errors import UnavailableError
+from stepwell.names import Digest, TenantUid, WorkflowId
+from stepwell_server.routes import DirectoryRoutes
+from tests.simulation.loop import Process
+from tests.simulation.programs import entrypoint_of
+from tests.simulation.sandbox import SimulatedLauncher
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+LOADER: Final = LoaderSettings(
+    warm_sandboxes=1, starts_a_minute_per_tenant_max=100_000, sandboxes_per_tenant_max=50, idle_timeout_ms=20_000
+)
+LIMITS: Final = EngineLimits(
+    sandbox_deaths_alone=50, sandbox_deaths_max=1_000, node_deaths_alone=50, node_deaths_max=1_000
+)
+"""Here sandboxes and nodes die all the time, and none of it is an instance's doing."""
+
+FORWARD_TIMEOUT_S: Final = 10.0
+STOP_WITHIN_S: Final = 5.0
+
+WORKFLOW: Final = WorkflowId("follow")
+
+
+class Bundles:
+    """`BundleStore` of bundles that every sandbox knows already: nothing has to be put into its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def manifest(self, tenant: TenantUid, digest: Digest) -> Manifest:
+        return Manifest((WorkflowEntry(WORKFLOW, entrypoint_of(digest)),), {})
+
+    async def pull(self, tenant: TenantUid, digest: Digest) -> Path:
+        return self._folder
+
+
+class Unmeasured:
+    """Instead of `loader.background.Background`: CPUs are not simulated, so nobody is busy."""
+
+    def add(self, tenant: TenantUid, sandbox: Sandbox) -> None: ...
+    def remove(self, tenant: TenantUid, sandbox: Sandbox) -> None: ...
+    def close(self) -> None: ...
+    def is_suspect(self, tenant: TenantUid) -> bool:
+        return False
+
+
+class Machine:
+    """`name` is its address too. `start` and `crash` may follow each other any number of times."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.starts = 0
+        self.process = Process(world.loop, f"{name} not started")
+        self.process.alive = False
+        self.node: Node | None = None
+        self.ownership: LeasedOwnership | None = None
+        self._servicer: ForwardingServicer | None = None
+        self._local: InstanceServicer | None = None
+        self._launcher: SimulatedLauncher | None = None
+        self.connected = True
+        """To the stores and to the other machines."""
+
+    @property
+    def alive(self) -> bool:
+        return self.process.alive
+
+    def calm(self) -> None:
+        """From here on nothing happens to its sandboxes."""
+        if self._launcher is not None:
+            self._launcher.faults = self.world.sandbox_faults
+
+    def start(self) -> None:
+        world = self.world
+        self.starts += 1
+        drift = 1 + world.random.uniform(-world.drift, world.drift)
+        skew_s = world.random.uniform(-world.skew_s, world.skew_s)
+        self.process = Process(world.loop, f"{self.name}.{self.starts}", rate=drift, skew_s=skew_s)
+        self.process.spawn(self._serve(self.process)).add_done_callback(self._ended)
+
+    def _ended(self, serving: asyncio.Task[None]) -> None:
+        """A server serves until it is killed."""
+        if not serving.cancelled():
+            self.world.oracle.violated(f"{self.name} ended by itself: {serving.exception()!r}")
+
+    def crash(self) -> None:
+        self.process.kill()
+        if self._launcher is not None:
+            self._launcher.host_died()
+        self.node = self.ownership = self._servicer = self._local = self._launcher = None
+
+    async def stop(self) -> None:
+        """As by SIGTERM; then the process ends."""
+        process, ownership = self.process, self.ownership
+        if ownership is not None:
+            try:
+                async with asyncio.timeout(STOP_WITHIN_S + 5):
+                    await process.spawn(ownership.stop(STOP_WITHIN_S))
+            except TimeoutError:
+                pass
+        if self.process is process and process.alive:
+            self.crash()
+
+    async def _serve(self, process: Process) -> None:
+        world = self.world
+        alive, connected = lambda: process.alive, lambda: self.connected
+        control = world.etcd.client(alive, connected)
+        journal = world.cassandra.client(alive, connected)
+        launcher = self._launcher = SimulatedLauncher(
+            world.loop, world.random, process, world.folder, world.classes, world.sandbox_faults, world.seen
+        )
+        bundles = cast(BundleStore, Bundles(world.folder))
+        async with (
+            Loader(bundles, launcher, LOADER, make_correlation_id=world.mint) as loader,
+            asyncio.TaskGroup() as tasks,
+        ):
+            cast(Any, loader)._background = Unmeasured()
+            directory = Directory(control, monotonic_s=process.monotonic_s)
+            tasks.create_task(directory.run())
+            node = Node(
+                journal,
+                loader,
+                tasks,
+                shard_of=world.shard_of,
+                clock=process.wall_ms,
+                limits=LIMITS,
+                settings=NodeSettings(),
+                tenant_limits=TenantLimits(creates_a_second_max=1_000_000),
+            )
+            self.ownership = LeasedOwnership(
+                control,
+                node=process.name,
+                address=self.name,
+                shard_count=world.shard_count,
+                boottime=process.monotonic_s,
+                mint=world.mint,
+            )
+            calls = InstanceCalls(node, DirectoryRoutes(directory), mint=world.mint)
+            logs = cast(LogReading, None)
+            self._local = InstanceServicer(calls, directory, logs)
+            self._servicer = ForwardingServicer(self._local, self.ownership.owner_of, Neighbours(self))
+            await self.ownership.start(node, tasks)
+            self.node = node
+
+    def serve(self, method: str, request: Message, caller: Principal, *, forwarded: bool) -> asyncio.Task[Message]:
+        """What a call that has arrived comes to. Raises UnavailableError while it starts."""
+        servicer = self._local if forwarded else self._servicer
+        if servicer is None:
+            raise UnavailableError("the server is starting")
+        handler: Callable[..., Awaitable[Message]] = getattr(servicer, method)
+
+        async def served() -> Message:
+            with acting_as(caller):
+                return await handler(request, None)
+
+        return self.process.spawn(served())
+
+
+class Neighbours:
+    """`Peers` of one machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    async def unary(self, address: str, method: str, request: Message, caller: Principal) -> Message:
+        world = self._machine.world
+        world.seen["call forwarded"] += 1
+        try:
+            async with asyncio.timeout(FORWARD_TIMEOUT_S):
+                return await world.network.call(self._machine, address, method, request, caller)
+        except TimeoutError:
+            raise UnavailableError("the shard's owner did not answer") from None
+
+    def stream(self, address: str, method: str, request: Message, caller: Principal) -> AsyncIterator[Any]:
+        raise NotImplementedError("no simulated client watches")

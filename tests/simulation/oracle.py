@@ -1,0 +1,159 @@
+"""What must hold, whoever crashes: kept by an onlooker that sees callers, runs and bodies, and no journal.
+
+It shares nothing with the engine: it knows what was asked, what was answered, and what `run` saw and returned.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+Place = tuple[Hashable, ...]
+"""Of a plan: where in it something happens. The same in every replay."""
+
+
+class Violation(AssertionError):
+    """Something that must hold did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """What an instance was created as, by those who were told."""
+
+    name: str
+    tenant: str
+    version: str
+    plan: str
+
+
+@dataclass
+class Life:
+    """One instance, by its uid, as far as anyone outside of the engine can know."""
+
+    uid: str
+    name: str
+    seen: dict[Place, Any] = field(default_factory=dict)
+    """What `run` saw, the first time that it did."""
+    began: dict[Place, float] = field(default_factory=dict)
+    """When `run` first asked for it."""
+    events: dict[str, Place] = field(default_factory=dict)
+    """Where an event's payload was received."""
+    version: str = ""
+    returned: Any = None
+    status: str = ""
+    """The last one that is final and that somebody was told."""
+    steps: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    """What the API showed of results."""
+    activations: int = 0
+
+
+@dataclass
+class Oracle:
+    """`now_s` is the right time; `tell` writes the trace. `clock_error_s` is by how much any two clocks differ."""
+
+    now_s: Callable[[], float]
+    tell: Callable[[str], None]
+    clock_error_s: float
+    lives: dict[str, Life] = field(default_factory=dict)
+    counted: Counter[str] = field(default_factory=Counter)
+    routes: dict[tuple[str, str], list[tuple[float, float, str]]] = field(default_factory=dict)
+    """Of (tenant, workflow): from when, and until when at the latest, a route was being set to which version."""
+    made_by: dict[str, str] = field(default_factory=dict)
+    """By the nonce of a create: the uid of what it made."""
+    violations: list[str] = field(default_factory=list)
+
+    def violated(self, what: str) -> None:
+        """Noted, and raised: whoever it is told in, the run is over."""
+        self.violations.append(what)
+        self.tell(f"VIOLATION {what}")
+        raise Violation(what)
+
+    # ---------------------------------------------------------------- what runs see
+    def life(self, uid: str, name: str) -> Life:
+        life = self.lives.get(uid)
+        if life is None:
+            life = self.lives[uid] = Life(uid, name)
+            self.counted["instance lifetimes"] += 1
+        if life.name != name:
+            self.violated(f"uid {uid} is {life.name} and {name}")
+        return life
+
+    def made(self, life: Life, nonce: str) -> None:
+        """By that create, which may have been sent any number of times."""
+        uid = self.made_by.setdefault(nonce, life.uid)
+        if uid != life.uid:
+            self.violated(f"the create {nonce} made {self.lives[uid].name} ({uid}), and {life.name} ({life.uid})")
+
+    def runs(self, uid: str, name: str, version: str, tenant_of_plan: str) -> Life:
+        """`run` begins, once an activation."""
+        life = self.life(uid, name)
+        life.activations += 1
+        if not name.startswith(f"tenants/{tenant_of_plan}/"):
+            self.violated(f"{name} runs with what {tenant_of_plan} sent")
+        if life.version and life.version != version:
+            self.violated(f"{name} ({uid}) runs version {version}, and ran {life.version}")
+        life.version = version
+        return life
+
+    def asks(self, life: Life, place: Place) -> float:
+        """When `run` asked for it first."""
+        return life.began.setdefault(place, self.now_s())
+
+    def sees(self, life: Life, place: Place, value: Any) -> None:
+        """`run` was given this there."""
+        if place not in life.seen:
+            life.seen[place] = value
+            self.counted["results seen"] += 1
+        elif life.seen[place] != value:
+            self.violated(f"{life.name} ({life.uid}) saw {life.seen[place]!r} at {place}, and then {value!r}")
+
+    def woke(self, life: Life, place: Place, due_s: float) -> None:
+        """A sleep is over that was to end then."""
+        if place in life.seen:
+            return
+        early_s = due_s - self.clock_error_s - self.now_s()
+        if early_s > 0:
+            self.violated(f"{life.name} ({life.uid}) woke {early_s:.3f} s early at {place}")
+        self.sees(life, place, "awake")
+
+    def received(self, life: Life, place: Place, payload: str) -> None:
+        """A wait was given an event."""
+        where = life.events.setdefault(payload, place)
+        if where != place:
+            self.violated(f"{life.name} ({life.uid}) received {payload} at {where}, and at {place}")
+
+    def returns(self, life: Life, output: Any) -> None:
+        if life.returned is not None and life.returned != output:
+            self.violated(f"{life.name} ({life.uid}) returned {life.returned!r}, and then {output!r}")
+        life.returned = output
+
+    # ---------------------------------------------------------------- what callers are told
+    def told_status(self, life: Life, status: str, output: Any) -> None:
+        """An answer said so. What is final stays."""
+        if life.status and status != life.status:
+            self.violated(f"{life.name} ({life.uid}) was {life.status}, and then {status}")
+        if status in ("COMPLETE", "ERRORED", "TERMINATED"):
+            if not life.status:
+                self.counted[f"ended {status.lower()}"] += 1
+            life.status = status
+        if status == "COMPLETE" and output != life.returned:
+            self.violated(f"{life.name} ({life.uid}) has the output {output!r}, and returned {life.returned!r}")
+
+    def told_step(self, life: Life, step: tuple[str, int], output: bytes) -> None:
+        if life.steps.setdefault(step, output) != output:
+            self.violated(f"{life.name} ({life.uid}): step {step} was {life.steps[step]!r}, and then {output!r}")
+
+    def told_version(self, tenant: str, workflow: str, version: str, asked_s: float, stale_s: float) -> None:
+        """A create that was asked for then got that version. Nobody may get one whose route went long before."""
+        until = float("-inf")
+        for index, (begun_s, _, routed) in enumerate(self.routes[tenant, workflow]):
+            if routed != version:
+                continue
+            later = self.routes[tenant, workflow][index + 1 :]
+            gone_s = next((done_s for _, done_s, _ in later), float("inf"))
+            if begun_s <= self.now_s() and asked_s <= gone_s + stale_s:
+                return
+            until = max(until, gone_s)
+        self.violated(f"a create of {tenant}/{workflow} at {asked_s:.3f} s got {version}, routed until {until:.3f} s")

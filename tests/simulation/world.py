@@ -1,0 +1,221 @@
+"""One run of the simulation: a cluster of real nodes on models of its stores, its tenants' clients, and disasters.
+
+Faults happen for a while; then everything is mended, and what was promised must come true by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from cluster import keys
+from cluster.codec import encode
+from cluster.generations import Change, change
+from cluster.records import Route, Scope, Tenant
+from cluster.store import Put
+from data_plane.assignment import shard_of
+from data_plane.journal.store import InstanceKey
+from stepwell.errors import StepwellError
+from stepwell.guest import bodies
+from stepwell.names import Digest, TenantId, TenantUid
+from tests.simulation import cassandra_faults, etcd_faults, network, sandbox
+from tests.simulation.cassandra import Cassandra
+from tests.simulation.clients import Client
+from tests.simulation.etcd import Etcd
+from tests.simulation.havoc import Havoc
+from tests.simulation.loop import SimulatedLoop, StuckError
+from tests.simulation.machine import WORKFLOW, Machine
+from tests.simulation.network import Network
+from tests.simulation.oracle import Oracle, Violation
+from tests.simulation.programs import Tokens, entrypoint_of, versions
+
+MACHINES: Final = ("ash", "birch", "cedar")
+TENANTS: Final = ("acme", "globex")
+VERSIONS: Final = 3
+IDS: Final = tuple(f"id-{number}" for number in range(1, 13))
+CLIENTS_EACH: Final = 12
+
+FAULTS_S: Final = 60.0
+"""For so long things go wrong."""
+
+QUIET_S: Final = 300.0
+"""So long after that, all that was begun must have ended: the longest sleep, retries and clocks' errors included."""
+
+REST_S: Final = 90.0
+"""And so long after the last of it, nothing of it may be left in memory."""
+
+
+class World:
+    """`run` once. `trace` is what happened, line by line: the same for the same seed."""
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        self.seed = seed
+        self.random = Random(seed)
+        self.trace: list[str] = []
+        self.seen: Counter[str] = Counter()
+        self.loop = SimulatedLoop(self.random, self._on_error)
+        self.folder = folder
+        self.scopes = tuple(Scope)
+        self.shard_count = 4
+        self.pace = self.random.choice((1.0, 3.0, 10.0))
+        self.skew_s = self.random.choice((0.0, 1.0, 20.0))
+        self.drift = 0.001
+        self.quiet = False
+        self.expected: dict[str, list[Any]] = {}
+        self.sent: dict[str, int] = {}
+        self.oracle = Oracle(lambda: self.loop.now_s, self.tell, 2 * self.skew_s + 1.0)
+        self.etcd: Etcd
+        self.cassandra: Cassandra
+        self.network = Network(self)
+        self.sandbox_faults = sandbox.HOSTILE
+        self.machines = {name: Machine(self, name) for name in MACHINES}
+        self.classes: dict[str, Any] = {}
+        self._tenants = {
+            name: Tenant(TenantId(name), TenantUid(f"uid-{name}"), 0, self.random.choice((1, 2, 4))) for name in TENANTS
+        }
+        self._spreads = {tenant.uid: tenant.spread for tenant in self._tenants.values()}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._minted = 0
+
+    # ---------------------------------------------------------------- what everybody uses
+    def tell(self, line: str) -> None:
+        self.trace.append(f"{self.loop.now_s:10.4f} {line}")
+
+    def mint(self) -> str:
+        self._minted += 1
+        return f"{self._minted:04x}" + self.random.randbytes(9).hex()
+
+    def lock(self, name: str) -> asyncio.Lock:
+        """Whoever drives that instance holds it."""
+        return self._locks.setdefault(name, asyncio.Lock())
+
+    def shard_of(self, key: InstanceKey) -> int:
+        return shard_of(key.tenant, key.instance, self._spreads[key.tenant], self.shard_count)
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
+
+    def _on_error(self, context: dict[str, Any]) -> None:
+        if "destroyed" in context["message"]:
+            return  # what a process was at when it died
+        error = context.get("exception")
+        self.oracle.violations.append(f"nobody handled: {context.get('message')}: {error!r}")
+        self.tell(self.oracle.violations[-1])
+
+    # ---------------------------------------------------------------- the run
+    def run(self) -> list[str]:
+        """What was violated."""
+        real, bodies.perf_counter_ns = bodies.perf_counter_ns, lambda: round(self.loop.now_s * 1e9)  # type: ignore[attr-defined]
+        try:
+            self.loop.run_until_complete(self._run())
+        except (Violation, StuckError) as wrong:
+            if str(wrong) not in self.oracle.violations:
+                self.oracle.violations.append(f"{type(wrong).__name__}: {wrong}")
+        finally:
+            bodies.perf_counter_ns = real  # type: ignore[attr-defined]
+        return self.oracle.violations
+
+    async def _run(self) -> None:
+        self.etcd = Etcd(self.loop, self.random, self.seen)
+        self.cassandra = Cassandra(self.loop, self.random, self.seen)
+        await self._deploy()
+        for machine in self.machines.values():
+            machine.start()
+        self._be_hostile()
+        havoc = Havoc(self)
+        wreaking = self.loop.world.spawn(havoc.wreak())
+        routing = self.loop.world.spawn(self._reroute())
+        clients = [
+            self.loop.world.spawn(Client(self, tenant, list(IDS)).live())
+            for tenant in TENANTS
+            for _ in range(CLIENTS_EACH)
+        ]
+        await self._watched(asyncio.sleep(FAULTS_S), clients)
+        self.tell("mended")
+        self.quiet = True
+        wreaking.cancel()
+        routing.cancel()
+        self._be_calm()
+        havoc.mend()
+        await self._watched(asyncio.wait(clients, timeout=QUIET_S), clients)
+        for client in clients:
+            if not client.done():
+                stuck = [life for life in self.oracle.lives.values() if not life.status and life.uid in self.expected]
+                self.oracle.violated(f"not at its end {QUIET_S} s after the last fault: {stuck}")
+        await asyncio.sleep(REST_S)
+        self._check_rest()
+
+    async def _watched(self, work: Any, clients: list[asyncio.Task[None]]) -> None:
+        """Wait for it; whatever is violated ends the run."""
+        waiting = self.loop.world.spawn(_awaited(work))
+        while not waiting.done():
+            await asyncio.wait([waiting], timeout=1.0)
+            if self.oracle.violations:
+                raise Violation(self.oracle.violations[0])
+            for client in clients:
+                if client.done() and client.exception() is not None:
+                    self.oracle.violated(f"a client failed: {client.exception()!r}")
+
+    def _check_rest(self) -> None:
+        owners: dict[int, list[str]] = {}
+        for machine in self.machines.values():
+            node = machine.node
+            assert node is not None
+            for number in node._servers:
+                owners.setdefault(number, []).append(machine.name)
+            if node.resident_count:
+                self.oracle.violated(f"{machine.name} has {node.resident_count} instances in memory, and none is left")
+        if sorted(owners) != list(range(self.shard_count)) or any(len(names) > 1 for names in owners.values()):
+            self.oracle.violated(f"shards are served by {owners}")
+
+    # ---------------------------------------------------------------- circumstances
+    def _be_hostile(self) -> None:
+        self.etcd.faults = etcd_faults.HOSTILE
+        self.cassandra.faults = cassandra_faults.HOSTILE
+        self.network.faults = network.HOSTILE
+
+    def _be_calm(self) -> None:
+        self.etcd.quiet()
+        self.cassandra.quiet()
+        self.network.faults = network.CALM
+        self.sandbox_faults = sandbox.CALM
+        for machine in self.machines.values():
+            machine.calm()
+
+    async def _deploy(self) -> None:
+        store, tokens = self.etcd.client(lambda: True), Tokens()
+        for tenant in self._tenants.values():
+            await store.txn((), (Put(keys.tenant(tenant.id), encode(tenant)),))
+            for digest, version in versions(self.oracle, tokens, tenant.id, VERSIONS).items():
+                self.classes[entrypoint_of(digest)] = version
+            await self._route(tenant, 1)
+
+    async def _reroute(self) -> None:
+        """New instances get another version, every now and then."""
+        while True:
+            await asyncio.sleep(self.random.expovariate(1 / 10))
+            try:
+                await self._route(self.random.choice(list(self._tenants.values())), self.random.randint(1, VERSIONS))
+            except StepwellError as error:
+                self.tell(f"not routed, maybe: {error!r}")
+
+    async def _route(self, tenant: Tenant, number: int) -> None:
+        digest = Digest(f"sha256-{tenant.id}-{number}")
+        route = Route(tenant.uid, WORKFLOW, digest, entrypoint_of(digest), 0, 0)
+        history = self.oracle.routes.setdefault((tenant.id, WORKFLOW), [])
+        begun_s, index = self.loop.now_s, len(history)
+        history.append((begun_s, float("inf"), digest))
+
+        async def decide() -> Change[None]:
+            return Change((Put(keys.route(tenant.uid, WORKFLOW), encode(route)),), lambda revision: None)
+
+        await change(self.etcd.client(lambda: True), tenant.uid, decide)
+        history[index] = (begun_s, self.loop.now_s, digest)
+
+
+async def _awaited(work: Any) -> None:
+    await work
