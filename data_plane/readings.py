@@ -16,7 +16,7 @@ from typing import Final
 from data_plane.engine import fold
 from data_plane.engine.instance import Instance
 from data_plane.engine.records import Created
-from data_plane.journal.chain import chain
+from data_plane.journal.chain_reading import read_chain
 from data_plane.journal.store import InstanceKey, JournalStore, Position, Row
 
 ROWS_AT_ONCE: Final = 256
@@ -126,7 +126,7 @@ class Readings:
 
     async def _read_anew(self, key: InstanceKey, reading: Reading) -> None:
         """The partition holds rows that don't count, or is not what it was: let the whole of it say what does."""
-        rows = chain(await self._store.read_journal(key))
+        rows = await read_chain(self._store, key)
         reading.instance, reading.tip, reading.spans = Instance(), None, []
         reading.add(rows)
 

@@ -16,7 +16,7 @@ from data_plane.engine.events import DrainRequested, Suspended
 from data_plane.engine.instance import Phase
 from data_plane.engine.records import Deleting, Failure, Record
 from data_plane.following import WakeFollower
-from data_plane.journal.chain import chain
+from data_plane.journal.chain_reading import read_chain
 from data_plane.journal.store import InstanceKey, PutListing, Row, Wake
 from data_plane.listing import listing_of
 from data_plane.removals import Removals
@@ -163,7 +163,7 @@ class ShardServer:
 
     async def _read(self, key: InstanceKey, *, minted: bool) -> Resident:
         """Read the journal; before it counts, cover what is due by a wake of this epoch, then mark it."""
-        rows = [] if minted else chain(await self.store.read_journal(key))
+        rows = [] if minted else await read_chain(self.store, key)
         resident = Resident(self, key, rows)
         if rows and resident.lane.first:
             due = resident.instance.next_due()

@@ -269,7 +269,9 @@ def replayed(
     least = max([index + 1 for index, each in enumerate(stream) if each.verb == "ask" and each.key in done], default=0)
     position = chance.randint(least, len(stream))
     opened = [key for key in _open(stream[:position]) if key not in done]
-    expected = _still_to_say(stream, position, opened, done)
+    withdrawn = {each.key for each in stream if each.verb == "cancel"}
+    given_back = [each.key for each in live.completions[:count] if each.outcome == "event" and each.key in withdrawn]
+    expected = [Said("cancel", key, ()) for key in given_back] + _still_to_say(stream, position, opened, done)
     trace: list[str] = []
     host = FakeHost(_entrypoint(run, trace), count, opened).begin()
     for completion in live.completions[:count]:

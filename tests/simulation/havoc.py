@@ -32,12 +32,19 @@ class Havoc:
         """Everything works, from here on."""
         self._over = True
         for machine in self._world.machines.values():
-            machine.connected = True
+            machine.connected = machine.hears_control = True
             machine.process.skew_s = 0.0
             if not machine.alive:
                 machine.start()
             elif machine.process.paused:
                 machine.process.resume()
+
+    def cut_the_power(self) -> None:
+        """All machines at once: what goes on after that does so by what is durable."""
+        for machine in self._world.machines.values():
+            self._note("machine lost its power", machine)
+            machine.crash()
+            self._later(1.0, self._start, machine)
 
     def _strike(self, machine: Machine) -> None:
         world, process = self._world, machine.process
@@ -55,10 +62,14 @@ class Havoc:
             self._note("machine stood still", machine)
             process.pause()
             self._later(world.random.choice((0.3, 3.0, 8.0, 11.0, 15.0, 30.0)), process.resume)
-        elif chance < 0.85:
+        elif chance < 0.80:
             self._note("machine cut off", machine)
             machine.connected = False
             self._later(world.random.choice((0.5, 4.0, 12.0, 30.0)), self._connect, machine)
+        elif chance < 0.92:
+            self._note("machine cut off from etcd alone", machine)
+            machine.hears_control = False
+            self._later(world.random.choice((4.0, 12.0, 30.0)), self._connect, machine)
         else:
             self._note("clock jumped", machine)
             process.skew_s = world.random.uniform(-world.skew_s, world.skew_s)
@@ -75,7 +86,7 @@ class Havoc:
             machine.start()
 
     def _connect(self, machine: Machine) -> None:
-        machine.connected = True
+        machine.connected = machine.hears_control = True
 
     async def _restarted(self, machine: Machine) -> None:
         await machine.stop()

@@ -88,6 +88,8 @@ class Machine:
         self._launcher: SimulatedLauncher | None = None
         self.connected = True
         """To the stores and to the other machines."""
+        self.hears_control = True
+        """Of etcd, even if of nothing else."""
 
     @property
     def alive(self) -> bool:
@@ -132,7 +134,7 @@ class Machine:
     async def _serve(self, process: Process) -> None:
         world = self.world
         alive, connected = lambda: process.alive, lambda: self.connected
-        control = world.etcd.client(alive, connected)
+        control = world.etcd.client(alive, lambda: self.connected and self.hears_control)
         journal = world.cassandra.client(alive, connected)
         launcher = self._launcher = SimulatedLauncher(
             world.loop, world.random, process, world.folder, world.classes, world.sandbox_faults, world.seen

@@ -5,8 +5,10 @@ It shares nothing with the engine: it knows what was asked, what was answered, a
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,8 +40,10 @@ class Life:
     """What `run` saw, the first time that it did."""
     began: dict[Place, float] = field(default_factory=dict)
     """When `run` first asked for it."""
-    events: dict[str, Place] = field(default_factory=dict)
-    """Where an event's payload was received."""
+    events: dict[int, Place] = field(default_factory=dict)
+    """Where which event was received."""
+    spare: int = 0
+    """How many of them went to waits that would have given up: so many more are needed."""
     version: str = ""
     returned: Any = None
     status: str = ""
@@ -47,6 +51,8 @@ class Life:
     steps: dict[tuple[str, int], bytes] = field(default_factory=dict)
     """What the API showed of results."""
     activations: int = 0
+    ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    """Set once `run` has returned."""
 
 
 @dataclass
@@ -118,16 +124,29 @@ class Oracle:
             self.violated(f"{life.name} ({life.uid}) woke {early_s:.3f} s early at {place}")
         self.sees(life, place, "awake")
 
-    def received(self, life: Life, place: Place, payload: str) -> None:
-        """A wait was given an event."""
-        where = life.events.setdefault(payload, place)
+    def received(self, life: Life, place: Place, payload: list[Any], *, could_do_without: bool = False) -> None:
+        """A wait was given an event: [its number, the instance's uid]."""
+        number, uid = payload
+        if uid != life.uid:
+            self.violated(f"{life.name} ({life.uid}) received an event of {uid}")
+        if number not in life.events:
+            life.events[number] = place
+            life.spare += could_do_without
+        where = life.events[number]
         if where != place:
-            self.violated(f"{life.name} ({life.uid}) received {payload} at {where}, and at {place}")
+            self.violated(f"{life.name} ({life.uid}) received event {number} at {where}, and at {place}")
+
+    async def changed(self, life: Life) -> None:
+        """Return when `run` has returned something, or a while later."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await life.ended.wait()
 
     def returns(self, life: Life, output: Any) -> None:
         if life.returned is not None and life.returned != output:
             self.violated(f"{life.name} ({life.uid}) returned {life.returned!r}, and then {output!r}")
         life.returned = output
+        life.ended.set()
 
     # ---------------------------------------------------------------- what callers are told
     def told_status(self, life: Life, status: str, output: Any) -> None:

@@ -48,7 +48,7 @@ def _drawn(random: Random, depth: int) -> list[Any]:
 
 
 def waits_in(plan: list[Any]) -> int:
-    """How many events the plan needs."""
+    """How many events the plan can't do without."""
     return sum(1 for operation in _flat(plan) if operation[0] == "wait")
 
 
@@ -117,11 +117,10 @@ class Follower(WorkflowEntrypoint):
                 value = (await step.wait_for_event("news", EVENT_TYPE, timeout=None)).payload
                 self.oracle.received(life, place, value)
             case ["wait or give up", ms]:
+                wait = step.wait_for_event("maybe", EVENT_TYPE, timeout=None)
                 try:
-                    value = (
-                        await asyncio.wait_for(step.wait_for_event("maybe", "other", timeout=None), ms / 1000)
-                    ).payload
-                    self.oracle.received(life, place, value)
+                    value = (await asyncio.wait_for(wait, ms / 1000)).payload
+                    self.oracle.received(life, place, value, could_do_without=True)
                 except TimeoutError:
                     value = "nothing came"
             case ["together", *plans]:

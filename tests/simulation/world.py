@@ -11,12 +11,14 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any, Final
+from unittest import mock
 
 from cluster import keys
 from cluster.codec import encode
 from cluster.generations import Change, change
 from cluster.records import Route, Scope, Tenant
 from cluster.store import Put
+from data_plane import wakes
 from data_plane.assignment import shard_of
 from data_plane.journal.store import InstanceKey
 from stepwell.errors import StepwellError
@@ -39,8 +41,14 @@ VERSIONS: Final = 3
 IDS: Final = tuple(f"id-{number}" for number in range(1, 13))
 CLIENTS_EACH: Final = 12
 
+BUCKET_MS: Final = 4_000
+"""Narrower than in truth, so that marks move often within a run."""
+
 FAULTS_S: Final = 60.0
 """For so long things go wrong."""
+
+POWER_CUT_WITHIN_S: Final = 40.0
+"""Then, once more, all that is not durable is lost."""
 
 QUIET_S: Final = 300.0
 """So long after that, all that was begun must have ended: the longest sleep, retries and clocks' errors included."""
@@ -96,6 +104,9 @@ class World:
     def shard_of(self, key: InstanceKey) -> int:
         return shard_of(key.tenant, key.instance, self._spreads[key.tenant], self.shard_count)
 
+    def _now_ns(self) -> int:
+        return round(self.loop.now_s * 1e9)
+
     def fingerprint(self) -> str:
         return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
 
@@ -109,14 +120,16 @@ class World:
     # ---------------------------------------------------------------- the run
     def run(self) -> list[str]:
         """What was violated."""
-        real, bodies.perf_counter_ns = bodies.perf_counter_ns, lambda: round(self.loop.now_s * 1e9)  # type: ignore[attr-defined]
-        try:
-            self.loop.run_until_complete(self._run())
-        except (Violation, StuckError) as wrong:
-            if str(wrong) not in self.oracle.violations:
-                self.oracle.violations.append(f"{type(wrong).__name__}: {wrong}")
-        finally:
-            bodies.perf_counter_ns = real  # type: ignore[attr-defined]
+        with (
+            mock.patch.object(bodies, "perf_counter_ns", self._now_ns),
+            mock.patch.object(wakes, "BUCKET_MS", BUCKET_MS),
+            mock.patch.object(wakes, "READ_AHEAD_MS", BUCKET_MS // 4),
+        ):
+            try:
+                self.loop.run_until_complete(self._run())
+            except (Violation, StuckError) as wrong:
+                if str(wrong) not in self.oracle.violations:
+                    self.oracle.violations.append(f"{type(wrong).__name__}: {wrong}")
         return self.oracle.violations
 
     async def _run(self) -> None:
@@ -141,6 +154,8 @@ class World:
         routing.cancel()
         self._be_calm()
         havoc.mend()
+        await self._watched(asyncio.sleep(self.random.random() * POWER_CUT_WITHIN_S), clients)
+        havoc.cut_the_power()
         await self._watched(asyncio.wait(clients, timeout=QUIET_S), clients)
         for client in clients:
             if not client.done():

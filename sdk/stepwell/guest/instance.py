@@ -90,6 +90,8 @@ class Instance:
         self._entered = 0
         self._known: dict[Key, None] = {(kind, name, count): None for kind, name, count in opened}
         """Asked for before this activation, and still open: the host need not hear of them again."""
+        self._given_back: list[Key] = []
+        """Waits that had an event in the journal, and that `run` had cancelled by then."""
         self._attempts: set[Attempt] = set()
         self._unacknowledged = 0
         """Results that were sent and are not known to be durable."""
@@ -160,6 +162,8 @@ class Instance:
             self._drain(self._enter, ask, at_ms, outcome, detail, payload)
         elif key in asking.cancelled:
             asking.cancelled.discard(key)
+            if outcome == "event" and asking.deferred is not None:
+                self._given_back.append(key)
         else:
             self._mismatch(position, key)
             return
@@ -343,6 +347,9 @@ class Instance:
 
     def _go_live(self, deferred: dict[Key, Ask]) -> None:
         self._asking.deferred = None
+        if self._outcome is None:
+            for key in self._given_back:  # before new waits are told: the events are older than what these may get
+                self._tell_cancelled(key)
         for ask in deferred.values():
             if self._asking.open.get(ask.key) is ask:
                 self.put(ask)
