@@ -82,6 +82,9 @@ def apply(instance: Instance, record: Record) -> None:
             instance.events_received = record.number
             instance.hold(record.payload)
             _remember(instance, record.request_id, record)
+            if instance.waits.get(record.event_type):
+                # Its match is the next record, or was lost with the node: then the next activation makes it.
+                instance.runnable = True
         case EventMatched():
             _match(instance, record)
         case StepCancelled():

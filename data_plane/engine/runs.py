@@ -34,7 +34,8 @@ from data_plane.engine.waits import match_events, time_out
 def on_activation_started(turn: Turn, event: ActivationStarted) -> None:
     """Record the activation, then start the guest on the journal's completions.
 
-    An instance that took down node after node is paused instead: the count comes before all else.
+    An instance that took down node after node is paused instead: the count comes before all else. A node that died
+    between an event's record and its match's left an event beside a wait for it: they are matched first.
     """
     instance = turn.instance
     if instance.live is not None:
@@ -44,6 +45,8 @@ def on_activation_started(turn: Turn, event: ActivationStarted) -> None:
     if instance.node_deaths >= turn.limits.node_deaths_max:
         turn.record(Paused(event.at, _poisoned_node(instance.node_deaths), ""))
         return
+    for event_type in instance.waits:
+        match_events(turn, event_type, event.at)
     turn.record(Activated(event.at, event.runtime))
     instance.live = Live(event.at, told=len(instance.completions))
     instance.retry_due = False

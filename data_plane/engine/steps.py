@@ -14,13 +14,16 @@ from data_plane.engine.transition import Turn
 def on_step_started(turn: Turn, event: StepStarted) -> None:
     """A body runs: known to this activation only, so that it is shown and its deadline is kept.
 
-    Raises IllegalTransition when it began before: a guest can't put off its deadline by saying so again.
+    Raises IllegalTransition when it began before: a guest can't put off its deadline by saying so again; and when more
+    bodies would run than there may be steps: no record bounds them.
     """
     live = turn.live()
     _check_attempt(turn, event.key, event.attempt)
     running = live.running.get(event.key)
     if running is not None and running.begun:
         raise IllegalTransition(f"step {event.key.name!r} ({event.key.count}): attempt {event.attempt} began twice")
+    if running is None and len(live.running) >= turn.limits.steps_max:
+        raise IllegalTransition(f"more than {turn.limits.steps_max} steps run at once")
     deadline = event.at + event.timeout_ms + turn.limits.attempt_grace_ms if event.timeout_ms else None
     live.running[event.key] = Running(event.attempt, event.at, deadline)
     if deadline is not None:

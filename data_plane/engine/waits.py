@@ -48,7 +48,7 @@ def on_event_sent(turn: Turn, event: EventSent) -> None:
             value=str(turn.limits.buffered_events_max),
             seen=str(instance.buffered_events + 1),
         )
-    _refuse_if_full(turn, event.payload)
+    _refuse_if_full(turn, event)
     turn.make_runnable(
         EventReceived(event.at, instance.events_received + 1, event.event_type, event.payload, event.request_id)
     )
@@ -56,10 +56,11 @@ def on_event_sent(turn: Turn, event: EventSent) -> None:
     turn.activate()
 
 
-def _refuse_if_full(turn: Turn, payload: Payload) -> None:
+def _refuse_if_full(turn: Turn, event: EventSent) -> None:
     """An event that would end the instance is not taken: its sender hears why, and the instance goes on."""
+    payload, records = event.payload, 2 if turn.instance.waits.get(event.event_type) else 1
     size = payload.size_bytes if isinstance(payload, BlobRef) else len(payload)
-    seen, most = turn.instance.stored_bytes + size + fold.RECORD_BYTES, turn.limits.instance_bytes_max
+    seen, most = turn.instance.stored_bytes + size + records * fold.RECORD_BYTES, turn.limits.instance_bytes_max
     if seen > most:
         raise LimitExceededError(
             f"the instance would have {seen:,} bytes stored with this event, and may have {most:,}",

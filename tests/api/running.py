@@ -21,7 +21,7 @@ from cluster.directory import Directory
 from cluster.store_sqlite import SqliteStore
 from data_plane.journal.store_sqlite import SqliteJournalStore
 from data_plane.logs.store_sqlite import SqliteLogStore
-from data_plane.node import Node
+from data_plane.shard_server import ShardServer
 from loader.sandbox.sandbox import SandboxLauncher
 from stepwell.client.contexts import load
 from stepwell.client.errors import DETAILS_TRAILER, error_from
@@ -47,8 +47,8 @@ LOOK_UPS: tuple[tuple[type, str], ...] = (
     (SqliteJournalStore, "read_blob"),
     (SqliteJournalStore, "list_instances"),
     (SqliteLogStore, "read"),
-    (Node, "resident"),
-    (Node, "peek"),
+    (ShardServer, "resident"),
+    (ShardServer, "peek"),
 )
 """What answers depend on, in memory and on disk: each call of these is written down."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulation.seeds import run_seed
 
-SEEDS = range(1, 31)
+SEEDS = range(1, 21)
 
 
 @pytest.mark.timeout(240)

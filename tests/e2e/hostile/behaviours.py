@@ -188,7 +188,8 @@ BEHAVIOURS = (
                errors("forks-and-allocates", "StepTimeoutError", "2000 ms")),
     ), apart=True),
     Behaviour("starts threads that never end", (
-        errors("starts-threads", "RuntimeError", "can't start new thread"),
+        either(errors("starts-threads", "RuntimeError", "can't start new thread"),
+               errors("starts-threads", "StepTimeoutError", "2000 ms")),
         either(dies("steps-that-never-end", "still run"), errors("steps-that-never-end", "StepTimeoutError", "20 ms")),
     ), apart=True),
     Behaviour("fills /tmp", (

@@ -12,7 +12,7 @@ from tests.e2e.api import BUNDLES, Api
 
 TENANTS = ("acme", "globex")
 INSTANCES_EACH = 3
-STEPS = 30
+STEPS = 15
 END_S_MAX = 60.0
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from data_plane.engine.events import PauseRequested, ResumeRequested, StepSucceeded
+from data_plane.engine.events import EventSent, PauseRequested, ResumeRequested, StepSucceeded
+from data_plane.engine.fold import RECORD_BYTES
 from data_plane.engine.limits import EngineLimits
 from data_plane.engine.records import BlobRef, Errored
 from stepwell.errors import LimitExceededError, WrongStateError
@@ -48,3 +49,11 @@ def test_an_event_that_would_end_the_instance_is_not_taken() -> None:
     assert (refused.value.metadata["limit"], refused.value.metadata["value"]) == ("instance_bytes_max", "2000")
     assert int(refused.value.metadata["seen"]) > 2_000
     assert names(run.send("order", b"x")) == ["WakeNow", "EventReceived"]
+
+
+def test_an_event_whose_match_would_end_the_instance_is_not_taken() -> None:
+    run = Driven(EngineLimits(instance_bytes_max=1_000)).running()
+    run.wait("approval", "order")
+    room = 1_000 - run.instance.stored_bytes - 2 * RECORD_BYTES
+    run.refused(EventSent(run.at, "order", b"x" * (room + 1), ""), LimitExceededError)
+    assert names(run.send("order", b"x" * room)) == ["WakeNow", "EventReceived", "EventMatched", "TellCompletion"]

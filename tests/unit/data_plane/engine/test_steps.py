@@ -186,6 +186,14 @@ def test_more_steps_than_the_limit_are_illegal() -> None:
     run.illegal(StepStarted(run.at, key("three"), 1, 0), "more than 2 steps")
 
 
+def test_no_more_bodies_run_at_once_than_there_may_be_steps() -> None:
+    run = Driven(EngineLimits(steps_max=2)).running()
+    run.start("one")
+    run.start("two")
+    run.illegal(StepStarted(run.at, key("three"), 1, 0), "more than 2 steps run at once")
+    run.succeed("two")
+
+
 def test_a_step_that_is_retried_needs_no_more_room() -> None:
     run = Driven(EngineLimits(steps_max=1)).running()
     run.fail("only")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from data_plane.engine.actions import TellStart
 from data_plane.engine.events import (
     DeleteRequested,
     EventSent,
@@ -97,6 +98,21 @@ def test_a_late_event_is_kept_for_the_next_wait() -> None:
     run.tick()
     assert told(run.send("approve", b"1")) == []
     assert told(run.wait("again", "approve"))[0].completion.payload == b"1"
+
+
+def test_an_event_whose_match_was_lost_with_its_node_is_matched_by_the_next_one() -> None:
+    run = Driven().running()
+    run.wait("approval", "approve")
+    run.idle()
+    run.send("approve", b'"yes"', "call-1")
+    assert isinstance(run.records.pop(), EventMatched)
+    run.crash()
+    run.no_effect(EventSent(run.at, "approve", b'"yes"', "call-1"))
+    assert run.instance.next_due() == 0
+    actions = run.activate()
+    assert names(actions) == ["EventMatched", "Activated", "TellStart"]
+    assert actions[-1] == TellStart(1, ())
+    assert run.instance.completions[0].payload == b'"yes"'
 
 
 def test_a_wait_without_a_timeout_is_never_due() -> None:
