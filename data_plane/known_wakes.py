@@ -15,7 +15,8 @@ from data_plane.journal.store import InstanceKey, Wake
 class KnownWakes:
     def __init__(self) -> None:
         self._by_key: dict[InstanceKey, tuple[Wake, ...]] = {}
-        self._by_bucket: dict[int, set[InstanceKey]] = {}
+        self._by_bucket: dict[int, dict[InstanceKey, None]] = {}
+        """In the order in which they became known: the same in every process."""
         self._own: set[Wake] = set()
         self._heap: list[tuple[int, int, Wake]] = []
         self._pushed = 0
@@ -31,7 +32,7 @@ class KnownWakes:
         known = self._by_key.get(wake.key, ())
         if wake not in known:
             self._by_key[wake.key] = (*known, wake)
-            self._by_bucket.setdefault(wake.bucket, set()).add(wake.key)
+            self._by_bucket.setdefault(wake.bucket, {})[wake.key] = None
             self._pushed += 1
             heapq.heappush(self._heap, (wake.due, self._pushed, wake))
 
@@ -44,7 +45,7 @@ class KnownWakes:
         self._own.difference_update(wake for wake in known if wake not in left)
         for bucket in {wake.bucket for wake in known} - {wake.bucket for wake in left}:
             keys = self._by_bucket[bucket]
-            keys.discard(key)
+            keys.pop(key, None)
             if not keys:
                 del self._by_bucket[bucket]
         if left:

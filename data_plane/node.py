@@ -76,7 +76,7 @@ class Node:
         self._shard_of = shard_of
         self._servers: dict[int, ShardServer] = {}
         self._tasks = tasks
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], None] = {}
         self._loop = asyncio.get_running_loop()
         self.timers = Timers(self._loop, clock)
         self.guests = Guests(
@@ -143,7 +143,7 @@ class Node:
         for server in list(self._servers.values()):
             self._drop(server)
         self.timers.close()
-        for task in self._running:
+        for task in list(self._running):
             task.cancel()
 
     def later(self, delay_s: float, then: Callable[[], None]) -> object:
@@ -159,5 +159,5 @@ class Node:
                 log.exception("work for an instance failed")
 
         task = self._tasks.create_task(run())
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._running[task] = None
+        task.add_done_callback(self._running.pop)

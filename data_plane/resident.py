@@ -58,8 +58,8 @@ class Resident:
         self.starting: Activation | None = None
         self.activating = False
         self.uses = 0
-        self.flushes: set[asyncio.Future[None]] = set()
-        """Callers that wait for what they added to be durable."""
+        self.flushes: dict[asyncio.Future[None], None] = {}
+        """Callers that wait for what they added to be durable, in order."""
         self.lost = False
         self.armed: int | None = None
         self.cover: Wake | None = None

@@ -136,8 +136,8 @@ class ShardServer:
     async def written(self, resident: Resident) -> None:
         """Return once everything that was added to its lane before is durable and done. Raises UnavailableError."""
         done: asyncio.Future[None] = self._loop.create_future()
-        resident.flushes.add(done)
-        done.add_done_callback(resident.flushes.discard)
+        resident.flushes[done] = None
+        done.add_done_callback(resident.flushes.pop)
         resident.lane.then(lambda: None if done.done() else done.set_result(None))
         resident.lane.flush()
         if resident.lost and not done.done():

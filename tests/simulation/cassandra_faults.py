@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -123,3 +123,6 @@ HOSTILE: Final = CassandraFaults(
     hint_lost=0.3,
 )
 """Some one write in ten ends unknown."""
+
+SLUGGISH: Final = replace(HOSTILE, hop_s=(0.01, 1.2))
+"""What is acknowledged is so late: often after whoever asked has lost its lease."""

@@ -6,21 +6,19 @@ Each is a change of a few lines, made while a block runs. `FAULTS` names them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 from unittest import mock
 
 from cluster.directory import Directory
-from cluster.records import ShardOwner
-from data_plane import shard_server, wakes
+from data_plane import wakes
 from data_plane.activating import Guests
 from data_plane.calls import InstanceCalls
 from data_plane.engine import fold
 from data_plane.engine.records import EventReceived, Record, SleepStarted
-from data_plane.journal import chain_reading
-from data_plane.journal.store import PutMark, PutRow, Row, Stamp, Wake
+from data_plane.journal.store import PutRow, Row, Stamp, Wake
 from data_plane.lane import Lane
 from data_plane.node import Node
 from data_plane.ownership_leased import LeasedOwnership, Term
@@ -51,40 +49,6 @@ def instead(owner: Any, name: str, new: Any) -> Any:
 
 
 # ---------------------------------------------------------------- the journal and its fence
-@planted("no check after the acknowledgement")
-def no_check_after_the_ack() -> Iterator[None]:
-    def written(sending: Any, error: Exception | None) -> None:
-        if error is None:
-            sending._then()
-        else:
-            sending._later(sending._delay_s, sending.start)
-
-    with instead(Sending, "_written", written):
-        yield
-
-
-@planted("a chain without predecessors")
-def a_chain_without_predecessors() -> Iterator[None]:
-    def chain(rows: Sequence[Row]) -> list[Row]:
-        """Of several rows with one number, the latest epoch's; whatever was written by whom."""
-        return [row for _, row in sorted({row.position.seq: row for row in rows}.items())]
-
-    with instead(chain_reading, "chain", chain):
-        yield
-
-
-@planted("a read is shown before the activation record")
-def shown_before_the_activation_record() -> Iterator[None]:
-    with instead(Lane, "mark", lambda lane, records=(): None):
-        yield
-
-
-@planted("a deletion goes on that was only read")
-def a_deletion_that_was_only_read() -> Iterator[None]:
-    with instead(shard_server, "_first_records", lambda resident, rows: ()):
-        yield
-
-
 @planted("stamps from the clock")
 def stamps_from_the_clock() -> Iterator[None]:
     def stamp(shard: Shard) -> Stamp:
@@ -179,18 +143,6 @@ def no_wake_of_ones_own_at_load() -> Iterator[None]:
         yield
 
 
-@planted("a mark that passes on a newer wake alone")
-def a_mark_that_passes_on_a_newer_wake_alone() -> Iterator[None]:
-    real = ShardWakes._put
-
-    def put(wakes: Any, number: int, wake: Wake, *of: Any, **more: Any) -> None:
-        real(wakes, number, wake, *of, **more)
-        wakes._known.keep(wake.key, (wake,))
-
-    with instead(ShardWakes, "_put", put):
-        yield
-
-
 @planted("a mark that does not wait for what is known")
 def a_mark_that_does_not_wait() -> Iterator[None]:
     def lowest(of: Any) -> int:
@@ -200,26 +152,7 @@ def a_mark_that_does_not_wait() -> Iterator[None]:
         yield
 
 
-@planted("a mark in another epoch's row")
-def a_mark_in_another_epochs_row() -> Iterator[None]:
-    def row(wakes: Any) -> PutMark:
-        shard = wakes._shard
-        return PutMark(shard.number, 1 << 20, wakes._mark, Stamp(shard.epoch, shard.stamp().counter))
-
-    with instead(ShardWakes, "_mark_row", row):
-        yield
-
-
 # ---------------------------------------------------------------- ownership
-@planted("a claim that is read back by node, not by attempt")
-def a_claim_read_back_by_node() -> Iterator[None]:
-    def same(owner: ShardOwner, other: object) -> bool:
-        return isinstance(other, ShardOwner) and owner.node.split(".")[0] == other.node.split(".")[0]
-
-    with instead(ShardOwner, "__eq__", same):
-        yield
-
-
 @planted("a shard is released and its flag stays")
 def a_shard_released_and_its_flag_stays() -> Iterator[None]:
     async def release(ownership: Any, term: Term) -> None:

@@ -49,6 +49,14 @@ CALM = SandboxFaults()
 HOSTILE = SandboxFaults(start_fails=0.05, dies_a_second=0.02, hangs_a_second=0.01, lags_a_second=0.05)
 
 
+class ProcessEnded(BaseException):
+    """What `os._exit` is in a simulated process; its argument is the status."""
+
+
+def end_process(status: int) -> None:
+    raise ProcessEnded(status)
+
+
 class GuestConnection:
     """`stepwell.guest.connection.Connection` over a wire."""
 
@@ -58,7 +66,9 @@ class GuestConnection:
         loop: SimulatedLoop,
         on_frame: Callable[[bytes, bytes], None],
         before_write: Callable[[], None],
+        exit: Callable[[int], None],
     ) -> None:
+        self._exit = exit
         self._end = end
         self._loop = loop
         self._on_frame = on_frame
@@ -98,9 +108,13 @@ class GuestConnection:
         if not data:
             self._end.process.kill()
             return
-        for envelope, payload in self._reader.feed(data):
-            self._on_frame(envelope, payload)
-        self.soon()
+        try:
+            for envelope, payload in self._reader.feed(data):
+                self._on_frame(envelope, payload)
+        except ProcessEnded as ended:
+            self._exit(ended.args[0])
+        else:
+            self.soon()
 
 
 class SimulatedGuest(runtime.Guest):
@@ -114,7 +128,7 @@ class SimulatedGuest(runtime.Guest):
         exit: Callable[[int], None],
     ) -> None:
         self.loop = guest_loop()
-        connection = GuestConnection(end, loop, self._on_frame, self._before_write)
+        connection = GuestConnection(end, loop, self._on_frame, self._before_write, exit)
         self._connection = cast(Any, connection)
         self.send = connection.send
         self._logs = Logs(connection.send_log, connection.send)
@@ -130,6 +144,12 @@ class SimulatedGuest(runtime.Guest):
 
     def _end(self, why: str) -> None:
         self._exit(1)
+
+    def die(self) -> None:
+        """Its process is gone: nobody is to hear of the tasks that were at work in it."""
+        for instance in self._instances.values():
+            for task in instance._asking.loop.live_tasks():
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
 
     def _load(self, path: str, entrypoints: list[str], variables: dict[str, str], limits: dict[str, int]) -> None:
         self._limits = Limits.of(limits)
@@ -170,6 +190,7 @@ class SimulatedSandbox:
         guest = SimulatedGuest(
             self._launcher.loop, self._guest_end, self._launcher.classes, partial(self._exit, self._launcher.loop)
         )
+        self.process.farewells[guest.die] = None
         guest.hello()
 
     def _fate(self) -> None:

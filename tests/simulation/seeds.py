@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import tempfile
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -39,21 +42,45 @@ class Outcome:
 def run_seed(seed: int) -> Outcome:
     """Run it to its end."""
     install()
-    quieten()
-    with tempfile.TemporaryDirectory(prefix="stepwell-simulation-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="stepwell-simulation-") as folder,
+        nobody_reads_logs(),
+        garbage_stays(),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", RuntimeWarning)  # of coroutines that died before they began
         world = World(seed, Path(folder))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of coroutines that died before they began
-            violations = world.run()
+        violations = world.run()
     seen: Counter[str] = Counter({str(kind): count for kind, count in world.seen.items() if count})
     story = story_of(violations[0], world.trace) if violations else []
     return Outcome(seed, violations, story, world.trace, world.fingerprint(), seen, world.oracle.counted)
 
 
-def quieten() -> None:
-    """Nobody reads the logs of machines that crash all the time."""
+@contextmanager
+def nobody_reads_logs() -> Iterator[None]:
+    """Machines crash all the time, and say so."""
+    disabled, configured = logging.root.manager.disable, structlog.get_config()
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        logging.disable(disabled)
+        structlog.configure(**configured)
+
+
+@contextmanager
+def garbage_stays() -> Iterator[None]:
+    """When cycles are collected depends on what else the process has done, and weak references go with them."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+        gc.collect()
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def story_of(violation: str, trace: list[str]) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -122,6 +123,7 @@ class World:
         """What was violated."""
         with (
             mock.patch.object(bodies, "perf_counter_ns", self._now_ns),
+            mock.patch.object(os, "_exit", sandbox.end_process),
             mock.patch.object(wakes, "BUCKET_MS", BUCKET_MS),
             mock.patch.object(wakes, "READ_AHEAD_MS", BUCKET_MS // 4),
         ):
@@ -190,7 +192,7 @@ class World:
     # ---------------------------------------------------------------- circumstances
     def _be_hostile(self) -> None:
         self.etcd.faults = etcd_faults.HOSTILE
-        self.cassandra.faults = cassandra_faults.HOSTILE
+        self.cassandra.faults = self.random.choice((cassandra_faults.HOSTILE, cassandra_faults.SLUGGISH))
         self.network.faults = network.HOSTILE
 
     def _be_calm(self) -> None:
