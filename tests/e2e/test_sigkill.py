@@ -13,10 +13,10 @@ from tests.e2e.api import Api
 from tests.e2e.conftest import MakeServer
 from tests.e2e.traffic import Traffic, at_least_once
 
-KILLS = 60
+KILLS = 50
 SEED = 20_240_817
 TENANTS = ("acme", "globex", "initech")
-INSTANCES = 96
+INSTANCES = 84
 
 
 @pytest.mark.timeout(420)

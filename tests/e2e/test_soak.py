@@ -10,7 +10,7 @@ from tests.e2e.hostile.scene import CONFIG
 from tests.e2e.server import Server
 from tests.e2e.soak import measure, tell
 
-SECONDS = 55
+SECONDS = 45
 
 
 @pytest.mark.timeout(300)
