@@ -17,7 +17,7 @@ from stepwell.errors import UnavailableError
 TTL_S: Final = 10
 
 CLOCK_ERROR: Final = 0.01
-"""By which part a second of this machine's clock may be longer than one of the store's: a hundred times more than
+"""By which part a second of this machine's clock may be longer than one of the store's: twenty times more than
 what crystals and NTP's slewing (0.05 percent at most) make of it."""
 
 KEEP_ALIVE_EVERY_S: Final = 2.5

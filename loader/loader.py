@@ -142,9 +142,9 @@ class Loader:
         Raises BundleRefusedError (file, line, why, as Python tells it), NotFoundError, SandboxUnavailableError,
         UnavailableError.
         """
+        await asyncio.sleep(self._pace.pause_s(tenant))  # before it takes a place, which others could have meanwhile
         await self._checks.enter(tenant)
         try:
-            await asyncio.sleep(self._pace.pause_s(tenant))
             guest = await self._load(tenant, digest, ignore_log, is_checked=False)
             guest.kill("the check is over")
         finally:

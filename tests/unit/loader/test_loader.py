@@ -269,6 +269,22 @@ async def test_a_tenant_whose_checks_hang_keeps_nobody_elses_waiting(
             check.cancel()
 
 
+async def test_a_check_that_waits_for_its_tenants_pace_takes_no_place_from_others(
+    store: FileBundleStore, launcher: CountingLauncher
+) -> None:
+    digest, others = await deployed(store), await deployed(store, OTHER)
+    settings = LoaderSettings(
+        warm_sandboxes=0, checks_parallel_max=1, sandboxes_per_tenant_max=1, starts_a_minute_per_tenant_max=1
+    )
+    async with loader_of(store, launcher, settings) as loader, asyncio.timeout(20):
+        await loader.check(ACME, digest)
+        paced = asyncio.create_task(loader.check(ACME, digest))
+        await asyncio.sleep(0)
+        await loader.check(OTHER, others)
+        assert not paced.done()
+        paced.cancel()
+
+
 async def test_a_check_counts_as_a_start(store: FileBundleStore, launcher: CountingLauncher) -> None:
     digest = await deployed(store)
     settings = LoaderSettings(warm_sandboxes=0, sandboxes_per_tenant_max=1, starts_a_minute_per_tenant_max=1)
