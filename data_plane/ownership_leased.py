@@ -107,9 +107,10 @@ class LeasedOwnership:
 
     async def stop(self, within_s: float) -> None:
         self._stopping = True
-        with suppress(TimeoutError, UnavailableError):
+        with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                await self._store.txn((), (Delete(keys.member(self._member.node)),))
+                with suppress(UnavailableError):  # the others then wait for the lease's end
+                    await self._store.txn((), (Delete(keys.member(self._member.node)),))
                 while self._terms or self._busy:
                     self._changed.set()
                     await asyncio.sleep(0.01)

@@ -11,7 +11,7 @@ from cluster import keys
 from cluster.codec import decode_value, encode
 from cluster.lease import CLOCK_ERROR, TTL_S
 from cluster.records import ShardOwner
-from cluster.store import Compare, Operation, Put, TxnResult
+from cluster.store import Compare, Delete, Operation, Put, TxnResult
 from data_plane.ownership_leased import RELEASE_WITHIN_S, LeasedOwnership
 from data_plane.shard import Shard
 from data_plane.wakes import EpochSupersededError
@@ -58,9 +58,13 @@ class LateStore(MemoryStore):
         super().__init__(asyncio.get_running_loop().time)
         self.late = False
         self.applies = False
+        self.is_deaf_to_leavers = False
+        """Nobody's membership can be deleted."""
         self._waiting: list[tuple[Sequence[Compare], Sequence[Operation]]] = []
 
     async def txn(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> TxnResult:
+        if self.is_deaf_to_leavers and Delete(keys.member("a")) in operations:
+            raise UnavailableError("it timed out")
         is_claim = any(isinstance(each, Put) and each.key.startswith(keys.OWNERS) for each in operations)
         if not (self.late and is_claim):
             return await super().txn(compares, operations)
@@ -153,6 +157,16 @@ async def test_a_node_that_stops_hands_over_at_once() -> None:
         assert a.numbers == set()
         await until(lambda: len(b.numbers) == SHARDS)
         assert asyncio.get_running_loop().time() - began < 2.0
+
+
+@on_virtual_time
+async def test_a_node_that_can_not_say_that_it_stops_releases_in_good_order_all_the_same() -> None:
+    store = store_now()
+    store.is_deaf_to_leavers = True
+    async with cluster(store, "a") as [a]:
+        await until(lambda: len(a.numbers) == SHARDS)
+        await a.ownership.stop(5.0)
+        assert sorted(each for each in a.host.log if "release" in each) == [f"release {n}" for n in range(SHARDS)]
 
 
 @on_virtual_time
