@@ -288,6 +288,12 @@ class Activation:
         """End the sandbox: the guest did what no guest may do."""
         self._guest.kill(reason)
 
+    def lose(self) -> None:
+        """The instance is this node's no more: what the guest says of it counts for nothing. It is to stop; its
+        sandbox, where other instances may run, goes on."""
+        self.live = None
+        self.tell(TellStop())
+
     def abandon(self) -> None:
         """The instance has no use for the guest any more; nothing was told to it."""
         self._end()

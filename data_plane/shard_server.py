@@ -263,9 +263,10 @@ class ShardServer:
         for flush in list(resident.flushes):
             if not flush.done():
                 flush.set_exception(_shard_lost())
-        activation = resident.activation or resident.starting
-        if activation is not None:
-            activation.kill("the shard moved to another node")
+        if resident.activation is not None:
+            resident.activation.lose()
+        elif resident.starting is not None:
+            resident.starting.abandon()
 
     def _removed(self, resident: Resident) -> None:
         if self._residents.get(resident.key) is resident and not resident.lane.busy:

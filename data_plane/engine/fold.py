@@ -56,7 +56,8 @@ def apply(instance: Instance, record: Record) -> None:
     """Change the state in place, by one record."""
     instance.records += 1
     instance.stored_bytes += RECORD_BYTES
-    if not isinstance(record, Activated | SandboxDied):
+    if not isinstance(record, Activated | SandboxDied | EventReceived):
+        # An event is somebody else's doing: whoever sends many must not keep alive what dies of each activation.
         instance.activations = instance.sandbox_deaths = 0
     match record:
         case StepCompleted():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from data_plane.journal.chain import BrokenChainError, chain
 from data_plane.journal.store import InstanceKey, JournalStore, Row
 
@@ -10,10 +12,15 @@ async def read_chain(store: JournalStore, key: InstanceKey) -> list[Row]:
     """The instance's journal, oldest row first.
 
     A large partition comes in pages, each read at its own moment: a later one may show what follows a row that an
-    earlier one was too early for. So what seems to be broken is read once more before it is believed. Raises
+    earlier one was too early for. So what seems to be broken is believed once it was read twice. Raises
     BrokenChainError, and what the store raises.
     """
-    try:
-        return chain(await store.read_journal(key))
-    except BrokenChainError:
-        return chain(await store.read_journal(key))
+    broken: Sequence[Row] | None = None
+    while True:
+        rows = await store.read_journal(key)
+        try:
+            return chain(rows)
+        except BrokenChainError:
+            if rows == broken:
+                raise
+            broken = rows

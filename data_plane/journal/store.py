@@ -169,7 +169,12 @@ class JournalStore(Protocol):
         self, key: InstanceKey, *, since: Position | None = None, rows_max: int | None = None
     ) -> Sequence[Row]:
         """The partition's rows, those off the chain too, by position: all of them, or those from `since` on, that one
-        included, and of these the first `rows_max`. Raises StoredFormatError."""
+        included, and of these the first `rows_max`.
+
+        All that is given was there at one moment: a store that reads in pages must see that no deletion came between
+        them, which would leave a beginning that looks like an older instance (ADR 15). A late row may be missing before
+        later ones. Raises StoredFormatError.
+        """
         ...
 
     async def read_blob(self, key: InstanceKey, uid: InstanceUid, id: str) -> bytes:

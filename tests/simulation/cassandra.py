@@ -27,7 +27,7 @@ from random import Random
 from typing import Any, Final, NamedTuple
 
 from tests.simulation.cassandra_client import CassandraJournalStore
-from tests.simulation.cassandra_faults import CALM, CLIENT_TIMEOUT_S, COORDINATOR_TIMEOUT_S, CassandraFaults, Fault
+from tests.simulation.cassandra_faults import CALM, CassandraFaults, Fault
 from tests.simulation.cassandra_replica import Change, Clustering, Replica, Slice, Span, lacking, merged
 
 REPLICAS: Final = 3
@@ -52,6 +52,10 @@ def _always() -> bool:
     return True
 
 
+def _at_once() -> float:
+    return 0.0
+
+
 class Cassandra:
     """One cluster. `seen` counts the faults that happened; what goes wrong from now on is set by `faults`."""
 
@@ -67,14 +71,20 @@ class Cassandra:
         self._all_up_at = -math.inf
         self.faults = faults
 
-    def client(self, alive: Callable[[], bool], connected: Callable[[], bool] = _always) -> CassandraJournalStore:
+    def client(
+        self,
+        alive: Callable[[], bool],
+        connected: Callable[[], bool] = _always,
+        lag_s: Callable[[], float] = _at_once,
+    ) -> CassandraJournalStore:
         """The journal store of one process.
 
         Once `alive` is not true, the process is dead: nothing more is sent for it, nobody is called, and its reads do
         not return; what was sent already may still land. While `connected` is not true, it is cut off from the
-        cluster: its messages go nowhere, no answer comes, and it gives up after a while.
+        cluster: its messages go nowhere, no answer comes, and it gives up after a while. What it writes takes `lag_s`
+        to its coordinator.
         """
-        return CassandraJournalStore(self, self._loop, alive, connected)
+        return CassandraJournalStore(self, self._loop, alive, connected, lag_s)
 
     @property
     def faults(self) -> CassandraFaults:
@@ -101,59 +111,60 @@ class Cassandra:
         self._loop.call_at(when, call, *of, context=self._context)
 
     # ---------------------------------------------------------------- writes
-    def write(self, change: Change) -> Answer:
-        """Send the change to all replicas."""
+    def write(self, change: Change, lag_s: float = 0.0) -> Answer:
+        """Send the change to all replicas, once it has come to the coordinator."""
         faults, draw, seen = self._faults, self._random.random, self.seen
-        now = self.now()
-        client_gives_up = Answer(now + CLIENT_TIMEOUT_S, False)
+        sent = self.now()
+        client_gives_up = Answer(sent + faults.client_timeout_s, False)
         fate = draw()
         if fate < faults.write_lost:
             seen[Fault.WRITE_LOST] += 1
             return client_gives_up
-        if not self._quorum_up(now):
+        now = sent + lag_s
+        if not self._quorum_up(sent):
             seen[Fault.WRITE_UNAVAILABLE] += 1
             return Answer(now + self.hop(), False)
         late = fate < faults.write_lost + faults.write_late
         acks = [
             arrival + self.hop()
             for replica in self._replicas
-            if (arrival := self._send(replica, change, now, late=late)) is not None
+            if (arrival := self._send(replica, change, sent, now, late=late)) is not None
         ]
         if late:
             return client_gives_up
         acks.sort()
-        if len(acks) < QUORUM or acks[QUORUM - 1] > now + COORDINATOR_TIMEOUT_S:
+        if len(acks) < QUORUM or acks[QUORUM - 1] > now + faults.coordinator_timeout_s:
             seen[Fault.WRITE_TIMEOUT] += 1
-            return Answer(now + COORDINATOR_TIMEOUT_S + faults.hop_s[0], False)
+            return Answer(min(now + faults.coordinator_timeout_s + faults.hop_s[0], client_gives_up.at), False)
         at = acks[QUORUM - 1] + self.hop()
-        if draw() < faults.answer_lost or at > now + CLIENT_TIMEOUT_S:
+        if draw() < faults.answer_lost or at > client_gives_up.at:
             seen[Fault.ANSWER_LOST] += 1
             return client_gives_up
         return Answer(at, True)
 
-    def _send(self, replica: Replica, change: Change, now: float, *, late: bool) -> float | None:
+    def _send(self, replica: Replica, change: Change, sent: float, now: float, *, late: bool) -> float | None:
         """Post a replica's copy; when it arrives, unless this is too late for an acknowledgement."""
         faults, draw = self._faults, self._random.random
         fate = draw()
-        if replica.down_until > now:
+        if replica.down_until > sent:
             if fate < faults.hint_lost:
                 self.seen[Fault.COPY_LOST] += 1
             else:
-                replica.post(now, self._late(replica.down_until), change, Fault.COPY_LATE)
+                replica.post(sent, self._late(replica.down_until), change, Fault.COPY_LATE)
             return None
         if late:
-            replica.post(now, self._late(now), change, Fault.WRITE_LATE)
+            replica.post(sent, self._late(now), change, Fault.WRITE_LATE)
             return None
         if fate < faults.copy_lost:
             self.seen[Fault.COPY_LOST] += 1
             return None
         if fate < faults.copy_lost + faults.copy_late:
-            replica.post(now, self._late(now), change, Fault.COPY_LATE)
+            replica.post(sent, self._late(now), change, Fault.COPY_LATE)
             return None
         arrival = now + self.hop()
-        replica.post(now, arrival, change)
+        replica.post(sent, arrival, change)
         if draw() < faults.copy_twice:
-            replica.post(now, self._late(arrival), change, Fault.WRITE_TWICE)
+            replica.post(sent, self._late(arrival), change, Fault.WRITE_TWICE)
         return arrival
 
     # ---------------------------------------------------------------- reads
@@ -195,7 +206,7 @@ class Cassandra:
             self.seen[Fault.REPLICA_DOWN] += 1
 
     def _late(self, since: float) -> float:
-        return since + CLIENT_TIMEOUT_S + self._faults.late_s * self._random.random() ** 2
+        return since + self._faults.client_timeout_s + self._faults.late_s * self._random.random() ** 2
 
     def _after_some_time(self, now: float) -> float:
         rate = self._faults.falls_a_second
@@ -212,7 +223,7 @@ class _PageRead:
         self._span = span
         self._rows_max = rows_max
         self._answer = answer
-        self._gives_up_at = cluster.now() + COORDINATOR_TIMEOUT_S
+        self._gives_up_at = cluster.now() + cluster.faults.coordinator_timeout_s
         self._said: list[tuple[Replica, Slice]] = []
 
     def begin(self) -> None:

@@ -25,7 +25,7 @@ from data_plane.journal.store import (
 from stepwell.errors import UnavailableError
 from stepwell.names import InstanceUid, TenantUid, WorkflowId
 from tests.simulation import cassandra_tables as tables
-from tests.simulation.cassandra_faults import CLIENT_TIMEOUT_S, Fault
+from tests.simulation.cassandra_faults import Fault
 from tests.simulation.cassandra_replica import Clustering, Span
 
 if TYPE_CHECKING:
@@ -50,11 +50,13 @@ class CassandraJournalStore:
         loop: asyncio.AbstractEventLoop,
         alive: Callable[[], bool],
         connected: Callable[[], bool],
+        lag_s: Callable[[], float],
     ) -> None:
         self.cluster = cluster
         self.loop = loop
         self.alive = alive
         self.connected = connected
+        self.lag_s = lag_s
         self._in_flight = 0
         self._idle: asyncio.Future[None] | None = None
         self._closed = False
@@ -93,7 +95,15 @@ class CassandraJournalStore:
         self, key: InstanceKey, *, since: Position | None = None, rows_max: int | None = None
     ) -> Sequence[Row]:
         span = Span(tables.journal(key), () if since is None else since)
-        return [row for _, row in await self._read(span, sys.maxsize if rows_max is None else rows_max)]
+        while True:
+            reading = _Reading(self, span, sys.maxsize if rows_max is None else rows_max)
+            reading.ask()
+            found = await reading.found
+            # Each page was read at a moment of its own. A deletion takes the first row if it takes any, since no other
+            # has a lower stamp: if that is still there, all that was read was there together.
+            if reading.pages == 1 or await self._read(span, 1) == found[:1]:
+                return [row for _, row in found]
+            self.cluster.seen[Fault.READ_TORN] += 1
 
     async def read_blob(self, key: InstanceKey, uid: InstanceUid, id: str) -> bytes:
         chunks: list[tables.Chunk] = [chunk for _, chunk in await self._read(tables.blob(key, uid, id))]
@@ -168,13 +178,13 @@ class _Writing:
             self._end()
             return
         now = cluster.now()
-        self._gives_up_at = now + CLIENT_TIMEOUT_S
+        self._gives_up_at = now + cluster.faults.client_timeout_s
         if not store.connected():
             cluster.at(self._gives_up_at, self._tell, False)
             return
         at, acknowledged = now, True
         for change in self._stages[self._stage]:
-            answer = cluster.write(change)
+            answer = cluster.write(change, store.lag_s())
             at, acknowledged = max(at, answer.at), acknowledged and answer.acknowledged
         cluster.at(at, self._answered, acknowledged)
 
@@ -216,10 +226,11 @@ class _Writing:
 class _Reading:
     """A span's rows, page by page: each page is a read of its own."""
 
-    __slots__ = ("_context", "_gives_up_at", "_rows", "_rows_max", "_span", "_store", "found")
+    __slots__ = ("_context", "_gives_up_at", "_rows", "_rows_max", "_span", "_store", "found", "pages")
 
     def __init__(self, store: CassandraJournalStore, span: Span, rows_max: int) -> None:
         self.found: asyncio.Future[Found] = store.loop.create_future()
+        self.pages = 0
         self._store = store
         self._span = span
         self._rows_max = rows_max
@@ -232,7 +243,7 @@ class _Reading:
         cluster = store.cluster
         if not store.alive():
             return
-        self._gives_up_at = cluster.now() + CLIENT_TIMEOUT_S
+        self._gives_up_at = cluster.now() + cluster.faults.client_timeout_s
         if store.connected():
             cluster.read_page(self._span, min(PAGE_ROWS, self._rows_max - len(self._rows)), self._answered)
         else:
@@ -256,6 +267,7 @@ class _Reading:
         if page is None:
             self.found.set_exception(ReadUnavailableError(f"{self._span.partition} could not be read at quorum"))
             return
+        self.pages += 1
         self._rows += page.rows
         if page.more and len(self._rows) < self._rows_max:
             self._span = self._span.after(self._rows[-1][0])

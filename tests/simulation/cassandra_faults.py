@@ -54,6 +54,9 @@ class Fault(StrEnum):
     READ_FAILED = "cassandra read failed"
     """A read repaired one replica at most, and then its client heard of no result."""
 
+    READ_TORN = "cassandra read torn by a deletion"
+    """A journal was deleted between two pages of it, and was read again."""
+
     READ_TIMEOUT = "cassandra read timeout"
     READ_UNAVAILABLE = "cassandra read unavailable"
 
@@ -67,6 +70,9 @@ class CassandraFaults:
 
     hop_s: tuple[float, float] = (0.0002, 0.002)
     """How long a message takes one way, from and to."""
+
+    coordinator_timeout_s: float = COORDINATOR_TIMEOUT_S
+    client_timeout_s: float = CLIENT_TIMEOUT_S
 
     slow: float = 0.0
     """Of a message: it takes up to `slow_s` longer."""

@@ -21,7 +21,7 @@ from stepwell.names import TenantId
 from stepwell.v1 import instances_pb2 as pb
 from tests.simulation.machine import WORKFLOW
 from tests.simulation.oracle import Life
-from tests.simulation.programs import EVENT_TYPE, drawn_plan, params_of, waits_in
+from tests.simulation.programs import EVENT_TYPE, drawn_plan, params_of, poison_in, waits_in
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -30,6 +30,7 @@ A = TypeVar("A", bound=Message)
 
 CALL_TIMEOUT_S: Final = 12.0
 PAUSE_S: Final = 0.5
+LOOK_EVERY_S: Final = 0.4
 ENDED: Final = ("COMPLETE", "ERRORED", "TERMINATED")
 
 
@@ -49,7 +50,6 @@ class Client:
         self._tenant = tenant
         self._parent = f"tenants/{tenant}/workflows/{WORKFLOW}"
         self._ids = ids
-        self._unloadable: set[str] = set()
         self._caller = Principal("client", TenantId(tenant), rights.tenants(tuple(world.scopes)))
 
     async def live(self) -> None:
@@ -95,7 +95,7 @@ class Client:
     async def _create(self, id: str) -> Life | None:
         """The new instance; None when it was refused, since the id is taken."""
         world = self._world
-        plan, nonce = drawn_plan(world.random), world.mint()
+        plan, nonce = self._plan(), world.mint()
         request = pb.CreateInstanceRequest(
             parent=self._parent,
             instance_id=id,
@@ -117,7 +117,12 @@ class Client:
             world.oracle.violated(f"{life.name} was created as {version} and runs {life.version}")
         life.version = version
         world.expected[created.uid] = plan
+        life.touched_s = world.loop.now_s
         return life
+
+    def _plan(self) -> list[Any]:
+        circumstances = self._world.circumstances
+        return drawn_plan(self._world.random, circumstances.operations, poisonous=circumstances.poisonous)
 
     async def _there_already(self, name: str) -> Life | None:
         """Nobody else has this id now: so it is a former one, or this create's, which was not answered and had no
@@ -132,12 +137,21 @@ class Client:
     async def _driven(self, life: Life) -> None:
         """Everything that it needs to come to its end, and some things that it does not need."""
         world, name = self._world, life.name
+        world.driven[name] = life
+        try:
+            await self._to_its_end(life, name)
+        finally:
+            del world.driven[name]
+
+    async def _to_its_end(self, life: Life, name: str) -> None:
+        world = self._world
         waits = waits_in(world.expected[life.uid])
         sent = world.sent.setdefault(life.uid, 0)
-        paused, lazy = False, world.random.random() < 0.5
+        poison = poison_in(world.expected[life.uid])
+        lazy = not poison and world.random.random() < 0.5
         while life.status == "":
             events = waits + life.spare  # no more than it needs: if one is lost, it comes to no end
-            if (lazy or world.quiet) and sent == events and not paused and not self._unloadable:
+            if (lazy or (world.quiet and not poison)) and sent == events and not life.paused:
                 await self._awaited(life, events - waits)
                 continue
             chance = world.random.random()
@@ -145,17 +159,17 @@ class Client:
                 if sent < events and chance < 0.5:
                     sent = world.sent[life.uid] = sent + 1
                     await self._send(name, EVENT_TYPE, [sent, life.uid])
+                    life.sent[sent] = world.loop.now_s
                 elif chance < 0.55:
                     await self._send(name, "other", [world.mint()])
                 elif chance < 0.60 and not world.quiet:
+                    world.oracle.pauses(life, world.loop.now_s)
                     await self._control(life, name, "PauseInstance", pb.PauseInstanceRequest)
-                    paused = True
-                elif life.uid in self._unloadable:
-                    self._unloadable.remove(life.uid)
+                elif life.paused and poison == "poison machine":
+                    await self._control(life, name, "TerminateInstance", pb.TerminateInstanceRequest)
+                elif life.paused and (chance < 0.8 or world.quiet):
                     await self._control(life, name, "ResumeInstance", pb.ResumeInstanceRequest)
-                elif paused and (chance < 0.8 or world.quiet):
-                    await self._control(life, name, "ResumeInstance", pb.ResumeInstanceRequest)
-                    paused = False
+                    world.oracle.resumes(life)
                 elif chance < 0.62 and not world.quiet:
                     await self._control(life, name, "TerminateInstance", pb.TerminateInstanceRequest)
                 elif chance < 0.75:
@@ -171,7 +185,7 @@ class Client:
     async def _awaited(self, life: Life, spare: int) -> None:
         """It has all that it needs: nobody touches it, so that it comes to its end by itself, or not."""
         world = self._world
-        while life.returned is None and life.spare == spare:
+        while life.returned is None and life.spare == spare and not life.paused:
             await world.oracle.changed(life)
         if life.returned is not None:
             await self._seen(life, life.name)
@@ -187,6 +201,25 @@ class Client:
         world.oracle.counted["deleted"] += 1
         if await self._get(name) is not None:
             world.oracle.violated(f"{name} ({life.uid}) was deleted, and is there")
+
+    # ---------------------------------------------------------------- those who only look
+    async def look_at(self, life: Life) -> None:
+        """Once, and check what is told of it."""
+        await self._seen(life, life.name)
+
+    async def look(self) -> None:
+        """At what others drive, over and over: whoever serves it shows the same."""
+        world = self._world
+        while not world.quiet:
+            await asyncio.sleep(LOOK_EVERY_S * world.random.random())
+            names = [name for name in world.driven if name.startswith(self._parent)]
+            if not names:
+                continue
+            name = world.random.choice(names)
+            life = world.driven[name]
+            response = await self._once("ListSteps", pb.ListStepsRequest(parent=name))
+            if response is not None and world.driven.get(name) is life:
+                self._told_steps(life, response)
 
     # ---------------------------------------------------------------- calls
     async def _send(self, name: str, type: str, payload: list[Any]) -> None:
@@ -217,6 +250,9 @@ class Client:
 
     async def _list_steps(self, life: Life, name: str) -> None:
         response: pb.ListStepsResponse = await self._call("ListSteps", pb.ListStepsRequest(parent=name))
+        self._told_steps(life, response)
+
+    def _told_steps(self, life: Life, response: pb.ListStepsResponse) -> None:
         for step in response.steps:
             if step.status == pb.STEP_STATUS_COMPLETE and step.kind == pb.STEP_KIND_DO and step.HasField("output"):
                 self._world.oracle.told_step(life, (step.step_name, step.count), step.output)
@@ -227,14 +263,30 @@ class Client:
             oracle.violated(f"{life.name} was {life.uid}, and is {seen.uid}")
         status = _STATUSES[seen.status]
         output = json.loads(seen.output) if seen.HasField("output") else None
-        if status == "PAUSED" and seen.error.type == "BundleRefusedError":
-            # Two imports in a row took too long, since sandboxes hung: by the rules, somebody has to look at it now.
-            oracle.counted["paused, since it could not be loaded"] += 1
-            self._unloadable.add(life.uid)
+        if status == "PAUSED" and seen.error.type in ("BundleRefusedError", "NodeDiedError"):
+            # Two imports in a row took too long, since sandboxes hung; or it was there when machine after machine died:
+            # by the rules, somebody has to look at it now.
+            oracle.counted[f"paused by {seen.error.type}"] += 1
+            oracle.pauses(life, life.paused_at_s if life.paused else life.touched_s)
+        elif (
+            status == "ERRORED" and seen.error.type == "SandboxDiedError" and poison_in(self._world.expected[life.uid])
+        ):
+            oracle.counted["poison found out"] += 1
         elif seen.HasField("error"):
             oracle.violated(f"{life.name} ({life.uid}) is {status}: {seen.error}")
         if status in ENDED or life.status:
             oracle.told_status(life, status, output)
+
+    async def _once(self, method: str, request: Message) -> Any:
+        """The answer, if there is one."""
+        world = self._world
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                return await world.network.call(
+                    None, world.random.choice(list(world.machines)), method, request, self._caller
+                )
+        except (ApiError, TimeoutError):
+            return None
 
     async def _call(self, method: str, request: Message) -> Any:
         """Until it is answered. Raises Refused."""

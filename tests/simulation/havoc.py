@@ -33,7 +33,7 @@ class Havoc:
         self._over = True
         for machine in self._world.machines.values():
             machine.connected = machine.hears_control = True
-            machine.process.skew_s = 0.0
+            machine.lag_s = machine.process.skew_s = 0.0
             if not machine.alive:
                 machine.start()
             elif machine.process.paused:
@@ -50,33 +50,37 @@ class Havoc:
         world, process = self._world, machine.process
         if not machine.alive:
             return
-        chance = world.random.random()
-        if chance < 0.3:
-            self._note("machine crashed", machine)
-            machine.crash()
-            self._later(world.random.expovariate(1 / 3), self._start, machine)
-        elif chance < 0.4:
-            self._note("machine stopped in good order", machine)
-            world.loop.world.spawn(self._restarted(machine))
-        elif chance < 0.65:
-            self._note("machine stood still", machine)
-            process.pause()
-            self._later(world.random.choice((0.3, 3.0, 8.0, 11.0, 15.0, 30.0)), process.resume)
-        elif chance < 0.80:
-            self._note("machine cut off", machine)
-            machine.connected = False
-            self._later(world.random.choice((0.5, 4.0, 12.0, 30.0)), self._connect, machine)
-        elif chance < 0.92:
-            self._note("machine cut off from etcd alone", machine)
-            machine.hears_control = False
-            self._later(world.random.choice((4.0, 12.0, 30.0)), self._connect, machine)
-        else:
-            self._note("clock jumped", machine)
-            process.skew_s = world.random.uniform(-world.skew_s, world.skew_s)
+        strikes = world.circumstances.strikes
+        match world.random.choices(list(strikes), list(strikes.values()))[0]:
+            case "crash":
+                self._note("machine crashed", machine)
+                machine.crash()
+                self._later(world.random.expovariate(1 / 3), self._start, machine)
+            case "stop":
+                self._note("machine stopped in good order", machine)
+                world.loop.world.spawn(self._restarted(machine))
+            case "stand still":
+                self._note("machine stood still", machine)
+                process.pause()
+                self._later(world.random.choice((0.3, 3.0, 8.0, 11.0, 15.0, 30.0)), process.resume)
+            case "cut off":
+                self._note("machine cut off", machine)
+                machine.connected = False
+                self._later(world.random.choice((0.5, 4.0, 12.0, 30.0)), self._connect, machine)
+            case "cut off from etcd":
+                self._note("machine cut off from etcd alone", machine)
+                machine.hears_control = False
+                self._later(world.random.choice((4.0, 12.0, 30.0)), self._connect, machine)
+            case "lag":
+                self._note("what a machine wrote lagged", machine)
+                machine.lag_s = world.random.random() * world.cassandra.faults.client_timeout_s
+                self._later(world.random.choice((1.0, 4.0, 12.0)), self._connect, machine)
+            case "clock":
+                self._note("clock jumped", machine)
+                process.skew_s = world.random.uniform(-world.skew_s, world.skew_s)
 
     def _note(self, what: str, machine: Machine) -> None:
-        self._world.seen[what] += 1
-        self._world.tell(f"{what}: {machine.process.name}")
+        self._world.fault(what, machine.process.name)
 
     def _later(self, delay_s: float, call: Callable[..., None], *of: Machine) -> None:
         self._world.loop.call_later(delay_s, call, *of, context=self._world.loop.world.context)
@@ -87,6 +91,7 @@ class Havoc:
 
     def _connect(self, machine: Machine) -> None:
         machine.connected = machine.hears_control = True
+        machine.lag_s = 0.0
 
     async def _restarted(self, machine: Machine) -> None:
         await machine.stop()

@@ -52,6 +52,10 @@ class Process:
         self.tasks: dict[Task[Any], None] = {}
         self.farewells: dict[Callable[[], None], None] = {}
         """Called when it dies: what others see of that."""
+        self.end: Callable[[], None] = self.kill
+        """How what runs in it ends it."""
+        self.end_machine: Callable[[], None] = self.kill
+        """And all of what it runs on."""
         self._loop = loop
         self._born_s = loop.now_s
         loop.processes.append(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -17,6 +18,7 @@ from data_plane.forwarding import ForwardingServicer
 from data_plane.instance_service import InstanceServicer
 from data_plane.logs.reading import LogReading
 from data_plane.node import Node, NodeSettings
+from data_plane.ownership import Ownership
 from data_plane.ownership_leased import LeasedOwnership
 from data_plane.quotas import TenantLimits
 from loader.bundles.manifest import Manifest, WorkflowEntry
@@ -28,8 +30,10 @@ from rpc.auth import Principal, acting_as
 from stepwell.errors import UnavailableError
 from stepwell.names import Digest, TenantUid, WorkflowId
 from stepwell_server.routes import DirectoryRoutes
+from tests.simulation.etcd_client import EtcdStore
 from tests.simulation.loop import Process
 from tests.simulation.programs import entrypoint_of
+from tests.simulation.referee import RefereedOwnership
 from tests.simulation.sandbox import SimulatedLauncher
 
 if TYPE_CHECKING:
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
 LOADER: Final = LoaderSettings(
     warm_sandboxes=1, starts_a_minute_per_tenant_max=100_000, sandboxes_per_tenant_max=50, idle_timeout_ms=20_000
 )
-LIMITS: Final = EngineLimits(
+OUT_OF_REACH: Final = EngineLimits(
     sandbox_deaths_alone=50, sandbox_deaths_max=1_000, node_deaths_alone=50, node_deaths_max=1_000
 )
 """Here sandboxes and nodes die all the time, and none of it is an instance's doing."""
@@ -82,7 +86,7 @@ class Machine:
         self.process = Process(world.loop, f"{name} not started")
         self.process.alive = False
         self.node: Node | None = None
-        self.ownership: LeasedOwnership | None = None
+        self.ownership: Ownership | None = None
         self._servicer: ForwardingServicer | None = None
         self._local: InstanceServicer | None = None
         self._launcher: SimulatedLauncher | None = None
@@ -90,6 +94,8 @@ class Machine:
         """To the stores and to the other machines."""
         self.hears_control = True
         """Of etcd, even if of nothing else."""
+        self.lag_s = 0.0
+        """Of what it writes to Cassandra."""
 
     @property
     def alive(self) -> bool:
@@ -106,6 +112,7 @@ class Machine:
         drift = 1 + world.random.uniform(-world.drift, world.drift)
         skew_s = world.random.uniform(-world.skew_s, world.skew_s)
         self.process = Process(world.loop, f"{self.name}.{self.starts}", rate=drift, skew_s=skew_s)
+        self.process.end_machine = partial(self._poisoned, self.process)
         self.process.spawn(self._serve(self.process)).add_done_callback(self._ended)
 
     def _ended(self, serving: asyncio.Task[None]) -> None:
@@ -118,6 +125,22 @@ class Machine:
         if self._launcher is not None:
             self._launcher.host_died()
         self.node = self.ownership = self._servicer = self._local = self._launcher = None
+
+    def _poisoned(self, process: Process) -> None:
+        """What a tenant runs takes it down; it comes up again."""
+        world, context = self.world, self.world.loop.world.context
+
+        def down() -> None:
+            if self.process is process and process.alive:
+                world.fault("machine taken down by a tenant", process.name)
+                self.crash()
+                world.loop.call_later(1.0, up, context=context)
+
+        def up() -> None:
+            if not self.alive:
+                self.start()
+
+        world.loop.call_soon(down, context=context)
 
     async def stop(self) -> None:
         """As by SIGTERM; then the process ends."""
@@ -135,7 +158,7 @@ class Machine:
         world = self.world
         alive, connected = lambda: process.alive, lambda: self.connected
         control = world.etcd.client(alive, lambda: self.connected and self.hears_control)
-        journal = world.cassandra.client(alive, connected)
+        journal = world.cassandra.client(alive, connected, lambda: self.lag_s)
         launcher = self._launcher = SimulatedLauncher(
             world.loop, world.random, process, world.folder, world.classes, world.sandbox_faults, world.seen
         )
@@ -153,24 +176,30 @@ class Machine:
                 tasks,
                 shard_of=world.shard_of,
                 clock=process.wall_ms,
-                limits=LIMITS,
+                limits=EngineLimits() if world.circumstances.poisonous else OUT_OF_REACH,
                 settings=NodeSettings(),
                 tenant_limits=TenantLimits(creates_a_second_max=1_000_000),
             )
-            self.ownership = LeasedOwnership(
-                control,
-                node=process.name,
-                address=self.name,
-                shard_count=world.shard_count,
-                boottime=process.monotonic_s,
-                mint=world.mint,
-            )
+            self.ownership = self._owner(process, control)
             calls = InstanceCalls(node, DirectoryRoutes(directory), mint=world.mint)
             logs = cast(LogReading, None)
             self._local = InstanceServicer(calls, directory, logs)
             self._servicer = ForwardingServicer(self._local, self.ownership.owner_of, Neighbours(self))
             await self.ownership.start(node, tasks)
             self.node = node
+
+    def _owner(self, process: Process, control: EtcdStore) -> Ownership:
+        world = self.world
+        if world.circumstances.referee:
+            return RefereedOwnership(world.referee, process)
+        return LeasedOwnership(
+            control,
+            node=process.name,
+            address=self.name,
+            shard_count=world.shard_count,
+            boottime=process.monotonic_s,
+            mint=world.mint,
+        )
 
     def serve(self, method: str, request: Message, caller: Principal, *, forwarded: bool) -> asyncio.Task[Message]:
         """What a call that has arrived comes to. Raises UnavailableError while it starts."""

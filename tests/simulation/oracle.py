@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+POISONINGS_MAX: Final = {"poison": 3, "poison machine": 6}
+"""So many sandboxes, or machines, may one instance take down. The third sandbox is its last. It is paused once five
+machines died of activations that had done nothing; the first one may have done something before."""
 
 Place = tuple[Hashable, ...]
 """Of a plan: where in it something happens. The same in every replay."""
@@ -40,17 +44,30 @@ class Life:
     """What `run` saw, the first time that it did."""
     began: dict[Place, float] = field(default_factory=dict)
     """When `run` first asked for it."""
+    awaited: dict[Place, float | None] = field(default_factory=dict)
+    """What it waits for, and when it may have that at the earliest; None: once there is an event for it."""
+    sent: dict[int, float] = field(default_factory=dict)
+    """Events that were acknowledged, and when."""
+    touched_s: float = 0.0
+    """When it was created, or resumed, or when anything of it was heard last."""
     events: dict[int, Place] = field(default_factory=dict)
     """Where which event was received."""
     spare: int = 0
     """How many of them went to waits that would have given up: so many more are needed."""
     version: str = ""
     returned: Any = None
+    paused: bool = False
+    """Somebody asked for that, or the server did it, and nobody has resumed it."""
+    paused_at_s: float = 0.0
+    paused_s: float = 0.0
+    """For how long it was paused, at the most: its clock stood still."""
     status: str = ""
     """The last one that is final and that somebody was told."""
     steps: dict[tuple[str, int], bytes] = field(default_factory=dict)
     """What the API showed of results."""
     activations: int = 0
+    poisonings: int = 0
+    """By it, since all was calm."""
     ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     """Set once `run` has returned."""
 
@@ -69,6 +86,10 @@ class Oracle:
     made_by: dict[str, str] = field(default_factory=dict)
     """By the nonce of a create: the uid of what it made."""
     violations: list[str] = field(default_factory=list)
+    calm: bool = False
+    """Nothing goes wrong any more but by what tenants do."""
+    latest_s: float = 0.0
+    """By how much anything was late, once nothing went wrong any more."""
 
     def violated(self, what: str) -> None:
         """Noted, and raised: whoever it is told in, the run is over."""
@@ -103,12 +124,20 @@ class Oracle:
         life.version = version
         return life
 
-    def asks(self, life: Life, place: Place) -> float:
-        """When `run` asked for it first."""
-        return life.began.setdefault(place, self.now_s())
+    def asks(self, life: Life, place: Place, takes_s: float | None) -> float:
+        """When `run` asked for it first: it takes so long; None: until there is an event for it."""
+        began_s = life.began.setdefault(place, self.now_s())
+        if place not in life.seen:
+            life.awaited[place] = None if takes_s is None else began_s + takes_s
+        return began_s
+
+    def gives_up(self, life: Life, place: Place) -> None:
+        """`run` does not wait for it any more."""
+        life.awaited.pop(place, None)
 
     def sees(self, life: Life, place: Place, value: Any) -> None:
         """`run` was given this there."""
+        life.awaited.pop(place, None)
         if place not in life.seen:
             life.seen[place] = value
             self.counted["results seen"] += 1
@@ -136,6 +165,13 @@ class Oracle:
         if where != place:
             self.violated(f"{life.name} ({life.uid}) received event {number} at {where}, and at {place}")
 
+    def poisoned(self, life: Life, poison: str) -> None:
+        """It ends those who run it, now. Once nothing else goes wrong, that is soon over."""
+        self.counted[f"ended by {poison}"] += 1
+        life.poisonings += self.calm
+        if life.poisonings > POISONINGS_MAX[poison]:
+            self.violated(f"{life.name} ({life.uid}) took down {life.poisonings} in a row by {poison}")
+
     async def changed(self, life: Life) -> None:
         """Return when `run` has returned something, or a while later."""
         with suppress(TimeoutError):
@@ -147,6 +183,37 @@ class Oracle:
             self.violated(f"{life.name} ({life.uid}) returned {life.returned!r}, and then {output!r}")
         life.returned = output
         life.ended.set()
+
+    # ---------------------------------------------------------------- what is late
+    def pauses(self, life: Life, since_s: float) -> None:
+        """Somebody asked for it since then, or the server did it."""
+        life.paused, life.paused_at_s = True, since_s
+
+    def resumes(self, life: Life) -> None:
+        """The call was answered."""
+        life.paused, life.touched_s = False, self.now_s()
+        life.paused_s += self.now_s() - life.paused_at_s
+
+    def late(self, since_s: float) -> list[tuple[Life, str, float]]:
+        """Who could go on and has not, as it seems from here, at what, and for how long; not counting what came before
+        `since_s`. It may be that the server has paused it."""
+        return [
+            (life, what, self.now_s() - max(since_s, life.touched_s, due_s))
+            for life in self.lives.values()
+            if not life.status and life.returned is None and not life.paused
+            for what, due_s in self._due(life)
+        ]
+
+    def _due(self, life: Life) -> Iterator[tuple[str, float]]:
+        """What may go on, and from when."""
+        if not life.activations:
+            yield "begin", life.touched_s
+        spare = min((at_s for number, at_s in life.sent.items() if number not in life.events), default=None)
+        for place, due_s in life.awaited.items():
+            if due_s is not None:
+                yield str(place), due_s + life.paused_s
+            elif spare is not None:
+                yield str(place), spare
 
     # ---------------------------------------------------------------- what callers are told
     def told_status(self, life: Life, status: str, output: Any) -> None:

@@ -1,107 +1,34 @@
 """Faults that are put into the program on purpose, each one rule of the protocol broken: the simulation must notice.
 
-Each is a change of a few lines, made while a block runs. `FAULTS` names them.
+Each is a change of a few lines, made while a block runs. Those of the journal are in `planted_journal.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 from unittest import mock
 
 from cluster.directory import Directory
 from data_plane import wakes
-from data_plane.activating import Guests
 from data_plane.calls import InstanceCalls
-from data_plane.engine import fold
-from data_plane.engine.records import EventReceived, Record, SleepStarted
-from data_plane.journal.store import PutRow, Row, Stamp, Wake
+from data_plane.engine import fold, machine
+from data_plane.engine.actions import TellStart
+from data_plane.engine.records import EventReceived, Record, SandboxDied, SleepStarted
+from data_plane.journal.store import Wake
 from data_plane.lane import Lane
 from data_plane.node import Node
 from data_plane.ownership_leased import LeasedOwnership, Term
-from data_plane.sending import Sending
+from data_plane.resident import Resident
 from data_plane.shard import Shard
 from data_plane.shard_server import ShardServer
 from data_plane.wakes import ShardWakes
+from stepwell.guest.instance import Instance
+from tests.simulation.circumstances import POISON
 from tests.simulation.loop import PROCESS
-
-Plant = Callable[[], Any]
-"""Gives a context manager: within it, the fault is there."""
-
-FAULTS: dict[str, Plant] = {}
-
-
-def planted(name: str) -> Callable[[Callable[[], Iterator[None]]], Callable[[], Iterator[None]]]:
-    """Name a fault."""
-
-    def note(plant: Callable[[], Iterator[None]]) -> Callable[[], Iterator[None]]:
-        FAULTS[name] = contextmanager(plant)
-        return plant
-
-    return note
-
-
-def instead(owner: Any, name: str, new: Any) -> Any:
-    return mock.patch.object(owner, name, new)
-
-
-# ---------------------------------------------------------------- the journal and its fence
-@planted("stamps from the clock")
-def stamps_from_the_clock() -> Iterator[None]:
-    def stamp(shard: Shard) -> Stamp:
-        shard._counter += 1
-        return Stamp(0, PROCESS.get().wall_ms() * 1_000 + shard._counter)
-
-    with instead(Shard, "stamp", stamp):
-        yield
-
-
-@planted("acknowledged before it is appended")
-def acknowledged_before_it_is_appended() -> Iterator[None]:
-    async def flushed(server: ShardServer, resident: Any) -> None:
-        resident.settle()
-
-    with instead(ShardServer, "flushed", flushed):
-        yield
-
-
-@planted("a longer row when it is sent again")
-def a_longer_row_when_it_is_sent_again() -> Iterator[None]:
-    first = Sending.start
-
-    def start(sending: Any) -> None:
-        mutation = sending._mutation
-        if isinstance(mutation, PutRow) and mutation.row.records and getattr(mutation, "stamp", None) in sent:
-            lost = list(mutation.row.records)[:-1]
-            row = Row(mutation.row.position, lost, mutation.row.first, mutation.row.predecessor)
-            sending._mutation = PutRow(mutation.key, row, mutation.stamp)
-        if isinstance(mutation, PutRow):
-            sent.add(mutation.stamp)
-        first(sending)
-
-    sent: set[Stamp] = set()
-    with instead(Sending, "start", start):
-        yield
-
-
-@planted("an activation begins before the lane is drained")
-def an_activation_before_the_lane_is_drained() -> Iterator[None]:
-    real = ShardServer.written
-
-    async def activate(guests: Any, resident: Any) -> None:
-        async def written(server: ShardServer, of: Any) -> None:
-            if of is not resident:
-                await real(server, of)
-
-        with instead(ShardServer, "written", written):
-            await begin(guests, resident)
-
-    begin = Guests._activate
-    with instead(Guests, "_activate", activate):
-        yield
+from tests.simulation.planting import instead, planted
 
 
 # ---------------------------------------------------------------- wakes and the mark
@@ -233,6 +160,55 @@ def a_result_that_is_kept_in_no_record() -> Iterator[None]:
         real(lane, [each for each in actions if not _is_result(each)])
 
     with instead(Lane, "add", add):
+        yield
+
+
+@planted("a sandbox's death that is not counted", POISON)
+def a_death_that_is_not_counted() -> Iterator[None]:
+    real = fold.apply
+
+    def apply(instance: Any, record: Record) -> None:
+        deaths = instance.sandbox_deaths
+        real(instance, record)
+        if isinstance(record, SandboxDied):
+            instance.sandbox_deaths = deaths
+
+    with instead(fold, "apply", apply):
+        yield
+
+
+@planted("an activation that is recorded once it has begun", POISON)
+def an_activation_recorded_once_it_has_begun() -> Iterator[None]:
+    def step(resident: Any, event: Any) -> bool:
+        actions = machine.handle(resident.instance, event, resident.server.limits)
+        resident.lane.add([each for each in actions if not isinstance(each, TellStart)])
+        for each in actions:
+            if isinstance(each, TellStart):
+                resident._perform(each)
+        return bool(actions)
+
+    with instead(Resident, "step", step):
+        yield
+
+
+@planted("two completions that enter at once")
+def two_completions_that_enter_at_once() -> Iterator[None]:
+    def drain(instance: Any, first: Callable[..., object], *args: Any) -> None:
+        if first == instance._enter and instance._entered < instance._recorded and instance not in held:
+            held[instance] = partial(first, *args)
+            return
+        before = held.pop(instance, None)
+
+        def both() -> None:
+            if before is not None:
+                before()
+            first(*args)
+
+        real(instance, both)
+
+    real = Instance._drain
+    held: dict[Any, Callable[[], object]] = {}
+    with instead(Instance, "_drain", drain):
         yield
 
 

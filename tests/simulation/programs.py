@@ -14,22 +14,32 @@ from typing import Any
 
 from stepwell import WorkflowEntrypoint
 from stepwell.errors import NonRetryableError
-from tests.simulation.loop import EPOCH_S
+from tests.simulation.loop import EPOCH_S, PROCESS
 from tests.simulation.oracle import Life, Oracle, Place
 
 EVENT_TYPE = "go"
-RETRIES = {"retries": {"limit": 40, "delay": 200, "backoff": "constant"}, "timeout": 20_000}
+RETRIES: Any = {"retries": {"limit": 40, "delay": 200, "backoff": "constant"}, "timeout": 20_000}
 
 
-def drawn_plan(random: Random, *, depth: int = 0) -> list[Any]:
-    """What an instance is to do: between one and eight things."""
-    return [_drawn(random, depth) for _ in range(random.randint(1, 3 if depth else 8))]
+def drawn_plan(random: Random, operations: tuple[int, int], *, poisonous: float = 0.0, depth: int = 0) -> list[Any]:
+    """What an instance is to do: so many things, from and to; and whether it comes to the end of them."""
+    plan = [_drawn(random, depth) for _ in range(random.randint(*operations))]
+    if poisonous and random.random() < poisonous:
+        poison = random.choice((["poison"], ["poison"], ["poison"], ["poison machine"]))
+        plan.insert(random.randint(0, len(plan)), poison)
+    return plan
+
+
+def poison_in(plan: list[Any]) -> str:
+    """What ends those who run it; empty for what is harmless."""
+    return next((operation[0] for operation in plan if operation[0].startswith("poison")), "")
 
 
 def _drawn(random: Random, depth: int) -> list[Any]:
     chance = random.random()
     if chance < 0.45:
-        return ["do", random.choice("ab"), random.choice((0, 0, 0, 1, 2)), random.choice((0, 0, 10, 200, 1_500))]
+        kind = random.choice(("do", "do", "do", "do plainly"))
+        return [kind, random.choice("ab"), random.choice((0, 0, 0, 1, 2)), random.choice((0, 0, 10, 200, 1_500))]
     if chance < 0.60:
         return ["sleep", random.choice((0, 50, 50, 900, 900, 2_000, 2_000, 8_000, 8_000, 40_000))]
     if chance < 0.72:
@@ -40,11 +50,32 @@ def _drawn(random: Random, depth: int) -> list[Any]:
         return ["timer", random.choice((10, 700, 3_000))]
     if chance < 0.88:
         return ["large"]
-    if chance < 0.92:
+    if chance < 0.91:
         return ["fail"]
+    if chance < 0.95:
+        return ["race", *(_racer(random) for _ in range(random.randint(2, 3)))]
     if depth < 2:
-        return ["together", *(drawn_plan(random, depth=depth + 1) for _ in range(random.randint(2, 3)))]
+        return ["together", *(drawn_plan(random, (1, 3), depth=depth + 1) for _ in range(random.randint(2, 3)))]
     return ["do", "c", 0, 0]
+
+
+def _racer(random: Random) -> list[Any]:
+    """Of a race, whose losers are given up."""
+    if random.random() < 0.5:
+        return ["do", random.choice("ab"), 0, random.choice((0, 50, 200, 900))]
+    return random.choice((["sleep", 0], ["sleep", 200], ["sleep", 900], ["timer", 200], ["timer", 900]))
+
+
+def takes_s(operation: list[Any]) -> float | None:
+    """At the least, when nothing goes wrong; None for what waits for an event."""
+    match operation:
+        case ["do" | "do plainly", _, failures, takes_ms]:
+            return float((failures + 1) * takes_ms + failures * RETRIES["retries"]["delay"]) / 1000
+        case ["sleep" | "timer" | "wait or give up", ms]:
+            return float(ms) / 1000
+        case ["wait"]:
+            return None
+    return 0.0
 
 
 def waits_in(plan: list[Any]) -> int:
@@ -93,10 +124,40 @@ class Follower(WorkflowEntrypoint):
         return [await self._one(life, step, operation, (*place, index)) for index, operation in enumerate(plan)]
 
     async def _one(self, life: Life, step: Any, operation: list[Any], place: Place) -> Any:
-        began_s = self.oracle.asks(life, place)
+        if operation[0] == "together":
+            tasks = [self._follow(life, step, plan, (*place, index)) for index, plan in enumerate(operation[1:])]
+            return await asyncio.gather(*tasks)
+        if operation[0] == "race":
+            return await self._race(life, step, operation[1:], place)
+        began_s = self.oracle.asks(life, place, takes_s(operation))
+        value = await self._done(life, step, operation, place, began_s)
+        self.oracle.sees(life, place, value)
+        return value
+
+    async def _race(self, life: Life, step: Any, racers: list[Any], place: Place) -> Any:
+        """Who wins is the same in every replay."""
+        tasks = [
+            asyncio.ensure_future(self._one(life, step, racer, (*place, index))) for index, racer in enumerate(racers)
+        ]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        winners = [index for index, task in enumerate(tasks) if task.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for index in range(len(tasks)):
+            self.oracle.gives_up(life, (*place, index))
+        self.oracle.sees(life, place, winners)
+        return winners
+
+    async def _done(self, life: Life, step: Any, operation: list[Any], place: Place, began_s: float) -> Any:
+        value: Any
         match operation:
             case ["do", name, failures, takes_ms]:
                 value = await step.do(name, config=RETRIES)(self._body(failures, takes_ms))()
+            case ["do plainly", name, failures, _]:
+                value = await step.do(name, config=RETRIES)(self._plain_body(failures))()
+            case ["poison" | "poison machine" as poison]:
+                value = await step.do("poison", config=RETRIES)(self._poison(life, poison))()
             case ["large"]:
                 value = await step.do("large", config=RETRIES)(self._large)()
             case ["fail"]:
@@ -123,12 +184,8 @@ class Follower(WorkflowEntrypoint):
                     self.oracle.received(life, place, value, could_do_without=True)
                 except TimeoutError:
                     value = "nothing came"
-            case ["together", *plans]:
-                tasks = [self._follow(life, step, plan, (*place, index)) for index, plan in enumerate(plans)]
-                return await asyncio.gather(*tasks)
             case _:
                 raise AssertionError(f"no such operation: {operation}")
-        self.oracle.sees(life, place, value)
         return value
 
     def _body(self, failures: int, takes_ms: int) -> Any:
@@ -138,6 +195,26 @@ class Follower(WorkflowEntrypoint):
             if ctx.attempt <= failures:
                 raise ValueError(f"attempt {ctx.attempt} fails")
             return self.tokens.next()
+
+        return body
+
+    def _plain_body(self, failures: int) -> Any:
+        def body(ctx: Any) -> int:
+            if ctx.attempt <= failures:
+                raise ValueError(f"attempt {ctx.attempt} fails")
+            return self.tokens.next()
+
+        return body
+
+    def _poison(self, life: Life, poison: str) -> Any:
+        async def body() -> None:
+            self.oracle.poisoned(life, poison)
+            process = PROCESS.get()
+            if poison == "poison":
+                process.end()
+            else:
+                process.end_machine()
+            await asyncio.sleep(3_600)
 
         return body
 

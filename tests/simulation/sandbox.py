@@ -117,6 +117,17 @@ class GuestConnection:
             self.soon()
 
 
+class SimulatedThreads:
+    """`stepwell.guest.threads.Threads`: there is one thread, and a plain function takes a moment of its time."""
+
+    def __init__(self, loop: SimulatedLoop) -> None:
+        self.running_max = 0
+        self._loop = loop
+
+    def run(self, function: Callable[[], None]) -> None:
+        self._loop.call_later(0.001, function)
+
+
 class SimulatedGuest(runtime.Guest):
     """The guest's side of the conversation, as it is, over a wire; `exit` ends its process."""
 
@@ -134,6 +145,7 @@ class SimulatedGuest(runtime.Guest):
         self._logs = Logs(connection.send_log, connection.send)
         self.flush_logs = self._logs.flush
         self._bodies = Bodies(loop, connection.soon, self._logs.flush)
+        self._bodies._threads = cast(Any, SimulatedThreads(loop))
         self.start = self._bodies.start
         self._limits = Limits()
         self._classes = {}
@@ -173,6 +185,8 @@ class SimulatedSandbox:
         self.id = id
         self.pid = 0
         self.process = Process(loop, f"{host.name} {id}", rate=host.rate, skew_s=host.skew_s)
+        self.process.end = partial(self._exit, loop, -9)
+        self.process.end_machine = host.end_machine
         end, guest_end = wire(loop, launcher.random, host, self.process)
         self.socket = cast(socket.socket, end)
         self.output = os.open(os.devnull, os.O_RDONLY)

@@ -45,10 +45,9 @@ def run_seed(seed: int) -> Outcome:
     with (
         tempfile.TemporaryDirectory(prefix="stepwell-simulation-") as folder,
         nobody_reads_logs(),
+        coroutines_may_die(),
         garbage_stays(),
-        warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore", RuntimeWarning)  # of coroutines that died before they began
         world = World(seed, Path(folder))
         violations = world.run()
     seen: Counter[str] = Counter({str(kind): count for kind, count in world.seen.items() if count})
@@ -67,6 +66,14 @@ def nobody_reads_logs() -> Iterator[None]:
     finally:
         logging.disable(disabled)
         structlog.configure(**configured)
+
+
+@contextmanager
+def coroutines_may_die() -> Iterator[None]:
+    """Before they began."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
 
 
 @contextmanager

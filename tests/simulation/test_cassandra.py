@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 from data_plane.journal.store import (
+    DeleteInstance,
     DropBucket,
     Mutation,
     PutMark,
@@ -20,6 +21,7 @@ from data_plane.journal.store import (
     Wake,
     WriteUnknownError,
 )
+from stepwell.names import InstanceUid
 from tests.contract.journal_worlds import key_of, put_row, put_wake, row_of, written
 from tests.simulation.cassandra_client import ReadUnavailableError
 from tests.simulation.cassandra_faults import (
@@ -197,15 +199,30 @@ async def test_what_is_read_of_several_partitions_may_be_torn_between_them() -> 
 
 @on_virtual_time
 async def test_what_is_read_in_several_pages_may_be_torn_between_them() -> None:
-    first, last = row_of(1, 0), row_of(3, 0)
+    first, last = row_of(1, 1), row_of(3, 0)
     found: list[list[Row]] = []
     for seed in range(40):
         rig = Rig(UNEVEN, seed)
-        await written(rig.store, *(put_row(A, row_of(2, seq), seq + 1) for seq in range(30)))
+        await written(rig.store, *(put_row(A, row_of(1, 2 * seq), seq + 1) for seq in range(30)))
         writing = asyncio.create_task(in_order(rig, [put_row(A, first, 50), put_row(A, last, 51)]))
         found.append([row for row in await rig.other.read_journal(A) if row in (first, last)])
         await writing
     assert [last] in found
+
+
+@on_virtual_time
+async def test_a_deletion_between_two_pages_leaves_no_beginning() -> None:
+    rows, found, torn = [row_of(1, seq) for seq in range(60)], set[int](), 0
+    for seed in range(40):
+        rig = Rig(UNEVEN, seed)
+        await written(rig.store, *(put_row(A, row, row.position.seq + 1) for row in rows))
+        deletion = DeleteInstance(A, InstanceUid("uid"), 0, Stamp(1, 100))
+        deleting = asyncio.create_task(written(rig.store, deletion))
+        found.add(len(await rig.other.read_journal(A)))
+        await deleting
+        torn += rig.seen[Fault.READ_TORN]
+    assert found == {0, 60}
+    assert torn > 0
 
 
 @on_virtual_time
@@ -271,7 +288,7 @@ async def test_reads_see_what_was_acknowledged_or_shown_before_they_began_whatev
     seen: Counter[str] = Counter()
     for seed in range(200):
         seen += await acknowledged_is_seen(seed)
-    assert set(seen) == set(Fault) - {Fault.HALF_DONE}, "every other kind of fault happened"
+    assert set(seen) == set(Fault) - {Fault.HALF_DONE, Fault.READ_TORN}, "every other kind of fault happened"
 
 
 # Determinism

@@ -8,6 +8,7 @@ import weakref
 
 import pytest
 
+from data_plane.activation import STOP_GRACE_S
 from data_plane.engine.records import Created
 from data_plane.journal.store import PutRow
 from data_plane.node import NodeSettings
@@ -18,8 +19,8 @@ from stepwell.errors import (
     SandboxUnavailableError,
     UnavailableError,
 )
-from tests.unit.data_plane.fakes import MemoryStore
-from tests.unit.data_plane.house import on_virtual_time, serving, sleeping
+from tests.unit.data_plane.fakes import KEY, MemoryStore
+from tests.unit.data_plane.house import SHARD, on_virtual_time, serving, sleeping
 from tests.unit.data_plane.virtual_loop import until
 
 
@@ -240,8 +241,37 @@ async def test_a_caller_is_told_when_the_shard_is_lost_under_its_call() -> None:
         house.owned = False
         with pytest.raises(UnavailableError):
             await asyncio.wait_for(calling, 60)
-        assert guest.killed == ["the shard moved to another node"]
         assert house.node.resident_count == 0
+        assert guest.told("stop"), "it ends in good order"
+
+
+@on_virtual_time
+async def test_a_shard_that_is_lost_takes_no_sandbox_from_instances_of_others() -> None:
+    async with serving() as house:
+        await house.create()
+        guest = await house.guest(1)
+        rows = len(house.records(KEY))
+        house.owned = False
+        house.node.drop(SHARD)
+        guest.say(m.Returned(1), payload=b"1")
+        guest.say(m.Closed(1))
+        assert guest.closed == [1]
+        assert guest.killed == []
+        await asyncio.sleep(2 * STOP_GRACE_S)
+        assert guest.killed == []
+        assert len(house.records(KEY)) == rows, "what it said late was not recorded"
+
+
+@on_virtual_time
+async def test_an_activation_that_goes_on_after_its_shard_was_lost_ends_with_its_sandbox() -> None:
+    async with serving() as house:
+        await house.create()
+        guest = await house.guest(1)
+        house.owned = False
+        house.node.drop(SHARD)
+        await asyncio.sleep(2 * STOP_GRACE_S)
+        assert guest.killed == ["an activation did not stop in time"]
+        assert house.loader.leases[0].released == 1
 
 
 @on_virtual_time

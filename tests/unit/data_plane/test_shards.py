@@ -72,7 +72,7 @@ async def test_a_dropped_shard_ends_its_guests_calls_and_watches() -> None:
         await asyncio.sleep(1)
         house.owned = False
         house.node.drop(SHARD)
-        assert guest.killed != []
+        assert guest.told("stop")
         with pytest.raises(UnavailableError, match="moved to another server"):
             await event
         assert await watching == ["created", "started"]

@@ -156,9 +156,9 @@ def rests(records: Iterable[r.Record]) -> bool:
 
 
 def without_progress(records: Sequence[r.Record]) -> tuple[int, int]:
-    """Activations since anything else was recorded, and deaths of sandboxes."""
+    """Activations since anything else was recorded but events, and deaths of sandboxes."""
     newest = len(records)
-    while newest and isinstance(records[newest - 1], r.Activated | r.SandboxDied):
+    while newest and isinstance(records[newest - 1], r.Activated | r.SandboxDied | r.EventReceived):
         newest -= 1
-    deaths = sum(isinstance(record, r.SandboxDied) for record in records[newest:])
-    return len(records) - newest - deaths, deaths
+    since = records[newest:]
+    return sum(isinstance(each, r.Activated) for each in since), sum(isinstance(each, r.SandboxDied) for each in since)

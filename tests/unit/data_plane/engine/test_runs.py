@@ -278,6 +278,16 @@ def test_progress_forgives_the_deaths_before_it() -> None:
     assert names(run.lose()) == ["SandboxDied", "Activate"]
 
 
+def test_events_that_come_meanwhile_are_no_progress() -> None:
+    run = Driven().running()
+    for death in range(3):
+        run.send("news", b"1", f"request-{death}")
+        actions = run.lose("exit 137")
+        if death < 2:
+            run.activate()
+    assert names(actions) == ["SandboxDied", "Errored"]
+
+
 def test_the_fifth_death_of_a_node_pauses_the_instance() -> None:
     run = Driven()
     run.create()

@@ -35,6 +35,10 @@ async def test_what_was_torn_between_pages_is_read_again() -> None:
     assert await read_chain(PagingStore(TORN, ROWS), key_of("one")) == ROWS
 
 
+async def test_what_was_torn_twice_in_different_ways_is_read_again() -> None:
+    assert await read_chain(PagingStore(TORN, [ROWS[2]], ROWS), key_of("one")) == ROWS
+
+
 async def test_what_stays_broken_is() -> None:
     with pytest.raises(BrokenChainError):
         await read_chain(PagingStore(TORN, TORN), key_of("one"))
