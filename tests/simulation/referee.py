@@ -35,7 +35,10 @@ RELEASED: Final = 0.2
 """Of the terms: they end in good order."""
 
 RELEASE_WITHIN_S: Final = 0.5
-LOOK_EVERY_S: Final = 0.05
+GAP_S: Final = 0.05
+"""Between two terms, at most."""
+
+LOOK_EVERY_S: Final = 0.25
 
 
 @dataclass(eq=False)
@@ -98,7 +101,7 @@ class Referee:
             process.spawn(self._serve(term))
             await self._ended(term)
             world.seen["shard changed hands"] += 1
-            await asyncio.sleep(LOOK_EVERY_S * world.random.random())
+            await asyncio.sleep(GAP_S * world.random.random())
 
     async def _ended(self, term: Term) -> None:
         """A process that dies tells nobody, so it is looked at."""

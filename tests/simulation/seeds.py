@@ -79,9 +79,8 @@ def coroutines_may_die() -> Iterator[None]:
 @contextmanager
 def garbage_stays() -> Iterator[None]:
     """When cycles are collected depends on what else the process has done, and weak references go with them."""
-    gc.collect()
-    gc.freeze()
     gc.disable()
+    gc.freeze()
     try:
         yield
         gc.collect()
