@@ -14,7 +14,8 @@ from typing import Any, Final
 
 POISONINGS_MAX: Final = {"poison": 3, "poison machine": 6}
 """So many sandboxes, or machines, may one instance take down. The third sandbox is its last. It is paused once five
-machines died of activations that had done nothing; the first one may have done something before."""
+machines died of activations that had done nothing; the first one may have done something before. Time that is over is
+progress as well: of as many more as sleep beside it."""
 
 Place = tuple[Hashable, ...]
 """Of a plan: where in it something happens. The same in every replay."""
@@ -66,8 +67,10 @@ class Life:
     steps: dict[tuple[str, int], bytes] = field(default_factory=dict)
     """What the API showed of results."""
     activations: int = 0
+    timed: int = 0
+    """Sleeps and timers in its plan."""
     poisonings: int = 0
-    """By it, since all was calm."""
+    """By it, since all was calm, or somebody resumed it."""
     ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     """Set once `run` has returned."""
 
@@ -128,7 +131,8 @@ class Oracle:
         """When `run` asked for it first: it takes so long; None: until there is an event for it."""
         began_s = life.began.setdefault(place, self.now_s())
         if place not in life.seen:
-            life.awaited[place] = None if takes_s is None else began_s + takes_s
+            # From now: if its record was lost with a node, it begins anew.
+            life.awaited[place] = None if takes_s is None else self.now_s() + takes_s
         return began_s
 
     def gives_up(self, life: Life, place: Place) -> None:
@@ -169,7 +173,7 @@ class Oracle:
         """It ends those who run it, now. Once nothing else goes wrong, that is soon over."""
         self.counted[f"ended by {poison}"] += 1
         life.poisonings += self.calm
-        if life.poisonings > POISONINGS_MAX[poison]:
+        if life.poisonings > POISONINGS_MAX[poison] + life.timed:
             self.violated(f"{life.name} ({life.uid}) took down {life.poisonings} in a row by {poison}")
 
     async def changed(self, life: Life) -> None:
@@ -192,6 +196,7 @@ class Oracle:
     def resumes(self, life: Life) -> None:
         """The call was answered."""
         life.paused, life.touched_s = False, self.now_s()
+        life.poisonings = 0
         life.paused_s += self.now_s() - life.paused_at_s
 
     def late(self, since_s: float) -> list[tuple[Life, str, float]]:
@@ -213,7 +218,7 @@ class Oracle:
             if due_s is not None:
                 yield str(place), due_s + life.paused_s
             elif spare is not None:
-                yield str(place), spare
+                yield str(place), max(spare, life.began[place])
 
     # ---------------------------------------------------------------- what callers are told
     def told_status(self, life: Life, status: str, output: Any) -> None:

@@ -64,6 +64,7 @@ async def refuse_to_run(request: bytes, context: Any) -> bytes:
 @pytest.mark.parametrize(
     "header",
     ["", "Bearer", "Bearer ", "Bearer x", f"Basic {TENANTS.text}", TENANTS.text, f"Bearer {TENANTS.text}0"],
+    ids=["nothing", "a scheme", "no token", "no secret", "another scheme", "no scheme", "one more digit"],
 )
 async def test_what_is_no_bearer_token_is_refused_without_a_look_up(server: Served, header: str) -> None:
     assert isinstance(await failure(server, header=header), UnauthenticatedError)
