@@ -19,7 +19,8 @@ demo: setup  ## two tenants' workflows through two SIGKILLs of the server
 	@$(python) scripts/demo.py
 
 test: setup  ## every test
-	@$(python) -m pytest
+	@$(python) -m pytest -n auto --maxprocesses 8 tests/unit tests/api tests/architecture tests/fuzz tests/replay tests/simulation
+	@$(python) -m pytest tests/contract tests/e2e
 
 platforms: setup  ## the sandboxes' tests over a newer runsc, with systrap and with ptrace; builds it with Go once
 	@runsc=$${STEPWELL_TEST_RUNSC:-$$(scripts/newer_runsc)} && for platform in systrap ptrace; do \

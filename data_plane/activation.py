@@ -179,6 +179,9 @@ class Activation:
             self._stopping = True
             self._read_on()
             self._later(STOP_GRACE_S, self._kill_if_not_ended)
+            if self._waiting is not None:
+                # A journal that is cut short must not be followed by what comes after it.
+                self._waiting = deque((self._waiting[0],))
         if self._waiting is not None:
             self._waiting.append(told)
         elif _takes_time(told, self._resident):
@@ -188,10 +191,8 @@ class Activation:
             self._send(told)
 
     async def _send_waiting(self) -> None:
-        waiting = self._waiting
-        assert waiting is not None
-        while waiting:
-            told = waiting[0]
+        while self._waiting:
+            told = self._waiting[0]
             try:
                 if type(told) is TellStart:
                     await self._stream_start(told)
@@ -211,7 +212,7 @@ class Activation:
                 raise
             if self.dead:
                 return
-            waiting.popleft()
+            self._waiting.popleft()
         self._waiting = None
 
     async def _stream_start(self, told: TellStart) -> None:

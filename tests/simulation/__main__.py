@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -35,7 +36,7 @@ class Report:
         self.counted = (self.counted or Counter()) + outcome.counted
         if outcome.violations:
             self.violations += 1
-            print(f"\nseed {outcome.seed}, commit {commit()}: {outcome.violations[0]}")
+            print(f"\nseed {outcome.seed}, commit {commit()}: {outcome.violations[0]}", flush=True)
             if self.violations <= STORIES_MAX:
                 print("\n".join(f"  {line}" for line in outcome.story))
 
@@ -69,6 +70,11 @@ def seeds_in(text: str) -> range:
     return seeds
 
 
+def _leave_interrupts_to_others() -> None:
+    """Ctrl-C comes to all processes of a terminal; one of them reports."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make simulate SEEDS=")
     parser.add_argument("seeds", type=seeds_in, help="from and to, such as 1-1000, or one alone")
@@ -76,11 +82,16 @@ def main() -> int:
     arguments = parser.parse_args()
     processes = min(os.cpu_count() or 1, len(arguments.seeds))
     report, began = Report(), time.monotonic()
-    with ProcessPoolExecutor(processes) as pool:
-        for outcome in pool.map(run_seed, arguments.seeds, chunksize=min(20, 1 + len(arguments.seeds) // processes)):
-            if arguments.trace:
-                print("\n".join(outcome.trace))
-            report.add(outcome)
+    with ProcessPoolExecutor(processes, initializer=_leave_interrupts_to_others) as pool:
+        chunk = min(20, 1 + len(arguments.seeds) // processes)
+        try:
+            for outcome in pool.map(run_seed, arguments.seeds, chunksize=chunk):
+                if arguments.trace:
+                    print("\n".join(outcome.trace))
+                report.add(outcome)
+        except KeyboardInterrupt:
+            print("\ninterrupted: this is what was run until then")
+            pool.shutdown(cancel_futures=True)
     report.close(time.monotonic() - began, processes)
     return 1 if report.violations else 0
 

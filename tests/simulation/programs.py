@@ -143,7 +143,9 @@ class Follower(WorkflowEntrypoint):
             asyncio.ensure_future(self._one(life, step, racer, (*place, index))) for index, racer in enumerate(racers)
         ]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        winners = [index for index, task in enumerate(tasks) if task.done()]
+        winners = [index for index, task in enumerate(tasks) if task.done() and not task.cancelled()]
+        if not winners:
+            raise asyncio.CancelledError  # the activation ends: all tasks were cancelled, and this one last
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

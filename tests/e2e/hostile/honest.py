@@ -16,6 +16,10 @@ STEPS = 15
 END_S_MAX = 60.0
 
 
+Stretch = tuple[int, int]
+"""Of time, from and to, in ms since the epoch."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timed:
     """Steps that ended within a stretch of time."""
@@ -72,13 +76,13 @@ class Honest:
             self.ended += 1
             number += 1
 
-    async def timed(self, begin_ms: int, end_ms: int) -> Timed:
-        """The steps that ended in that time, once all instances that had any are known."""
+    async def timed(self, *stretches: Stretch) -> Timed:
+        """The steps that ended in these, once all instances that had any are known."""
         running = set(self.running)
         while running & self.running:
             await asyncio.sleep(0.02)
-        took = sorted(took_us for at_ms, took_us in self._took if begin_ms <= at_ms < end_ms)
-        self._took = [each for each in self._took if each[0] >= begin_ms]
+        took = sorted(took_us for at_ms, took_us in self._took if any(begin <= at_ms < end for begin, end in stretches))
+        self._took.clear()
         assert took, "no honest step ended in that time"
         return Timed(len(took), took[len(took) // 2], took[min(len(took) - 1, len(took) * 99 // 100)])
 

@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from tests.e2e.api import Api
 from tests.e2e.hostile.behaviours import BEHAVIOURS, Behaviour
-from tests.e2e.hostile.scene import CONFIG, Scene
+from tests.e2e.hostile.scene import CONFIG, SECONDS, Scene
 from tests.e2e.server import Server
 
 
@@ -37,7 +37,7 @@ async def scene() -> AsyncIterator[Scene]:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(240 + 10 * SECONDS)
 @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda behaviour: behaviour.name)
 async def test_a_hostile_guest_harms_itself_alone(scene: Scene, behaviour: Behaviour) -> None:
     figures, wrong = await scene.round(behaviour)

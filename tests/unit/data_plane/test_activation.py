@@ -255,6 +255,22 @@ async def test_a_stop_cuts_the_stream_short() -> None:
     assert guest.told("stop")
 
 
+async def test_a_stream_that_was_cut_short_is_followed_by_nothing_but_the_stop() -> None:
+    rig = Rig()
+    rig.activation._guest = guest = SlowGuest()
+    rig.activation.tell(large_start(rig, 20))
+    sending = asyncio.ensure_future(rig.reads.pop()())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    rig.activation.tell(TellCompletion(Completion(FETCH, NOW, "value", b"1"), held=False))
+    rig.activation.tell(TellGo(FETCH, 2))
+    rig.activation.tell(TellStop())
+    guest.reads.set()
+    await sending
+    told = [envelope[0] for envelope, _ in guest.frames]
+    assert told == ["start", *["completion"] * 4, "stop"]
+
+
 async def test_a_stream_goes_on_where_a_read_failed() -> None:
     rig = Rig()
     rig.activation.tell(large_start(rig, 3))
