@@ -7,11 +7,17 @@ import heapq
 import random
 from asyncio import Future, TimerHandle
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from contextvars import Context
 from typing import Any, Final, Protocol
+from uuid import uuid4
 
+from cluster.etcd.connection import EtcdConnection, EtcdSettings
+from cluster.etcd.keys import KeySpace
 from cluster.store import LeaseStore
+from cluster.store_etcd import EtcdStore
+from tests.contract.etcd_server import EtcdServer
 from tests.contract.memory_store import MemoryStore
 from tests.simulation.etcd import Etcd
 from tests.simulation.etcd_faults import EtcdFaults
@@ -46,6 +52,25 @@ class ModelledEtcdWorld:
 
     async def pass_time(self, seconds: float) -> None:
         await self._time.pass_by(seconds)
+
+
+class EtcdWorld:
+    """A real etcd, in an installation of its own."""
+
+    def __init__(self, store: LeaseStore) -> None:
+        self.store = store
+
+    async def pass_time(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+@asynccontextmanager
+async def etcd_world(server: EtcdServer) -> AsyncIterator[EtcdWorld]:
+    """Its revisions begin where those of the server stand. Nobody else writes meanwhile."""
+    prefix = f"{uuid4().hex}/"
+    async with EtcdConnection(EtcdSettings([server.endpoint], prefix)) as connection:
+        stands_at = await EtcdStore(connection, KeySpace(prefix, 0)).revision()
+        yield EtcdWorld(EtcdStore(connection, KeySpace(prefix, stands_at)))
 
 
 class PassedTime:

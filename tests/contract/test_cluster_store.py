@@ -22,7 +22,7 @@ from cluster.store import (
     TxnResult,
 )
 from cluster.store_sqlite import open_sqlite_store
-from tests.contract.lease_stores import ModelledEtcdWorld
+from tests.contract.lease_stores import ModelledEtcdWorld, etcd_world
 from tests.contract.memory_store import MemoryStore
 
 
@@ -30,13 +30,17 @@ def _never_fatal(error: BaseException) -> None:
     raise AssertionError(error)
 
 
-@pytest.fixture(params=["sqlite", "memory", "modelled etcd"])
+@pytest.fixture(params=["sqlite", "memory", "modelled etcd", "etcd"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ClusterStore]:
     if request.param == "memory":
         yield MemoryStore()
         return
     if request.param == "modelled etcd":
         yield ModelledEtcdWorld().store
+        return
+    if request.param == "etcd":
+        async with etcd_world(request.getfixturevalue("etcd")) as world:
+            yield world.store
         return
     async with open_sqlite_store(tmp_path / "control.db", on_fatal=_never_fatal) as opened:
         yield opened

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from cluster.store import Compare, Delete, Event, LeaseLostError, LeaseStore, Operation, Put, TxnResult
 from cluster.store_sqlite import open_sqlite_store
-from tests.contract.lease_stores import LeaseWorld, ModelledEtcdWorld, OracleWorld
+from tests.contract.lease_stores import LeaseWorld, ModelledEtcdWorld, OracleWorld, etcd_world
 
 NO_LEASE = 7
 """An id that no store has granted."""
 
 
-@pytest.fixture(params=["memory", "modelled etcd"])
-async def world(request: pytest.FixtureRequest) -> LeaseWorld:
-    return OracleWorld() if request.param == "memory" else ModelledEtcdWorld()
+@pytest.fixture(params=["memory", "modelled etcd", "etcd"])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[LeaseWorld]:
+    if request.param == "etcd":
+        async with etcd_world(request.getfixturevalue("etcd")) as world:
+            yield world
+    else:
+        yield OracleWorld() if request.param == "memory" else ModelledEtcdWorld()
 
 
 @pytest.fixture
@@ -69,9 +74,9 @@ async def test_a_granted_lease_is_no_revision(store: LeaseStore) -> None:
 
 async def test_keys_go_at_one_revision_when_their_lease_ends(world: LeaseWorld) -> None:
     store = world.store
-    lease = await store.grant_lease(3)
+    lease = await store.grant_lease(2)
     revision = await put(store, Put("b", b"", lease), Put("c", b""), Put("a", b"", lease))
-    await world.pass_time(2)
+    await world.pass_time(1)
     assert await keys(store) == ["a", "b", "c"]
     await world.pass_time(3)
     assert await keys(store) == ["c"]
@@ -89,18 +94,18 @@ async def test_a_waiting_watch_is_told_of_a_leases_end(world: LeaseWorld) -> Non
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(told(store, revision, revision + 1))
         await asyncio.sleep(0)
-        await world.pass_time(5)
+        await world.pass_time(4)
     assert watching.result() == [Event("a", None, revision + 1)]
 
 
 async def test_a_lease_that_is_kept_alive_lives_for_its_whole_time_again(world: LeaseWorld) -> None:
     store = world.store
-    lease = await store.grant_lease(5)
+    lease = await store.grant_lease(3)
     await put(store, Put("a", b"", lease))
-    for _ in range(3):
-        await world.pass_time(4)
+    for _ in range(2):
+        await world.pass_time(2)
         await store.keep_alive(lease)
-    await world.pass_time(4)
+    await world.pass_time(2)
     assert await keys(store) == ["a"]
     await world.pass_time(3)
     assert await keys(store) == []
@@ -108,7 +113,7 @@ async def test_a_lease_that_is_kept_alive_lives_for_its_whole_time_again(world: 
 
 async def test_a_lease_that_has_ended_can_not_be_kept_alive(world: LeaseWorld) -> None:
     lease = await world.store.grant_lease(2)
-    await world.pass_time(5)
+    await world.pass_time(4)
     for lost in (lease, NO_LEASE):
         with pytest.raises(LeaseLostError):
             await world.store.keep_alive(lost)
@@ -118,14 +123,14 @@ async def test_other_leases_live_on(world: LeaseWorld) -> None:
     store = world.store
     short, long = await store.grant_lease(2), await store.grant_lease(30)
     await put(store, Put("a", b"", short), Put("b", b"", long))
-    await world.pass_time(5)
+    await world.pass_time(4)
     assert await keys(store) == ["b"]
     await store.keep_alive(long)
 
 
 async def test_the_end_of_a_lease_without_keys_is_no_revision(world: LeaseWorld) -> None:
     await world.store.grant_lease(2)
-    await world.pass_time(5)
+    await world.pass_time(4)
     assert await world.store.revision() == 0
 
 

@@ -1,0 +1,1 @@
+"""How etcd is spoken to: what `cluster.store_etcd` stands on."""
