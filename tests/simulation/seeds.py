@@ -48,8 +48,13 @@ def run_seed(seed: int) -> Outcome:
         coroutines_may_die(),
         garbage_stays(),
     ):
-        world = World(seed, Path(folder))
-        violations = world.run()
+        return _run(seed, Path(folder))
+
+
+def _run(seed: int, folder: Path) -> Outcome:
+    """The world ends with this, so that what is left of it can be collected."""
+    world = World(seed, folder)
+    violations = world.run()
     seen: Counter[str] = Counter({str(kind): count for kind, count in world.seen.items() if count})
     story = story_of(violations[0], world.trace) if violations else []
     return Outcome(seed, violations, story, world.trace, world.fingerprint(), seen, world.oracle.counted)
@@ -83,7 +88,8 @@ def garbage_stays() -> Iterator[None]:
     gc.freeze()
     try:
         yield
-        gc.collect()
+        while gc.collect():  # coroutines that are closed may leave more
+            pass
     finally:
         gc.enable()
         gc.unfreeze()
