@@ -181,11 +181,18 @@ def a_death_that_is_not_counted() -> Iterator[None]:
 def an_activation_recorded_once_it_has_begun() -> Iterator[None]:
     def step(resident: Any, event: Any) -> bool:
         actions = machine.handle(resident.instance, event, resident.server.limits)
-        resident.lane.add([each for each in actions if not isinstance(each, TellStart)])
-        for each in actions:
-            if isinstance(each, TellStart):
-                resident._perform(each)
-        return bool(actions)
+        starts = [each for each in actions if isinstance(each, TellStart)]
+        if not starts:
+            resident.lane.add(actions)
+            return bool(actions)
+
+        def record() -> None:
+            resident.lane.add([each for each in actions if each not in starts])
+            resident.settle()
+
+        resident._perform(starts[0])
+        resident.server.later(0.05, record)
+        return True
 
     with instead(Resident, "step", step):
         yield
