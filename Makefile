@@ -4,6 +4,8 @@
 
 python := .venv/bin/python
 SEEDS ?= 1-200
+# They run sandboxes, and tell how long things take: nothing else runs beside them.
+alone := tests/e2e tests/contract/test_bundle_check.py $(wildcard tests/contract/test_sandbox*.py)
 packages := sdk/stepwell sdk/workers cluster rpc loader control_plane data_plane stepwell_server
 typed := $(wildcard $(packages) scripts tests bench)
 # Each is imported from its own folder, as in a sandbox.
@@ -19,8 +21,8 @@ demo: setup  ## two tenants' workflows through two SIGKILLs of the server
 	@$(python) scripts/demo.py
 
 test: setup  ## every test
-	@$(python) -m pytest -n auto --maxprocesses 8 tests/unit tests/api tests/architecture tests/fuzz tests/replay tests/simulation
-	@$(python) -m pytest tests/contract tests/e2e
+	@$(python) -m pytest -n auto --maxprocesses 8 tests $(addprefix --ignore=,$(alone))
+	@$(python) -m pytest $(alone)
 
 platforms: setup  ## the sandboxes' tests over a newer runsc, with systrap and with ptrace; builds it with Go once
 	@runsc=$${STEPWELL_TEST_RUNSC:-$$(scripts/newer_runsc)} && for platform in systrap ptrace; do \

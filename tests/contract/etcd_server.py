@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,9 +15,9 @@ START_S_MAX = 20.0
 
 
 @contextmanager
-def etcd_server(folder: Path) -> Iterator[EtcdServer]:
-    """Started; ended by pid."""
-    server = EtcdServer(folder)
+def etcd_server(folder: Path, *tls: str) -> Iterator[EtcdServer]:
+    """Started, with those flags for TLS if there are any; ended by pid."""
+    server = EtcdServer(folder, tls)
     try:
         server.start()
         yield server
@@ -28,17 +28,18 @@ def etcd_server(folder: Path) -> Iterator[EtcdServer]:
 class EtcdServer:
     """`start` and `kill` may follow each other; what was durable stays."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tls: Sequence[str] = ()) -> None:
         told = subprocess.run([ROOT / "scripts/etcd_binary"], capture_output=True, text=True, check=False)
         assert told.returncode == 0, told.stderr
         self._binary = told.stdout.strip()
         self._folder = folder
+        self._tls = tls
         self._client, self._peer = _free_port(), _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.endpoint = f"127.0.0.1:{self._client}"
 
     def start(self) -> None:
-        client, peer = f"http://{self.endpoint}", f"http://127.0.0.1:{self._peer}"
+        client, peer = f"http{'s' if self._tls else ''}://{self.endpoint}", f"http://127.0.0.1:{self._peer}"
         command = [
             self._binary,
             f"--data-dir={self._folder / 'etcd'}",
@@ -49,6 +50,7 @@ class EtcdServer:
             f"--initial-cluster=default={peer}",
             "--heartbeat-interval=20",
             "--election-timeout=200",
+            *self._tls,
         ]
         with (self._folder / "etcd.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+import trustme
 
 from cluster.etcd.connection import CALL_S, CONNECT_S, EtcdSettings
 from cluster.store import WATCH_PROGRESS_SECONDS, CompactedError, Put, WatchBatch
@@ -152,6 +153,36 @@ async def test_a_password_is_asked_for_and_a_token_that_grew_old_is_renewed(serv
     async with open_etcd_store(EtcdSettings([server.endpoint])) as store:
         with pytest.raises(UnavailableError, match="user name is empty"):
             await store.get("a")
+
+
+async def test_members_and_clients_show_each_other_their_certificates(tmp_path: Path) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    served = authority.issue_cert("127.0.0.1")
+    served.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    served.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    flags = ("cert-file=cert.pem", "key-file=key.pem", "trusted-ca-file=ca.pem")
+    tls = ["--client-cert-auth", *(f"--{name}={tmp_path / file}" for name, file in (flag.split("=") for flag in flags))]
+    with etcd_server(tmp_path, *tls) as server:
+
+        async def revision(trusted: trustme.CA, issuer: trustme.CA) -> int:
+            shown = issuer.issue_cert("stepwell@test")
+            settings = EtcdSettings(
+                [server.endpoint],
+                authority=trusted.cert_pem.bytes(),
+                certificate=shown.cert_chain_pems[0].bytes(),
+                private_key=shown.private_key_pem.bytes(),
+            )
+            async with open_etcd_store(settings) as store:
+                return await store.revision()
+
+        assert await revision(authority, authority) == 0
+        for trusted, issuer in ((stranger, authority), (authority, stranger)):
+            with pytest.raises(UnavailableError):
+                await revision(trusted, issuer)
+        async with open_etcd_store(EtcdSettings([server.endpoint])) as store:
+            with pytest.raises(UnavailableError):
+                await store.revision()
 
 
 @pytest.mark.parametrize(
