@@ -1,9 +1,8 @@
 """What kind of bad time a run has. A seed draws one.
 
-`MIXED` has everything, as it comes. `POISON` has instances that end whatever runs them.
-`FEUD` is about shards that go from owner to owner while writes of former ones are
-still on their way: a referee gives them away every second or so, one write in eight is late, and instances live for
-long enough to meet many owners.
+`MIXED` has everything, as it comes. `POISON` has instances that end whatever runs them. `FEUD` is about shards that go
+from owner to owner while writes of former ones are still on their way: a referee gives them away every second or so,
+one write in seven is late, and instances live for long enough to meet many owners.
 """
 
 from __future__ import annotations

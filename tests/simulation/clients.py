@@ -63,9 +63,7 @@ class Client:
     async def _life(self, id: str) -> None:
         world = self._world
         if world.random.random() < 0.15:
-            life = await self._created("")
-            if life is not None:
-                await self._driven(life)
+            await self._together(world.random.choice((1, 1, 1, 4)))
             return
         name = f"{self._parent}/instances/{id}"
         async with world.lock(name):
@@ -77,6 +75,18 @@ class Client:
                 await world.network.without_strays(name)
                 await self._deleted(life)
                 await world.network.without_strays(name)
+
+    async def _together(self, count: int) -> None:
+        """So many lives at once, made by as many calls at once; none has an id of its own."""
+        lives = [self._world.loop.world.spawn(self._nameless()) for _ in range(count)]
+        await asyncio.wait(lives)
+        for life in lives:
+            life.result()
+
+    async def _nameless(self) -> None:
+        life = await self._created("")
+        if life is not None:
+            await self._driven(life)
 
     async def _won(self, id: str) -> Life | None:
         """Two creates of one id at once: one of them is refused."""
