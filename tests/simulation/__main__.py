@@ -83,7 +83,7 @@ def main() -> int:
     processes = min(os.cpu_count() or 1, len(arguments.seeds))
     report, began = Report(), time.monotonic()
     with ProcessPoolExecutor(processes, initializer=_leave_interrupts_to_others) as pool:
-        chunk = min(20, 1 + len(arguments.seeds) // processes)
+        chunk = min(4, 1 + len(arguments.seeds) // processes)
         try:
             for outcome in pool.map(run_seed, arguments.seeds, chunksize=chunk):
                 if arguments.trace:
