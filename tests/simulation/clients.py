@@ -20,6 +20,7 @@ from stepwell.errors import AlreadyExistsError, ApiError, NotFoundError, Unavail
 from stepwell.names import TenantId
 from stepwell.v1 import instances_pb2 as pb
 from tests.simulation.machine import WORKFLOW
+from tests.simulation.network import DEADLINE_S
 from tests.simulation.oracle import Life
 from tests.simulation.programs import EVENT_TYPE, drawn_plan, params_of, poison_in, waits_in
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 A = TypeVar("A", bound=Message)
 
-CALL_TIMEOUT_S: Final = 12.0
 PAUSE_S: Final = 0.5
 LOOK_EVERY_S: Final = 0.4
 ENDED: Final = ("COMPLETE", "ERRORED", "TERMINATED")
@@ -291,7 +291,7 @@ class Client:
         """The answer, if there is one."""
         world = self._world
         try:
-            async with asyncio.timeout(CALL_TIMEOUT_S):
+            async with asyncio.timeout(DEADLINE_S):
                 return await world.network.call(
                     None, world.random.choice(list(world.machines)), method, request, self._caller
                 )
@@ -304,7 +304,7 @@ class Client:
         while True:
             address = world.random.choice(list(world.machines))
             try:
-                async with asyncio.timeout(CALL_TIMEOUT_S):
+                async with asyncio.timeout(DEADLINE_S):
                     answer = await world.network.call(None, address, method, request, self._caller)
             except (UnavailableError, TimeoutError) as error:
                 world.oracle.counted["calls without an answer"] += 1

@@ -32,6 +32,7 @@ from stepwell.names import Digest, TenantUid, WorkflowId
 from stepwell_server.routes import DirectoryRoutes
 from tests.simulation.etcd_client import EtcdStore
 from tests.simulation.loop import Process
+from tests.simulation.network import DEADLINE
 from tests.simulation.programs import entrypoint_of
 from tests.simulation.referee import RefereedOwnership
 from tests.simulation.sandbox import SimulatedLauncher
@@ -201,16 +202,26 @@ class Machine:
             mint=world.mint,
         )
 
-    def serve(self, method: str, request: Message, caller: Principal, *, forwarded: bool) -> asyncio.Task[Message]:
-        """What a call that has arrived comes to. Raises UnavailableError while it starts."""
+    def serve(
+        self, method: str, request: Message, caller: Principal, until_s: float, *, forwarded: bool
+    ) -> asyncio.Task[Message]:
+        """What a call that has arrived comes to, until then. Raises UnavailableError while it starts."""
         servicer = self._local if forwarded else self._servicer
         if servicer is None:
             raise UnavailableError("the server is starting")
         handler: Callable[..., Awaitable[Message]] = getattr(servicer, method)
 
         async def served() -> Message:
-            with acting_as(caller):
-                return await handler(request, None)
+            DEADLINE.set(until_s)
+            left_s = until_s - self.world.loop.now_s
+            try:
+                if left_s > 0:
+                    with acting_as(caller):
+                        async with asyncio.timeout(left_s):
+                            return await handler(request, None)
+            except TimeoutError:
+                pass
+            raise UnavailableError("its client has given up by now")
 
         return self.process.spawn(served())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -39,9 +40,14 @@ class NetworkFaults:
 
 SLOW_S: Final = 5.0
 
+DEADLINE_S: Final = 12.0
+"""How long a call may take, as its client tells those who serve it: then they give it up, as gRPC does."""
+
 STRAY_S: Final = 20.0
-"""A call that nobody waits for any more has come and gone after so long: messages take up to SLOW_S, there and to
-another node, and what serves it is cancelled, as gRPC does."""
+"""A call that nobody waits for any more has come and gone after so long."""
+
+DEADLINE: ContextVar[float] = ContextVar("deadline_of_the_call_that_is_served")
+"""When its client gives up; what is asked of other nodes for it ends then too."""
 
 CALM: Final = NetworkFaults()
 HOSTILE: Final = NetworkFaults(delay_s=0.01, lost=0.02, twice=0.02, slow=0.03)
@@ -81,10 +87,20 @@ class Network:
             loop.call_soon(_settle, answer, result, context=context)
 
         name = _name_in(request)
+        until_s = DEADLINE.get(loop.now_s + DEADLINE_S)
         calling = _Calling()
         if source is None or source.connected:
             arrive = partial(
-                self._arrive, source, address, method, request.SerializeToString(), request, caller, respond, calling
+                self._arrive,
+                source,
+                address,
+                method,
+                request.SerializeToString(),
+                request,
+                caller,
+                until_s,
+                respond,
+                calling,
             )
             self._post(arrive)
             if world.random.random() < self.faults.twice:
@@ -106,6 +122,7 @@ class Network:
         sent: bytes,
         request: Message,
         caller: Principal,
+        until_s: float,
         respond: Callable[[Result], None],
         calling: _Calling,
     ) -> None:
@@ -115,7 +132,7 @@ class Network:
             self._post(partial(respond, UnavailableError("not reachable")))
             return
         try:
-            task = machine.serve(method, type(request).FromString(sent), caller, forwarded=source is not None)
+            task = machine.serve(method, type(request).FromString(sent), caller, until_s, forwarded=source is not None)
         except UnavailableError as error:
             self._post(partial(respond, error))
             return

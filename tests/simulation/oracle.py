@@ -130,7 +130,7 @@ class Oracle:
     def asks(self, life: Life, place: Place, takes_s: float | None) -> float:
         """When `run` asked for it first: it takes so long; None: until there is an event for it."""
         began_s = life.began.setdefault(place, self.now_s())
-        if place not in life.seen:
+        if not any(place[:end] in life.seen for end in range(1, len(place) + 1)):  # nor is a race that it lost
             # From now: if its record was lost with a node, it begins anew.
             life.awaited[place] = None if takes_s is None else self.now_s() + takes_s
         return began_s
