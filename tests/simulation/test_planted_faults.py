@@ -13,7 +13,7 @@ from tests.simulation.planting import FAULTS
 from tests.simulation.seeds import run_seed
 
 SEEDS_MAX = 120
-"""Each was noticed within 60 when this was written, most within 5; what happens in a seed changes whenever the program does."""
+"""Each was noticed within 60 when this was written, most within 5; what happens in a seed changes with the program."""
 
 
 @pytest.mark.timeout(300)
