@@ -92,6 +92,7 @@ class EtcdStore:
             async with aclosing(stream), asyncio.timeout(CALL_S):
                 answer = await anext(stream)
         except (TimeoutError, StopAsyncIteration):
+            self._connection.pass_over()
             raise UnavailableError("etcd did not answer a keep-alive") from None
         if answer.TTL <= 0:
             raise LeaseLostError(f"lease {lease:x} has ended")

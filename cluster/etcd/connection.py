@@ -126,6 +126,10 @@ class EtcdConnection:
             call.cancel()
 
     # ---------------------------------------------------------------- members
+    def pass_over(self) -> None:
+        """The member that is used at present says nothing, and has not broken its connection: go on to the next."""
+        self._go_on_from(self._settings.endpoints[self._current])
+
     async def _connected(self) -> tuple[str, grpc.aio.Channel]:
         """The member that is used at present, or the next one that can be reached."""
         endpoints = self._settings.endpoints

@@ -33,7 +33,7 @@ async def watch(
     told = after
     async with aclosing(connection.stream("/etcdserverpb.Watch/Watch", asks, pb.WatchResponse)) as stream:
         while True:
-            response = await _heard(stream)
+            response = await _heard(stream, connection)
             if response.compact_revision:
                 raise CompactedError(f"changes after revision {after} are no longer kept: list again")
             if response.canceled:
@@ -55,11 +55,12 @@ async def _asks(keys: KeySpace, prefix: str, after: int) -> AsyncGenerator[Messa
         await asyncio.sleep(ASK_EVERY_S)
 
 
-async def _heard(stream: AsyncGenerator[pb.WatchResponse, None]) -> pb.WatchResponse:
+async def _heard(stream: AsyncGenerator[pb.WatchResponse, None], connection: EtcdConnection) -> pb.WatchResponse:
     try:
         async with asyncio.timeout(WATCH_PROGRESS_SECONDS):
             return await anext(stream)
     except TimeoutError:
+        connection.pass_over()
         raise UnavailableError(f"etcd said nothing to a watch for {WATCH_PROGRESS_SECONDS:.0f} s") from None
     except StopAsyncIteration:
         raise UnavailableError("etcd ended a watch") from None

@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from cluster.etcd.connection import CALL_S, CONNECT_S, EtcdSettings
-from cluster.store import WATCH_PROGRESS_SECONDS, CompactedError, Put, WatchBatch
+from cluster.store import WATCH_PROGRESS_SECONDS, CompactedError, LeaseLostError, Put, WatchBatch
 from cluster.store_etcd import EtcdStore, open_etcd_store
 from stepwell.errors import UnavailableError
 from tests.contract.etcd_server import EtcdServer, etcd_server
@@ -41,12 +41,11 @@ async def told(watch: AsyncIterator[WatchBatch]) -> list[tuple[str, int]]:
     raise AssertionError("the watch ended")
 
 
-async def raw(server: EtcdServer, method: str, request: bytes, token: str = "") -> bytes:
+async def raw(server: EtcdServer, method: str, request: bytes) -> bytes:
     """A call that the adapter does not make, as bytes."""
     async with grpc.aio.insecure_channel(server.endpoint) as channel:
-        metadata = (("token", token),) if token else ()
         call: Any = channel.unary_unary(f"/etcdserverpb.{method}")
-        answer: bytes = await call(request, metadata=metadata)
+        answer: bytes = await call(request)
         return answer
 
 
@@ -86,6 +85,18 @@ async def test_an_etcd_that_stands_still_is_given_up_in_time_and_is_asked_again(
                 continue
             break
     assert found is not None
+
+
+async def test_a_member_that_answers_no_keep_alive_is_passed_over(server: EtcdServer, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with etcd_server(tmp_path / "other") as other:
+        async with open_etcd_store(EtcdSettings([server.endpoint, other.endpoint])) as store:
+            await store.revision()
+            with server.standing_still():
+                with pytest.raises(UnavailableError):
+                    await store.keep_alive(1)
+                with pytest.raises(LeaseLostError):  # the other one answers
+                    await store.keep_alive(1)
 
 
 async def test_a_watch_on_an_etcd_that_stands_still_ends_in_time(server: EtcdServer, store: EtcdStore) -> None:

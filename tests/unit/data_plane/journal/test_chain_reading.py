@@ -39,6 +39,11 @@ async def test_what_was_torn_twice_in_different_ways_is_read_again() -> None:
     assert await read_chain(PagingStore(TORN, [ROWS[2]], ROWS), key_of("one")) == ROWS
 
 
+async def test_what_is_broken_in_another_way_each_time_is_not_read_for_ever() -> None:
+    with pytest.raises(BrokenChainError):
+        await read_chain(PagingStore(*[TORN, [ROWS[2]]] * 2, TORN), key_of("one"))
+
+
 async def test_what_stays_broken_is() -> None:
     with pytest.raises(BrokenChainError):
         await read_chain(PagingStore(TORN, TORN), key_of("one"))
