@@ -6,7 +6,6 @@ is sent once, since only its caller can tell whether it took effect.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
@@ -87,12 +86,13 @@ class EtcdStore:
         async def ask() -> AsyncGenerator[Message, None]:
             yield pb.LeaseKeepAliveRequest(ID=lease)
 
-        stream = self._connection.stream("/etcdserverpb.Lease/LeaseKeepAlive", ask(), pb.LeaseKeepAliveResponse)
+        stream = self._connection.stream(
+            "/etcdserverpb.Lease/LeaseKeepAlive", ask(), pb.LeaseKeepAliveResponse, silent_s_max=CALL_S
+        )
         try:
-            async with aclosing(stream), asyncio.timeout(CALL_S):
+            async with aclosing(stream):
                 answer = await anext(stream)
-        except (TimeoutError, StopAsyncIteration):
-            self._connection.pass_over()
+        except StopAsyncIteration:
             raise UnavailableError("etcd did not answer a keep-alive") from None
         if answer.TTL <= 0:
             raise LeaseLostError(f"lease {lease:x} has ended")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -106,17 +106,26 @@ class EtcdConnection:
         return await self._unary(endpoint, channel, method, request, response, token)
 
     async def stream(
-        self, method: str, requests: AsyncGenerator[Message, None], response: type[A]
+        self, method: str, requests: AsyncGenerator[Message, None], response: type[A], *, silent_s_max: float
     ) -> AsyncGenerator[A, None]:
-        """A stream both ways, until either side ends it. Raises EtcdCallError when it breaks."""
+        """A stream both ways, until either side ends it. Raises EtcdCallError when it breaks, or says nothing for so
+        long: that member is passed over then."""
         endpoint, channel = await self._connected()
         token = await self._authenticated(endpoint, channel)
         call = channel.stream_stream(method, request_serializer=_serialized, response_deserializer=response.FromString)(
             requests, metadata=_metadata(token)
         )
         try:
-            async for message in call:
+            while True:
+                async with asyncio.timeout(silent_s_max):
+                    message: Any = await call.read()
+                if message is grpc.aio.EOF:
+                    return
                 yield message
+        except TimeoutError:
+            self._go_on_from(endpoint)
+            silent = f"it said nothing for {silent_s_max:.0f} s"
+            raise EtcdCallError(endpoint, grpc.StatusCode.DEADLINE_EXCEEDED, silent) from None
         except grpc.aio.AioRpcError as error:
             failed = self._failed(endpoint, error)
             if self._has_expired(failed):
@@ -126,10 +135,6 @@ class EtcdConnection:
             call.cancel()
 
     # ---------------------------------------------------------------- members
-    def pass_over(self) -> None:
-        """The member that is used at present says nothing, and has not broken its connection: go on to the next."""
-        self._go_on_from(self._settings.endpoints[self._current])
-
     async def _connected(self) -> tuple[str, grpc.aio.Channel]:
         """The member that is used at present, or the next one that can be reached."""
         endpoints = self._settings.endpoints

@@ -31,9 +31,9 @@ async def watch(
     """See `ClusterStore.watch`. Raises UnavailableError when nothing was heard for `WATCH_PROGRESS_SECONDS`."""
     asks = _asks(keys, prefix, after)
     told = after
-    async with aclosing(connection.stream("/etcdserverpb.Watch/Watch", asks, pb.WatchResponse)) as stream:
-        while True:
-            response = await _heard(stream, connection)
+    stream = connection.stream("/etcdserverpb.Watch/Watch", asks, pb.WatchResponse, silent_s_max=WATCH_PROGRESS_SECONDS)
+    async with aclosing(stream):
+        async for response in stream:
             if response.compact_revision:
                 raise CompactedError(f"changes after revision {after} are no longer kept: list again")
             if response.canceled:
@@ -44,6 +44,7 @@ async def watch(
             if events:
                 told = events[-1].mod_revision
             yield WatchBatch(told, events)
+    raise UnavailableError("etcd ended a watch")
 
 
 async def _asks(keys: KeySpace, prefix: str, after: int) -> AsyncGenerator[Message, None]:
@@ -53,17 +54,6 @@ async def _asks(keys: KeySpace, prefix: str, after: int) -> AsyncGenerator[Messa
     while True:
         yield pb.WatchRequest(progress_request=pb.WatchProgressRequest())
         await asyncio.sleep(ASK_EVERY_S)
-
-
-async def _heard(stream: AsyncGenerator[pb.WatchResponse, None], connection: EtcdConnection) -> pb.WatchResponse:
-    try:
-        async with asyncio.timeout(WATCH_PROGRESS_SECONDS):
-            return await anext(stream)
-    except TimeoutError:
-        connection.pass_over()
-        raise UnavailableError(f"etcd said nothing to a watch for {WATCH_PROGRESS_SECONDS:.0f} s") from None
-    except StopAsyncIteration:
-        raise UnavailableError("etcd ended a watch") from None
 
 
 def _event(event: pb.Event, keys: KeySpace) -> Event:
