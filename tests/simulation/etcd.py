@@ -16,7 +16,6 @@ request costs two timers.
 
 from __future__ import annotations
 
-from asyncio import TimerHandle
 from collections import Counter
 from collections.abc import Callable
 from random import Random
@@ -27,7 +26,7 @@ from tests.simulation.etcd_client import EtcdStore, Kind, Request
 from tests.simulation.etcd_faults import CALM, LATE_S, NO_LEADER_S, EtcdFaults, Fault
 from tests.simulation.etcd_leases import ExpiredError, Lessor
 from tests.simulation.etcd_state import EtcdState
-from tests.simulation.etcd_time import EtcdTime, Loop
+from tests.simulation.etcd_time import EtcdTime, Loop, Timer
 from tests.simulation.etcd_watches import Watches
 
 MEMBERS: Final = 3
@@ -50,15 +49,15 @@ class Etcd:
         self.state = EtcdState(self._published)
         self.lessor = Lessor(self.time, random, seen, self.state)
         self.watches = Watches()
-        self._election: TimerHandle | None = None
+        self._election: Timer | None = None
         """When it ends; there is a leader while there is none."""
-        self._partition: TimerHandle | None = None
+        self._partition: Timer | None = None
         self._cut_off = MEMBERS
         """The member that is; none has this number."""
         self._waiting: list[Request[Any]] = []
         """For their member to hear of a leader."""
         self._clients = 0
-        self._planned: dict[Fault, TimerHandle] = {}
+        self._planned: dict[Fault, Timer] = {}
         self.faults = faults
 
     def client(self, alive: Callable[[], bool], connected: Callable[[], bool] = _always) -> EtcdStore:

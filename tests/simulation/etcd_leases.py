@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-from asyncio import TimerHandle
 from collections import Counter
 from dataclasses import dataclass
 from random import Random
@@ -18,7 +17,7 @@ from typing import Final
 from cluster.store import LeaseLostError
 from tests.simulation.etcd_faults import EXPIRY_LAG_S, Fault
 from tests.simulation.etcd_state import EtcdState
-from tests.simulation.etcd_time import EtcdTime
+from tests.simulation.etcd_time import EtcdTime, Timer
 
 TTL_MIN_S: Final = 2
 """A shorter time is made this long (etcd: minLeaseTTL, from its election timeout)."""
@@ -39,7 +38,7 @@ class _Lease:
     expires_at: float
     revoked_at: float | None = None
     """When the leader will have revoked it, once it is expired."""
-    timer: TimerHandle | None = None
+    timer: Timer | None = None
 
 
 class Lessor:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from asyncio import Future, TimerHandle
+from asyncio import Future
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any, Protocol
+
+
+class Timer(Protocol):
+    """What is planned."""
+
+    def cancel(self) -> None: ...
 
 
 class Loop(Protocol):
@@ -15,7 +21,7 @@ class Loop(Protocol):
     def create_future(self) -> Future[Any]: ...
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> TimerHandle: ...
+    ) -> Timer: ...
 
 
 class EtcdTime:
@@ -29,7 +35,7 @@ class EtcdTime:
     def now(self) -> float:
         return self._clock_context.run(self._loop.time)
 
-    def at(self, when: float, call: Callable[..., None], *of: object) -> TimerHandle:
+    def at(self, when: float, call: Callable[..., None], *of: object) -> Timer:
         """Call it then."""
         return self._loop.call_at(when, call, *of, context=self._context)
 

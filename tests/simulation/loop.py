@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from asyncio import AbstractEventLoop, Future, Handle, Task, TimerHandle
+from asyncio import AbstractEventLoop, Future, Task
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -35,6 +35,37 @@ class StuckError(Exception):
     """A run took more turns than any should."""
 
 
+class Call:
+    """What asyncio calls a handle, and a timer's, without the debugging that costs as much as the call."""
+
+    __slots__ = ("_args", "_callback", "_context", "_when")
+
+    def __init__(
+        self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None, when: float | None = None
+    ) -> None:
+        self._callback: Callable[..., Any] | None = callback
+        self._args = args
+        self._context = copy_context() if context is None else context
+        self._when = when
+
+    def cancel(self) -> None:
+        self._callback = None
+        self._args = ()
+
+    def cancelled(self) -> bool:
+        return self._callback is None
+
+    def when(self) -> float:
+        """By the loop's own time. Raises AssertionError for what is no timer."""
+        assert self._when is not None
+        return self._when
+
+    def run(self) -> None:
+        """Unless it was cancelled. Raises what the callback does."""
+        if self._callback is not None:
+            self._context.run(self._callback, *self._args)
+
+
 class Process:
     """Something that runs code, sees its own clocks, and can be paused or killed as a whole.
 
@@ -48,7 +79,7 @@ class Process:
         self.paused = False
         self.rate = rate
         self.skew_s = skew_s
-        self.ready: deque[Handle] = deque()
+        self.ready: deque[Call] = deque()
         self.tasks: dict[Task[Any], None] = {}
         self.farewells: dict[Callable[[], None], None] = {}
         """Called when it dies: what others see of that."""
@@ -126,7 +157,7 @@ class SimulatedLoop(_Loop):  # type: ignore[misc]
         self.buried: list[Task[Any]] = []
         self._random = random
         self._on_error = on_error
-        self._timers: list[tuple[float, int, TimerHandle, Process]] = []
+        self._timers: list[tuple[float, int, Call, Process]] = []
         self._timer_count = 0
         self._runnable: list[Process] = []
         self._turns = 0
@@ -148,14 +179,14 @@ class SimulatedLoop(_Loop):  # type: ignore[misc]
             asyncio.events._set_running_loop(before)
 
     def _turn(self) -> None:
-        timers = self._timers
-        if not self._runnable and timers:
-            self.now_s = max(self.now_s, timers[0][0])
-        while timers and timers[0][0] <= self.now_s:
-            _, _, timer, process = heapq.heappop(timers)
-            if not timer.cancelled() and process.alive:
-                self._add(process, timer)
-        runnable = self._runnable
+        timers, runnable = self._timers, self._runnable
+        if timers:
+            if not runnable and timers[0][0] > self.now_s:
+                self.now_s = timers[0][0]
+            while timers and timers[0][0] <= self.now_s:
+                _, _, timer, process = heapq.heappop(timers)
+                if process.alive and not timer.cancelled():
+                    self._add(process, timer)
         if not runnable:
             if not timers:
                 raise StuckError("nothing is left that could happen")
@@ -171,9 +202,10 @@ class SimulatedLoop(_Loop):  # type: ignore[misc]
         for _ in range(len(ready)):
             if not ready or process.paused:
                 break
-            handle = ready.popleft()
-            if not handle._cancelled:
-                handle._run()
+            try:
+                ready.popleft().run()
+            except Exception as error:
+                self._on_error({"message": "raised by a callback", "exception": error})
         self.now_s += TURN_S
         if ready:
             self.made_ready(process)
@@ -183,11 +215,11 @@ class SimulatedLoop(_Loop):  # type: ignore[misc]
         if process.ready and process.alive and not process.paused and process not in self._runnable:
             self._runnable.append(process)
 
-    def _add(self, process: Process, handle: Handle) -> None:
+    def _add(self, process: Process, call: Call) -> None:
         ready = process.ready
-        ready.append(handle)
-        if len(ready) == 1:
-            self.made_ready(process)
+        ready.append(call)
+        if len(ready) == 1 and not process.paused and process not in self._runnable:
+            self._runnable.append(process)
 
     def _bury(self) -> None:
         """Close what dead processes left, so that nobody does it later; they can do nothing any more."""
@@ -203,37 +235,37 @@ class SimulatedLoop(_Loop):  # type: ignore[misc]
     def time(self) -> float:
         return PROCESS.get(self.world).monotonic_s()
 
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Handle:
-        handle = Handle(callback, args, self, context)
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Call:
+        call = Call(callback, args, context)
         process = PROCESS.get(self.world) if context is None else context.get(PROCESS, self.world)
         if process.alive:
-            self._add(process, handle)
-        return handle
+            self._add(process, call)
+        return call
 
     call_soon_threadsafe = call_soon
 
     def call_later(
         self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> TimerHandle:
+    ) -> Call:
         process = PROCESS.get(self.world) if context is None else context.get(PROCESS, self.world)
         return self._at(self.now_s + delay / process.rate, process, callback, args, context)
 
-    def call_at(
-        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> TimerHandle:
+    def call_at(self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Call:
         process = PROCESS.get(self.world) if context is None else context.get(PROCESS, self.world)
         return self._at(process.true_time_s(when), process, callback, args, context)
 
     def _at(
-        self, when_s: float, process: Process, callback: Callable[..., Any], args: Any, context: Context | None
-    ) -> TimerHandle:
-        handle = TimerHandle(when_s, callback, args, self, context)
+        self,
+        when_s: float,
+        process: Process,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+        context: Context | None,
+    ) -> Call:
+        call = Call(callback, args, context, when_s)
         self._timer_count += 1
-        heapq.heappush(self._timers, (when_s, self._timer_count, handle, process))
-        return handle
-
-    def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
-        """It is left out when its time comes."""
+        heapq.heappush(self._timers, (when_s, self._timer_count, call, process))
+        return call
 
     def create_future(self) -> Future[Any]:
         return Future(loop=self)
