@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from data_plane.engine.records import Record
 from stepwell.names import InstanceId, InstanceUid, TenantUid, WorkflowId
+
+COUNTER_BITS: Final = 39
+"""Of a stamp's counter."""
 
 
 class InstanceKey(NamedTuple):
@@ -29,6 +32,10 @@ class Stamp(NamedTuple):
 
     epoch: int
     counter: int
+
+    def as_one_number(self) -> int:
+        """Of 63 bits, ordered as stamps are: how stores keep it."""
+        return self.epoch << COUNTER_BITS | self.counter
 
 
 class Position(NamedTuple):

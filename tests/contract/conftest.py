@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from data_plane.journal.cassandra.tables import COMPONENT as JOURNAL
+from tests.contract.cassandra_keyspace import Keyspace
+from tests.contract.cassandra_server import CassandraServers, cassandra_servers
 from tests.contract.etcd_server import EtcdServer, etcd_server
 
 
@@ -13,3 +16,17 @@ from tests.contract.etcd_server import EtcdServer, etcd_server
 def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
     with etcd_server(tmp_path_factory.mktemp("etcd")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraServers]:
+    """Of one node. Whatever uses it is marked with `cassandra_server.ON_ONE_WORKER`."""
+    with cassandra_servers(tmp_path_factory.mktemp("cassandra")) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def keyspace(cassandra: CassandraServers) -> Iterator[Keyspace]:
+    made = Keyspace.make(cassandra, "contract", [JOURNAL])
+    yield made
+    made.close()

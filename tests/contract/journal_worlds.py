@@ -10,6 +10,7 @@ from random import Random
 from typing import Protocol
 
 from data_plane.engine.records import Completed, Record
+from data_plane.journal.cassandra.tables import Statements
 from data_plane.journal.store import (
     InstanceKey,
     JournalStore,
@@ -23,8 +24,10 @@ from data_plane.journal.store import (
     Stamp,
     Wake,
 )
+from data_plane.journal.store_cassandra import CassandraJournalStore
 from data_plane.journal.store_sqlite import SqliteJournalStore
 from stepwell.names import InstanceId, InstanceUid, TenantUid, WorkflowId
+from tests.contract.cassandra_keyspace import Keyspace
 from tests.contract.oracle_store import Cells, OracleJournalStore
 from tests.simulation.cassandra import Cassandra
 
@@ -64,7 +67,7 @@ class SqliteWorld:
             await store.close()
 
 
-class CassandraWorld:
+class ModelledCassandraWorld:
     """The model of a cluster, calm: every message takes a moment, drawn from the seed, and none fails."""
 
     def __init__(self, seed: int = 0) -> None:
@@ -72,6 +75,24 @@ class CassandraWorld:
 
     async def open(self) -> JournalStore:
         return self._cluster.client(lambda: True)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class CassandraWorld:
+    """A real cluster, of one node."""
+
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._keyspace = keyspace
+        self._statements: Statements | None = None
+
+    async def open(self) -> JournalStore:
+        session = self._keyspace.session()
+        if self._statements is None:
+            await self._keyspace.emptied()
+            self._statements = await Statements.prepare(session)
+        return CassandraJournalStore(session, self._statements)
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -23,10 +23,13 @@ from data_plane.journal.store import (
     Wake,
 )
 from stepwell.names import InstanceUid
+from tests.contract.cassandra_keyspace import Keyspace
+from tests.contract.cassandra_server import ON_ONE_WORKER
 from tests.contract.journal_worlds import (
     TENANT,
     WORKFLOW,
     CassandraWorld,
+    ModelledCassandraWorld,
     SqliteWorld,
     key_of,
     listing_of,
@@ -124,6 +127,12 @@ async def test_sqlite_reads_what_the_oracle_reads_after_any_mutations(tmp_path: 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_model_of_cassandra_reads_what_the_oracle_reads_after_any_mutations(seed: int) -> None:
     async def on_virtual_time() -> None:
-        await walk(await CassandraWorld(seed).open(), seed)
+        await walk(await ModelledCassandraWorld(seed).open(), seed)
 
     run(on_virtual_time)
+
+
+@ON_ONE_WORKER
+@pytest.mark.parametrize("seed", range(2))
+async def test_cassandra_reads_what_the_oracle_reads_after_any_mutations(keyspace: Keyspace, seed: int) -> None:
+    await walk(await CassandraWorld(keyspace).open(), seed)

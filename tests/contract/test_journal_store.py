@@ -24,10 +24,12 @@ from data_plane.journal.store import (
     Wake,
 )
 from stepwell.names import InstanceUid, TenantUid, WorkflowId
+from tests.contract import cassandra_server
 from tests.contract.journal_worlds import (
     TENANT,
     WORKFLOW,
     CassandraWorld,
+    ModelledCassandraWorld,
     OracleWorld,
     SqliteWorld,
     World,
@@ -45,7 +47,9 @@ UID = InstanceUid("u-1")
 A, B = key_of("a"), key_of("b")
 
 
-@pytest.fixture(params=["oracle", "sqlite", "cassandra"])
+@pytest.fixture(
+    params=["oracle", "sqlite", "modelled cassandra", pytest.param("cassandra", marks=cassandra_server.ON_ONE_WORKER)]
+)
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     world: World
     match request.param:
@@ -53,8 +57,10 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             world = OracleWorld()
         case "sqlite":
             world = SqliteWorld(tmp_path / "journal.db")
+        case "modelled cassandra":
+            world = ModelledCassandraWorld()
         case _:
-            world = CassandraWorld()
+            world = CassandraWorld(request.getfixturevalue("keyspace"))
     yield world
     await world.close()
 

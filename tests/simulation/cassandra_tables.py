@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple, assert_never
 
-from data_plane.journal.sqlite.schema import stored_stamp
 from data_plane.journal.store import (
     DeleteInstance,
     DropBucket,
@@ -114,8 +113,8 @@ def _blobs(key: InstanceKey, uid: InstanceUid) -> PartitionKey:
 
 
 def _row(partition: PartitionKey, place: Clustering, stamp: Stamp, value: Any) -> Change:
-    return Change(partition, place, Cell(stored_stamp(stamp), value))
+    return Change(partition, place, Cell(stamp.as_one_number(), value))
 
 
 def _deletion(partition: PartitionKey, stamp: Stamp) -> Change:
-    return Change(partition, None, Cell(stored_stamp(stamp), None))
+    return Change(partition, None, Cell(stamp.as_one_number(), None))

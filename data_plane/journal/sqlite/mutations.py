@@ -15,7 +15,6 @@ import apsw
 import msgspec
 
 from data_plane.journal.codec import RowCodec
-from data_plane.journal.sqlite.schema import stored_stamp
 from data_plane.journal.store import (
     DeleteInstance,
     DropBucket,
@@ -127,10 +126,10 @@ def bind(mutation: Mutation, codec: RowCodec) -> Bound:
     """The mutation as a statement and its parameters. Raises ValueError for what can't be stored."""
     match mutation:
         case PutRow(key, row, stamp):
-            encoded = _encode((*key, *row.position, stored_stamp(stamp), codec.encode(row).hex()))
+            encoded = _encode((*key, *row.position, stamp.as_one_number(), codec.encode(row).hex()))
             return (Statement.PUT_ROW, (encoded,), key.tenant, len(encoded))
         case PutWake(shard, wake, stamp):
-            encoded = _encode((shard, wake.bucket, wake.due, *wake.key, stored_stamp(stamp)))
+            encoded = _encode((shard, wake.bucket, wake.due, *wake.key, stamp.as_one_number()))
             return (Statement.PUT_WAKE, (encoded,), wake.key.tenant, len(encoded))
         case PutListing(listing, stamp):
             what = (
@@ -138,19 +137,19 @@ def bind(mutation: Mutation, codec: RowCodec) -> Bound:
                 listing.digest,
                 listing.started_at,
                 listing.ended_at,
-                stored_stamp(stamp),
+                stamp.as_one_number(),
                 listing.stored_bytes,
             )
             encoded = _encode((*listing.key, listing.uid, listing.created_at, *what))
             return (Statement.PUT_LISTING, (encoded,), listing.key.tenant, len(encoded))
         case PutBlob(key, uid, id, data, stamp):
-            return (Statement.PUT_BLOB, (*key, uid, id, stored_stamp(stamp), data), key.tenant, len(data))
+            return (Statement.PUT_BLOB, (*key, uid, id, stamp.as_one_number(), data), key.tenant, len(data))
         case PutMark(shard, epoch, bucket, stamp):
-            return (Statement.PUT_MARK, (shard, epoch, bucket, stored_stamp(stamp)), "", 0)
+            return (Statement.PUT_MARK, (shard, epoch, bucket, stamp.as_one_number()), "", 0)
         case DropBucket(shard, bucket, stamp):
-            return (Statement.DROP_BUCKET, (shard, bucket, stored_stamp(stamp)), "", 0)
+            return (Statement.DROP_BUCKET, (shard, bucket, stamp.as_one_number()), "", 0)
         case DeleteInstance(key, uid, created_at, stamp):
-            return (Statement.DELETE_INSTANCE, (*key, uid, created_at, stored_stamp(stamp)), key.tenant, 0)
+            return (Statement.DELETE_INSTANCE, (*key, uid, created_at, stamp.as_one_number()), key.tenant, 0)
         case _:
             assert_never(mutation)
 

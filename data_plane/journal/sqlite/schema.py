@@ -12,14 +12,12 @@ from pathlib import Path
 
 import apsw
 
-from data_plane.journal.store import Stamp, StoredFormatError
+from data_plane.journal.store import StoredFormatError
 
 SCHEMA_VERSION = 2
 
 BUSY_TIMEOUT_MS = 10_000
 """How long to wait for another program that holds the database, such as an operator's sqlite3, before giving up."""
-
-_COUNTER_BITS = 39
 
 _TABLES = """
 CREATE TABLE rows (
@@ -56,11 +54,6 @@ INSERT INTO opened VALUES (1, 0);
 _MIGRATIONS = {1: ("ALTER TABLE listings ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0",)}
 """What makes the tables of an older version those of the next. What instances of version 1 have stored counts from
 their next change on."""
-
-
-def stored_stamp(stamp: Stamp) -> int:
-    """As in Cassandra: one number, ordered as the stamps are."""
-    return stamp.epoch << _COUNTER_BITS | stamp.counter
 
 
 def connect(path: Path) -> apsw.Connection:

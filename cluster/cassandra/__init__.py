@@ -1,0 +1,1 @@
+"""What the adapters for Cassandra share: one session a process, spoken to from an event loop, and its schema."""

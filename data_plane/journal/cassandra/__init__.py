@@ -1,0 +1,1 @@
+"""What the Cassandra adapter is made of: its tables, and whose writes are sent next."""
