@@ -17,6 +17,7 @@ from data_plane.engine.records import (
     Errored,
     EventMatched,
     EventReceived,
+    NothingToDo,
     Paused,
     Record,
     Resumed,
@@ -115,6 +116,8 @@ def _type_and_key(record: Record, instance: Instance) -> tuple[str | None, StepK
             return "paused", None
         case Resumed():
             return "resumed", None
+        case NothingToDo():
+            return None, None
         case Completed():
             return "completed", None
         case Errored():

@@ -1,7 +1,7 @@
 """What callers ask of an instance: create, pause, resume, terminate, delete.
 
-A call that was carried out before, by its request_id or because nothing is left to do, is answered again and changes
-nothing. What the state does not allow raises WrongStateError before anything is recorded.
+A call that was carried out before, by its request_id, is answered again and changes nothing; so is one that finds
+nothing to do. What the state does not allow raises WrongStateError before anything is recorded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from data_plane.engine.events import (
     TerminateRequested,
 )
 from data_plane.engine.instance import IllegalTransition, Instance, Phase
-from data_plane.engine.records import Created, Deleting, Paused, Record, Resumed, Terminated
+from data_plane.engine.records import Created, Deleting, NothingToDo, Paused, Record, Resumed, Terminated
 from data_plane.engine.transition import Turn
 from stepwell.errors import InvalidArgumentError, WrongStateError
 
@@ -32,7 +32,10 @@ def on_create_requested(turn: Turn, event: CreateRequested) -> None:
 def on_pause_requested(turn: Turn, event: PauseRequested) -> None:
     """No body starts any more; those that run end and are recorded."""
     instance = turn.instance
-    if _seen(instance, event.request_id, Paused) or instance.phase is Phase.PAUSED:
+    if _seen(instance, event.request_id, Paused):
+        return
+    if instance.phase is Phase.PAUSED:
+        _has_nothing_to_do(turn, event.at, event.request_id)
         return
     _refuse_if_finished(instance, "paused")
     turn.record(Paused(event.at, None, event.request_id))
@@ -60,6 +63,7 @@ def on_resume_requested(turn: Turn, event: ResumeRequested) -> None:
         return
     _refuse_if_finished(instance, "resumed")
     if instance.paused is None:
+        _has_nothing_to_do(turn, event.at, event.request_id, resume=True)
         return
     turn.make_runnable(Resumed(event.at, max(0, event.at - instance.paused.at), event.request_id))
     instance.retry_due = False
@@ -98,11 +102,20 @@ def _seen(instance: Instance, request_id: str, kind: type[Record]) -> bool:
     before = instance.requests.get(request_id) if request_id else None
     if before is None:
         return False
-    if not isinstance(before, kind):
+    does = type(before)
+    if isinstance(before, NothingToDo):
+        does = Resumed if before.resume else Paused
+    if does is not kind:
         raise InvalidArgumentError(
             f"request_id {request_id!r} was used before, for another call; use a new one", field="request_id"
         )
     return True
+
+
+def _has_nothing_to_do(turn: Turn, at: int, request_id: str, *, resume: bool = False) -> None:
+    """It is so already. A call that can be told when it comes again is recorded, or it could have its effect then."""
+    if request_id:
+        turn.record(NothingToDo(at, resume, request_id))
 
 
 def _refuse_if_finished(instance: Instance, verb: str) -> None:

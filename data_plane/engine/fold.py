@@ -23,6 +23,7 @@ from data_plane.engine.records import (
     Errored,
     EventMatched,
     EventReceived,
+    NothingToDo,
     Paused,
     Record,
     Resumed,
@@ -56,8 +57,8 @@ def apply(instance: Instance, record: Record) -> None:
     """Change the state in place, by one record."""
     instance.records += 1
     instance.stored_bytes += RECORD_BYTES
-    if not isinstance(record, Activated | SandboxDied | EventReceived):
-        # An event is somebody else's doing: whoever sends many must not keep alive what dies of each activation.
+    if not isinstance(record, Activated | SandboxDied | EventReceived | NothingToDo):
+        # A call is somebody else's doing: whoever makes many must not keep alive what dies of each activation.
         instance.activations = instance.sandbox_deaths = 0
     match record:
         case StepCompleted():
@@ -119,6 +120,8 @@ def apply(instance: Instance, record: Record) -> None:
             _remember(instance, record.request_id, record)
         case Resumed():
             _resume(instance, record)
+        case NothingToDo():
+            _remember(instance, record.request_id, record)
         case Completed():
             instance.outcome = record
             instance.hold(record.output)

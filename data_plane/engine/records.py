@@ -194,6 +194,17 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
+class NothingToDo:
+    """A pause of what was paused, or a resume of what was not: remembered, since the same call may come again, and much
+    later, when there would be something to do."""
+
+    at: int
+    resume: bool
+    """Otherwise it was a pause."""
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Completed:
     at: int
     output: Payload
@@ -238,6 +249,7 @@ Record = (
     | Created
     | Paused
     | Resumed
+    | NothingToDo
     | Completed
     | Errored
     | Terminated

@@ -261,6 +261,16 @@ def _read_resumed(m: pb.Resumed) -> r.Resumed:
     return r.Resumed(m.at, m.paused_for, m.request_id)
 
 
+def _write_nothing_to_do(m: pb.NothingToDo, record: r.NothingToDo) -> None:
+    m.at = record.at
+    m.resume = record.resume
+    m.request_id = record.request_id
+
+
+def _read_nothing_to_do(m: pb.NothingToDo) -> r.NothingToDo:
+    return r.NothingToDo(m.at, m.resume, m.request_id)
+
+
 def _write_completed(m: pb.Completed, record: r.Completed) -> None:
     m.at = record.at
     _write_payload(m.output, record.output)
@@ -316,6 +326,7 @@ _WRITERS: dict[type[Any], tuple[str, Callable[[Any, Any], None]]] = {
     r.Created: ("created", _write_created),
     r.Paused: ("paused", _write_paused),
     r.Resumed: ("resumed", _write_resumed),
+    r.NothingToDo: ("nothing_to_do", _write_nothing_to_do),
     r.Completed: ("completed", _write_completed),
     r.Errored: ("errored", _write_errored),
     r.Terminated: ("terminated", _write_terminated),
@@ -338,6 +349,7 @@ _READERS: dict[str, Callable[[Any], r.Record]] = {
     "created": _read_created,
     "paused": _read_paused,
     "resumed": _read_resumed,
+    "nothing_to_do": _read_nothing_to_do,
     "completed": _read_completed,
     "errored": _read_errored,
     "terminated": _read_terminated,

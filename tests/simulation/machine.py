@@ -122,6 +122,7 @@ class Machine:
             self.world.oracle.violated(f"{self.name} ended by itself: {serving.exception()!r}")
 
     def crash(self) -> None:
+        self.world.oracle.machine_died(self.process.name)
         self.process.kill()
         if self._launcher is not None:
             self._launcher.host_died()

@@ -12,10 +12,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from tests.simulation.loop import PROCESS
+
 POISONINGS_MAX: Final = {"poison": 3, "poison machine": 6}
 """So many sandboxes, or machines, may one instance take down. The third sandbox is its last. It is paused once five
 machines died of activations that had done nothing; the first one may have done something before. Time that is over is
 progress as well: of as many more as sleep beside it."""
+
+WRITTEN_DOWN_S: Final = 1.0
+"""That a sandbox died is in the journal after so long, or later where writes time out."""
 
 Place = tuple[Hashable, ...]
 """Of a plan: where in it something happens. The same in every replay."""
@@ -71,6 +76,8 @@ class Life:
     """Sleeps and timers in its plan."""
     poisonings: int = 0
     """By it, since all was calm, or somebody resumed it."""
+    poisoned: tuple[str, float] = ("", 0.0)
+    """The last sandbox that it ended so, and when."""
     ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     """Set once `run` has returned."""
 
@@ -173,8 +180,17 @@ class Oracle:
         """It ends those who run it, now. Once nothing else goes wrong, that is soon over."""
         self.counted[f"ended by {poison}"] += 1
         life.poisonings += self.calm
+        life.poisoned = (PROCESS.get().name if poison == "poison" else "", self.now_s())
         if life.poisonings > POISONINGS_MAX[poison] + life.timed:
             self.violated(f"{life.name} ({life.uid}) took down {life.poisonings} in a row by {poison}")
+
+    def machine_died(self, name: str) -> None:
+        """What died in its sandboxes just before may not have been written down: then it does not count."""
+        for life in self.lives.values():
+            sandbox, at_s = life.poisoned
+            if sandbox.startswith(f"{name} ") and self.now_s() - at_s < WRITTEN_DOWN_S:
+                life.poisoned = ("", 0.0)
+                life.poisonings -= self.calm
 
     async def changed(self, life: Life) -> None:
         """Return when `run` has returned something, or a while later."""

@@ -156,9 +156,9 @@ def rests(records: Iterable[r.Record]) -> bool:
 
 
 def without_progress(records: Sequence[r.Record]) -> tuple[int, int]:
-    """Activations since anything else was recorded but events, and deaths of sandboxes."""
+    """Activations since anything was recorded but what calls leave, and deaths of sandboxes."""
     newest = len(records)
-    while newest and isinstance(records[newest - 1], r.Activated | r.SandboxDied | r.EventReceived):
+    while newest and isinstance(records[newest - 1], r.Activated | r.SandboxDied | r.EventReceived | r.NothingToDo):
         newest -= 1
     since = records[newest:]
     return sum(isinstance(each, r.Activated) for each in since), sum(isinstance(each, r.SandboxDied) for each in since)

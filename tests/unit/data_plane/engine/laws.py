@@ -33,7 +33,7 @@ find the earliest of it, by what they find."""
 
 _FOLDED = [each.name for each in fields(Instance) if each.name not in NOT_IN_THE_JOURNAL | MADE_FROM_OPEN]
 
-_Called = r.EventReceived | r.Paused | r.Resumed | r.Terminated
+_Called = r.EventReceived | r.Paused | r.Resumed | r.NothingToDo | r.Terminated
 _BehindAWake = r.Created | r.EventReceived | r.Resumed | r.Terminated | r.Deleting
 """What makes an instance runnable: its wake is durable first."""
 
@@ -203,6 +203,8 @@ def _check_repeated(life: Life, moment: Moment) -> None:
             same = (event.event_type, _known_by(event.payload)) == (call.event_type, _known_by(call.payload))
         case (e.PauseRequested(), r.Paused()) | (e.ResumeRequested(), r.Resumed()):
             same = True
+        case (e.PauseRequested() | e.ResumeRequested(), r.NothingToDo()):
+            same = isinstance(event, e.ResumeRequested) is call.resume
         case _:
             same = isinstance(event, e.TerminateRequested) and isinstance(call, r.Terminated)
     assert not moment.actions

@@ -20,7 +20,7 @@ from data_plane.engine.events import (
     TerminateRequested,
 )
 from data_plane.engine.instance import Phase
-from data_plane.engine.records import Deleting, Paused, Resumed, Terminated
+from data_plane.engine.records import Deleting, NothingToDo, Paused, Resumed, Terminated
 from stepwell.errors import InvalidArgumentError, WrongStateError
 from stepwell.names import Digest, InstanceUid
 from tests.unit.data_plane.engine.driven import T0, Driven, appended, key, names, told
@@ -50,6 +50,37 @@ def test_a_pause_holds_the_guest_until_no_body_runs() -> None:
     assert run.instance.live is not None, "waiting for pause"
     assert names(run.handle(GuestQuiet(run.at, 1))) == ["TellStop"]
     assert run.instance.live is None
+
+
+def test_a_pause_that_found_nothing_to_do_does_nothing_when_it_comes_again_after_a_resume() -> None:
+    run = Driven().running()
+    run.handle(PauseRequested(run.at, "call-1"))
+    assert appended(run.handle(PauseRequested(run.at, "call-2"))) == [NothingToDo(T0, False, "call-2")]
+    run.handle(ResumeRequested(run.at, "call-3"))
+    assert names(run.handle(PauseRequested(run.at, "call-2"))) == []
+    assert run.instance.phase is Phase.LIVE
+
+
+def test_a_resume_that_found_nothing_to_do_does_nothing_when_it_comes_again_after_a_pause() -> None:
+    run = Driven().running()
+    assert appended(run.handle(ResumeRequested(run.at, "call-1"))) == [NothingToDo(T0, True, "call-1")]
+    run.handle(PauseRequested(run.at, "call-2"))
+    assert names(run.handle(ResumeRequested(run.at, "call-1"))) == []
+    assert run.instance.phase is Phase.PAUSED
+
+
+def test_what_found_nothing_to_do_and_has_no_request_id_is_not_recorded() -> None:
+    run = Driven().running()
+    assert names(run.handle(ResumeRequested(run.at, ""))) == []
+    run.handle(PauseRequested(run.at, ""))
+    assert names(run.handle(PauseRequested(run.at, ""))) == []
+
+
+def test_the_request_id_of_a_pause_that_found_nothing_to_do_names_no_other_call() -> None:
+    run = Driven().running()
+    run.handle(PauseRequested(run.at, "call-1"))
+    run.handle(PauseRequested(run.at, "call-2"))
+    run.refused(ResumeRequested(run.at, "call-2"), InvalidArgumentError, "used before")
 
 
 def test_pausing_a_hibernating_instance_holds_nobody() -> None:
@@ -138,7 +169,7 @@ def test_pausing_twice_is_pausing_once() -> None:
     run = Driven().running()
     run.handle(PauseRequested(run.at, "call-1"))
     run.no_effect(PauseRequested(run.at, "call-1"))
-    run.no_effect(PauseRequested(run.at, "call-2"))
+    run.no_effect(PauseRequested(run.at, ""))
 
 
 def test_a_pause_that_comes_again_after_the_resume_does_not_pause() -> None:

@@ -163,6 +163,9 @@ class Walker:
                 self.happens(e.PauseRequested(at, paused.request_id))
             case r.Resumed() as resumed:
                 self.happens(e.ResumeRequested(at, resumed.request_id))
+            case r.NothingToDo() as before:
+                again = e.ResumeRequested if before.resume else e.PauseRequested
+                self.happens(again(at, before.request_id))
             case r.Terminated() as terminated:
                 self.happens(e.TerminateRequested(at, terminated.request_id))
             case _:
