@@ -57,7 +57,10 @@ def apply(instance: Instance, record: Record) -> None:
     """Change the state in place, by one record."""
     instance.records += 1
     instance.stored_bytes += RECORD_BYTES
-    if not isinstance(record, Activated | SandboxDied | EventReceived | NothingToDo):
+    if isinstance(record, ActivationEnded) and record.runnable:
+        # It was ended in good order, by a node that lets go: no death, and no progress either.
+        instance.activations = max(0, instance.activations - 1)
+    elif not isinstance(record, Activated | SandboxDied | EventReceived | NothingToDo):
         # A call is somebody else's doing: whoever makes many must not keep alive what dies of each activation.
         instance.activations = instance.sandbox_deaths = 0
     match record:

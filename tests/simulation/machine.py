@@ -21,6 +21,7 @@ from data_plane.node import Node, NodeSettings
 from data_plane.ownership import Ownership
 from data_plane.ownership_leased import LeasedOwnership
 from data_plane.quotas import TenantLimits
+from data_plane.shard import Shard
 from loader.bundles.manifest import Manifest, WorkflowEntry
 from loader.bundles.store import BundleStore
 from loader.loader import Loader
@@ -187,7 +188,7 @@ class Machine:
             logs = cast(LogReading, None)
             self._local = InstanceServicer(calls, directory, logs)
             self._servicer = ForwardingServicer(self._local, self.ownership.owner_of, Neighbours(self))
-            await self.ownership.start(node, tasks)
+            await self.ownership.start(TellingHost(node, partial(world.oracle.lets_go, process.name)), tasks)
             self.node = node
 
     def _owner(self, process: Process, control: EtcdStore) -> Ownership:
@@ -225,6 +226,25 @@ class Machine:
             raise UnavailableError("its client has given up by now")
 
         return self.process.spawn(served())
+
+
+class TellingHost:
+    """A node, as `ShardHost`, that says when it lets go."""
+
+    def __init__(self, node: Node, lets_go: Callable[[], None]) -> None:
+        self._node = node
+        self._lets_go = lets_go
+
+    async def serve(self, shard: Shard) -> None:
+        await self._node.serve(shard)
+
+    async def release(self, number: int, within_s: float) -> None:
+        self._lets_go()
+        await self._node.release(number, within_s)
+
+    def drop(self, number: int) -> None:
+        self._lets_go()
+        self._node.drop(number)
 
 
 class Neighbours:

@@ -19,6 +19,9 @@ POISONINGS_MAX: Final = {"poison": 3, "poison machine": 6}
 machines died of activations that had done nothing; the first one may have done something before. Time that is over is
 progress as well: of as many more as sleep beside it."""
 
+LETS_GO_S: Final = 5.0
+"""What runs in a shard has so long to end in good order."""
+
 WRITTEN_DOWN_S: Final = 1.0
 """That a sandbox died is in the journal after so long, or later where writes time out."""
 
@@ -96,6 +99,8 @@ class Oracle:
     made_by: dict[str, str] = field(default_factory=dict)
     """By the nonce of a create: the uid of what it made."""
     violations: list[str] = field(default_factory=list)
+    let_go_s: dict[str, float] = field(default_factory=dict)
+    """When a machine let go of a shard last."""
     calm: bool = False
     """Nothing goes wrong any more but by what tenants do."""
     latest_s: float = 0.0
@@ -179,10 +184,17 @@ class Oracle:
     def poisoned(self, life: Life, poison: str) -> None:
         """It ends those who run it, now. Once nothing else goes wrong, that is soon over."""
         self.counted[f"ended by {poison}"] += 1
-        life.poisonings += self.calm
+        machine = PROCESS.get().name.partition(" ")[0]
+        if self.now_s() - self.let_go_s.get(machine, -LETS_GO_S) >= LETS_GO_S:
+            life.poisonings += self.calm
         life.poisoned = (PROCESS.get().name if poison == "poison" else "", self.now_s())
         if life.poisonings > POISONINGS_MAX[poison] + life.timed:
             self.violated(f"{life.name} ({life.uid}) took down {life.poisonings} in a row by {poison}")
+
+    def lets_go(self, name: str) -> None:
+        """A machine does, of a shard: what dies in its sandboxes meanwhile may be over for it already."""
+        self.machine_died(name)
+        self.let_go_s[name] = self.now_s()
 
     def machine_died(self, name: str) -> None:
         """What died in its sandboxes just before may not have been written down: then it does not count."""

@@ -156,9 +156,18 @@ def rests(records: Iterable[r.Record]) -> bool:
 
 
 def without_progress(records: Sequence[r.Record]) -> tuple[int, int]:
-    """Activations since anything was recorded but what calls leave, and deaths of sandboxes."""
-    newest = len(records)
-    while newest and isinstance(records[newest - 1], r.Activated | r.SandboxDied | r.EventReceived | r.NothingToDo):
-        newest -= 1
-    since = records[newest:]
-    return sum(isinstance(each, r.Activated) for each in since), sum(isinstance(each, r.SandboxDied) for each in since)
+    """Activations since anything was recorded but what calls and moves leave, and deaths of sandboxes."""
+    begun, deaths, live = 0, 0, False
+    for record in records:
+        match record:
+            case r.EventReceived() | r.NothingToDo():
+                pass
+            case r.Activated():
+                begun, live = begun + 1, True
+            case r.SandboxDied():
+                deaths += 1
+            case r.ActivationEnded(runnable=True):
+                begun, live = begun - live, False
+            case _:
+                begun, deaths, live = 0, 0, False
+    return begun, deaths

@@ -333,6 +333,28 @@ def test_a_node_that_drains_is_no_death() -> None:
     assert run.instance.next_due() == 0
 
 
+def test_a_node_that_drains_is_no_progress_either() -> None:
+    """Or an instance that takes down sandbox after sandbox would go on for ever, as long as its shard moves."""
+    run = Driven().running()
+    run.lose()
+    run.activate()
+    run.lose()
+    run.activate()
+    run.handle(DrainRequested(run.at))
+    assert (run.instance.sandbox_deaths, run.instance.node_deaths) == (2, 0)
+    run.activate()
+    run.lose()
+    assert run.instance.phase is Phase.FINISHED
+
+
+def test_deaths_of_nodes_before_a_drain_still_count() -> None:
+    run = Driven().running()
+    run.crash()
+    run.activate()
+    run.handle(DrainRequested(run.at))
+    assert run.instance.node_deaths == 1
+
+
 def test_draining_what_is_being_paused_only_stops_it() -> None:
     run = Driven().running()
     run.handle(PauseRequested(run.at, ""))
