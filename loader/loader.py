@@ -201,39 +201,39 @@ class Loader:
         have had a part in it; a version that is being checked hangs but once.
         """
         manifest = await self._store.manifest(tenant, digest)
-        source = await self._store.pull(tenant, digest)
-        for last in (False, True):
-            guest = await self._take(tenant, digest)
-            self._background.add(tenant, guest.sandbox)
-            guest.death.add_done_callback(functools.partial(self._forget, tenant, guest.sandbox))
-            try:
-                await asyncio.to_thread(bundle_folder.fill, source, guest.sandbox.bundle_source)
-                await guest.load(
-                    guest.sandbox.bundle_path,
-                    manifest,
-                    self._settings.guest_limits,
-                    share=self._turns.share(tenant),
-                    timeout_ms=self._settings.import_timeout_ms,
-                    log_sink=sink,
-                )
-                return guest
-            except GuestDiedError as error:
-                _log.warning("sandbox %s of %s %s ended while loading: %s", guest.sandbox.id, tenant, digest, error)
-                if last:
-                    raise BundleRefusedError(
-                        f"The sandbox ended while it imported the bundle, twice ({error}): "
-                        "does a module end the process, or use a lot of memory?"
-                    ) from error
-            except ImportTimeoutError as error:
-                _log.warning("sandbox %s of %s %s took too long to import", guest.sandbox.id, tenant, digest)
-                if last or not is_checked:
-                    raise BundleRefusedError(error.message) from error
-            except OSError as error:
-                guest.kill("its bundle could not be put into place")
-                raise self._unavailable(tenant, digest, f"no bundle for {guest.sandbox.id}: {error}") from error
-            except BaseException:
-                guest.kill("loading was given up")
-                raise
+        async with self._store.pull(tenant, digest) as source:  # a sandbox has links or copies of its own
+            for last in (False, True):
+                guest = await self._take(tenant, digest)
+                self._background.add(tenant, guest.sandbox)
+                guest.death.add_done_callback(functools.partial(self._forget, tenant, guest.sandbox))
+                try:
+                    await asyncio.to_thread(bundle_folder.fill, source, guest.sandbox.bundle_source)
+                    await guest.load(
+                        guest.sandbox.bundle_path,
+                        manifest,
+                        self._settings.guest_limits,
+                        share=self._turns.share(tenant),
+                        timeout_ms=self._settings.import_timeout_ms,
+                        log_sink=sink,
+                    )
+                    return guest
+                except GuestDiedError as error:
+                    _log.warning("sandbox %s of %s %s ended while loading: %s", guest.sandbox.id, tenant, digest, error)
+                    if last:
+                        raise BundleRefusedError(
+                            f"The sandbox ended while it imported the bundle, twice ({error}): "
+                            "does a module end the process, or use a lot of memory?"
+                        ) from error
+                except ImportTimeoutError as error:
+                    _log.warning("sandbox %s of %s %s took too long to import", guest.sandbox.id, tenant, digest)
+                    if last or not is_checked:
+                        raise BundleRefusedError(error.message) from error
+                except OSError as error:
+                    guest.kill("its bundle could not be put into place")
+                    raise self._unavailable(tenant, digest, f"no bundle for {guest.sandbox.id}: {error}") from error
+                except BaseException:
+                    guest.kill("loading was given up")
+                    raise
         raise AssertionError("unreachable")
 
     def _forget(self, tenant: TenantUid, sandbox: Sandbox, death: asyncio.Future[str]) -> None:

@@ -1,9 +1,9 @@
 """One process's session with Cassandra: writes that answer by callback, reads that are awaited.
 
 All is LOCAL_QUORUM, goes to a replica by its token, and is prepared once. Everything that is written here is
-idempotent: it carries its own timestamp, so that whoever does not hear of a write sends the same bytes again. No write
-is sent twice from here: its sender knows whether that still may happen (docs/guarantees.md). Reads may be asked of a
-second node when the first is slow.
+idempotent: it carries its own timestamp, or is of the same bytes wherever it is sent again. No write is sent twice from
+here: its sender knows whether that still may happen (docs/guarantees.md). Reads may be asked of a second node when the
+first is slow. What is conditional is decided by LOCAL_SERIAL, and is not for the step path: it takes four rounds.
 """
 
 from __future__ import annotations
@@ -59,6 +59,10 @@ RECONNECT_S: Final = 1.0
 FAILED_S: Final = 0.5
 """A write that fails at once, since no node can be reached, is told of so much later: else all would be sent again at
 once, over and over."""
+
+CONDITION_TRIES: Final = 3
+"""How often a conditional statement is sent, when nobody says what came of it: others that decide about the same
+partition may be in its way, and are soon out of it."""
 
 _READS: Final = "reads"
 _SCHEMA: Final = "schema"
@@ -119,8 +123,10 @@ class CassandraSession:
             self._sweeping.cancel()
         await asyncio.to_thread(self._cluster.shutdown)
 
-    async def prepare(self, cql: str) -> PreparedStatement:
-        """A statement, to be bound to values. Raises UnavailableError; also where its table is missing."""
+    async def prepare(self, cql: str, *, serial: bool = False) -> PreparedStatement:
+        """A statement, to be bound to values; with `serial`, a read of one partition that sees whatever was decided by
+        conditional statements, and ends those that are under way. Raises UnavailableError; also where its table is
+        missing."""
         try:
             statement = await asyncio.to_thread(self._session.prepare, cql)
         except InvalidRequest as error:
@@ -131,6 +137,8 @@ class CassandraSession:
         except (DriverException, NoHostAvailable) as error:
             raise UnavailableError(f"Cassandra did not prepare a statement: {error}") from error
         statement.is_idempotent = True
+        if serial:
+            statement.consistency_level = ConsistencyLevel.LOCAL_SERIAL
         return statement
 
     # ---------------------------------------------------------------- the step path
@@ -155,6 +163,40 @@ class CassandraSession:
             writes.popleft().give_up()
         if writes:
             self._sweeping = self._loop.call_at(max(writes[0].gives_up_at, now + 0.1), self._sweep)
+
+    # ---------------------------------------------------------------- writes off the step path
+    async def acknowledged(self, statement: PreparedStatement, values: Sequence[object]) -> None:
+        """Send a write, once, and wait for it. Raises UnavailableError when it is unknown whether it happened."""
+        answered: asyncio.Future[None] = self._loop.create_future()
+
+        def done(error: Exception | None) -> None:
+            if answered.done():
+                return  # whoever waited was cancelled
+            if error is None:
+                answered.set_result(None)
+            else:
+                answered.set_exception(UnavailableError(f"Cassandra did not say whether it wrote: {error}"))
+
+        self.write(statement.bind(values), done)
+        await answered
+
+    async def decided(self, statement: PreparedStatement, values: Sequence[object]) -> bool:
+        """Whether the conditions of a conditional statement, or of a batch of them, held, and so whether it happened.
+
+        It is sent again while nobody says what came of it, so it must be one whose conditions fail once it has
+        happened: False is told of that too, and a serial read tells which. Raises UnavailableError when it is unknown.
+        """
+        bound = statement.bind(values)
+        for last in [False] * (CONDITION_TRIES - 1) + [True]:
+            reading = _Reading(self._bridge, self._loop)
+            reading.ask(self._session.execute_async(bound))
+            try:
+                return bool((await reading.page()).rows[0][0])
+            except (DriverException, NoHostAvailable) as error:
+                if last:
+                    raise UnavailableError(f"Cassandra did not say what it decided: {error}") from error
+            await asyncio.sleep(FAILED_S)
+        raise AssertionError("unreachable")
 
     # ---------------------------------------------------------------- reads
     async def pages(
@@ -275,6 +317,7 @@ def _cluster(settings: CassandraSettings, tls: Any) -> Cluster:
     common = {
         "load_balancing_policy": balancing,
         "consistency_level": ConsistencyLevel.LOCAL_QUORUM,
+        "serial_consistency_level": ConsistencyLevel.LOCAL_SERIAL,
         "row_factory": tuple_factory,
     }
     profiles = {

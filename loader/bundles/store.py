@@ -5,11 +5,13 @@ Keys are (tenant uid, digest): to know a digest grants nothing, and no tenant le
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from loader.bundles.manifest import Manifest
+from stepwell.errors import InternalError, NotFoundError
 from stepwell.names import Digest, TenantUid
 
 
@@ -42,17 +44,21 @@ class Upload(Protocol):
     async def commit(self, manifest: Manifest) -> Bundle:
         """Keep the bundle. Once this answers, it survives the loss of the process and of power.
 
-        Idempotent: the same content is the same digest, kept once. Raises BundleRefusedError and
-        LimitExceededError when the manifest can't be used.
+        Idempotent: the same content is the same digest, kept once; where the stored bytes are not what was uploaded,
+        these take their place. Raises BundleRefusedError and LimitExceededError when the manifest can't be used,
+        UnavailableError when it is unknown whether the bundle is kept.
         """
 
     async def abandon(self) -> None:
-        """Forget the upload, and what a cancelled `commit` has kept. Idempotent, and without effect once `commit` has
-        answered."""
+        """Forget the upload, and what a `commit` has kept that was cancelled or raised. Idempotent, and without effect
+        once `commit` has answered. Where the store is away, a later commit of the tenant removes the bytes."""
 
 
 class BundleStore(Protocol):
-    """Bundles by tenant and digest, immutable. A bundle is seen whole or not at all."""
+    """Bundles by tenant and digest, immutable. A bundle is seen whole or not at all.
+
+    Every call but `upload` may raise UnavailableError.
+    """
 
     def upload(self, tenant: TenantUid) -> Upload:
         """Begin an upload."""
@@ -60,11 +66,23 @@ class BundleStore(Protocol):
     async def manifest(self, tenant: TenantUid, digest: Digest) -> Manifest:
         """The manifest of a bundle. Raises NotFoundError."""
 
-    async def pull(self, tenant: TenantUid, digest: Digest) -> Path:
+    def pull(self, tenant: TenantUid, digest: Digest) -> AbstractAsyncContextManager[Path]:
         """A local folder with exactly the bundle's files, each verified in this call; the caller only reads it.
 
-        It stays until `delete`. Raises NotFoundError; InternalError when the stored bytes are not what was uploaded.
+        It stays until the block ends, or until `delete`. Raises NotFoundError; InternalError when the stored bytes are
+        not what was uploaded.
         """
 
     async def delete(self, tenant: TenantUid, digest: Digest) -> None:
-        """Forget a bundle; the caller knows that nothing needs it. Idempotent."""
+        """Forget a bundle; the caller knows that nothing needs it. Idempotent. Another node may give out what it has of
+        it for a while; `manifest` tells of none."""
+
+
+def missing(digest: Digest) -> NotFoundError:
+    """What a store raises that has no such bundle."""
+    return NotFoundError(f"There is no version {digest}.", version=digest)
+
+
+def changed(digest: Digest) -> InternalError:
+    """What a store raises whose bytes are not what was uploaded."""
+    return InternalError(f"The stored files of version {digest} were changed; deploy it again.", version=digest)

@@ -2,179 +2,80 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from loader import limits
-from loader.bundles import store_files
-from loader.bundles.manifest import Manifest, WorkflowEntry
-from loader.bundles.store import Bundle, BundleStore
+from loader.bundles import staging
+from loader.bundles.store import BundleStore
 from loader.bundles.store_files import FileBundleStore
-from stepwell.errors import BundleRefusedError, InternalError, LimitExceededError, NotFoundError
-from stepwell.names import Digest, TenantUid, WorkflowId
-
-ACME = TenantUid("acme1")
-OTHER = TenantUid("other1")
-MANIFEST = Manifest((WorkflowEntry(WorkflowId("order"), "main:Order"),), {"region": "eu"})
-FILES = {"main.py": b"x = 1\n", "lib/deep/er.py": b"", "run.sh": b"#!/bin/sh\n"}
+from stepwell.errors import BundleRefusedError, LimitExceededError, NotFoundError
+from stepwell.names import Digest, TenantUid
+from tests.contract.bundle_worlds import ACME, FILES, MANIFEST, OTHER, CassandraNodes, pulled, put, upload
+from tests.contract.cassandra_keyspace import Keyspace
+from tests.contract.cassandra_server import ON_ONE_WORKER
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> FileBundleStore:
-    return FileBundleStore(tmp_path / "bundles")
-
-
-async def upload(store: BundleStore, tenant: TenantUid = ACME, files: dict[str, bytes] = FILES) -> Bundle:
-    incoming = store.upload(tenant)
-    for path, content in files.items():
-        await incoming.open(path, path.endswith(".sh"))
-        for at in range(0, len(content), 4):
-            await incoming.write(content[at : at + 4])
-    return await incoming.commit(MANIFEST)
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+@pytest.fixture(params=["files", pytest.param("cassandra", marks=ON_ONE_WORKER)])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> BundleStore:
+    if request.param == "files":
+        return FileBundleStore(tmp_path / "bundles")
+    keyspace: Keyspace = request.getfixturevalue("keyspace")
+    await keyspace.emptied()
+    return await CassandraNodes(keyspace, tmp_path).open()
 
 
 async def test_what_was_uploaded_is_pulled(store: BundleStore) -> None:
     bundle = await upload(store)
     assert (bundle.file_count, bundle.size_bytes) == (3, sum(map(len, FILES.values())))
-    assert content(await store.pull(ACME, bundle.digest)) == FILES
+    assert await pulled(store, bundle.digest) == FILES
     assert await store.manifest(ACME, bundle.digest) == MANIFEST
 
 
 async def test_nobodys_user_can_read_everything_and_run_what_is_executable(store: BundleStore) -> None:
-    folder = await store.pull(ACME, (await upload(store)).digest)
-    modes = {path.relative_to(folder).as_posix(): path.stat().st_mode & 0o777 for path in folder.rglob("*")}
-    assert modes == {"main.py": 0o644, "lib": 0o755, "lib/deep": 0o755, "lib/deep/er.py": 0o644, "run.sh": 0o755}
-    assert folder.stat().st_mode & 0o777 == 0o755
-
-
-async def test_the_same_content_is_the_same_version_and_kept_once(store: BundleStore, tmp_path: Path) -> None:
-    first = await upload(store)
-    assert await upload(store) == first
-    assert [each.name for each in (tmp_path / "bundles" / ACME).iterdir()] == [first.digest]
-    assert not list((tmp_path / "bundles" / ".staging").iterdir())
+    async with store.pull(ACME, (await upload(store)).digest) as folder:
+        modes = {path.relative_to(folder).as_posix(): path.stat().st_mode & 0o777 for path in folder.rglob("*")}
+        assert modes == {"main.py": 0o644, "lib": 0o755, "lib/deep": 0o755, "lib/deep/er.py": 0o644, "run.sh": 0o755}
+        assert folder.stat().st_mode & 0o777 == 0o755
 
 
 async def test_a_digest_grants_nothing_to_another_tenant(store: BundleStore) -> None:
     digest = (await upload(store)).digest
     with pytest.raises(NotFoundError):
-        await store.pull(OTHER, digest)
+        await pulled(store, digest, OTHER)
     with pytest.raises(NotFoundError):
         await store.manifest(OTHER, digest)
 
 
-async def test_a_bundle_is_not_seen_before_its_commit_and_not_after_it_was_abandoned(
-    store: BundleStore, tmp_path: Path
-) -> None:
-    incoming = store.upload(ACME)
-    await incoming.open("main.py", False)
-    await incoming.write(b"x")
-    assert not (tmp_path / "bundles" / ACME).exists()
-    await incoming.abandon()
-    await incoming.abandon()
-    assert not list((tmp_path / "bundles" / ".staging").iterdir())
+async def test_the_same_content_is_the_same_version(store: BundleStore) -> None:
+    first = await upload(store)
+    assert await upload(store) == first
+    assert await pulled(store, first.digest) == FILES
 
 
-async def test_an_upload_that_is_cancelled_while_a_thread_works_for_it_leaves_nothing(
-    store: FileBundleStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    staging, go_on = threading.Event(), threading.Event()
-    stage = store.stage
-
-    def stage_slowly() -> Path:
-        staging.set()
-        go_on.wait(10)
-        return stage()
-
-    monkeypatch.setattr(store, "stage", stage_slowly)
-    incoming = store.upload(ACME)
-    async with asyncio.TaskGroup() as group:
-        opening = group.create_task(incoming.open("main.py", False))
-        await asyncio.to_thread(staging.wait, 10)
-        opening.cancel()
-        abandoning = group.create_task(incoming.abandon())
-        await asyncio.sleep(0)
-        go_on.set()
-        await abandoning
-    assert not list((tmp_path / "bundles" / ".staging").iterdir())
-    await incoming.open("late.py", False)
-    assert not list((tmp_path / "bundles" / ".staging").iterdir())
-
-
-@pytest.mark.parametrize("before", [False, True])
-async def test_a_commit_that_is_cancelled_keeps_nothing_that_was_not_there_before(
-    store: FileBundleStore, monkeypatch: pytest.MonkeyPatch, before: bool
-) -> None:
+async def test_a_bundle_is_not_seen_before_its_commit_and_not_after_it_was_abandoned(store: BundleStore) -> None:
     digest = (await upload(store)).digest
-    if not before:
-        await store.delete(ACME, digest)
-    settling, go_on = threading.Event(), threading.Event()
-    settle = store.settle
-
-    def settle_slowly(*settled: Any) -> bool:
-        settling.set()
-        go_on.wait(10)
-        return settle(*settled)
-
-    monkeypatch.setattr(store, "settle", settle_slowly)
-    incoming = store.upload(ACME)
-    for path, content in FILES.items():
-        await incoming.open(path, path.endswith(".sh"))
-        await incoming.write(content)
-    async with asyncio.TaskGroup() as group:
-        committing = group.create_task(incoming.commit(MANIFEST))
-        await asyncio.to_thread(settling.wait, 10)
-        committing.cancel()
-        abandoning = group.create_task(incoming.abandon())
-        await asyncio.sleep(0)
-        go_on.set()
-        await abandoning
-    if before:
-        assert await store.manifest(ACME, digest) == MANIFEST
-    else:
-        with pytest.raises(NotFoundError):
-            await store.manifest(ACME, digest)
-
-
-async def test_interrupted_uploads_are_forgotten_at_the_next_start(store: BundleStore, tmp_path: Path) -> None:
-    incoming = store.upload(ACME)
-    await incoming.open("main.py", False)
-    again = FileBundleStore(tmp_path / "bundles")
-    again.recover()
-    assert not (tmp_path / "bundles" / ".staging").exists()
+    await store.delete(ACME, digest)
+    incoming = await put(store)
+    with pytest.raises(NotFoundError):
+        await pulled(store, digest)
     await incoming.abandon()
+    await incoming.abandon()
+    with pytest.raises(NotFoundError):
+        await pulled(store, digest)
 
 
-@pytest.mark.parametrize("spoil", ["change", "add", "remove", "link", "mode", "manifest"])
-async def test_stored_bytes_that_were_changed_are_never_given_out_and_a_new_upload_heals_them(
-    store: BundleStore, spoil: str
-) -> None:
-    digest = (await upload(store)).digest
-    folder = await store.pull(ACME, digest)
-    if spoil == "change":
-        (folder / "main.py").write_bytes(b"x = 2\n")
-    elif spoil == "add":
-        (folder / "new.py").write_bytes(b"")
-    elif spoil == "remove":
-        (folder / "main.py").unlink()
-    elif spoil == "link":
-        (folder / "main.py").unlink()
-        (folder / "main.py").symlink_to("run.sh")
-    elif spoil == "mode":
-        (folder / "main.py").chmod(0o755)
-    else:
-        (folder.parent / "manifest.json").write_bytes(b"{")
-    with pytest.raises(InternalError, match="deploy it again"):
-        await store.pull(ACME, digest)
-    assert (await upload(store)).digest == digest
-    assert content(await store.pull(ACME, digest)) == FILES
+async def test_to_abandon_an_upload_whose_commit_has_answered_changes_nothing(store: BundleStore) -> None:
+    incoming = await put(store)
+    digest = (await incoming.commit(MANIFEST)).digest
+    await incoming.abandon()
+    assert await pulled(store, digest) == FILES
+
+
+async def test_a_bundle_of_many_parts_comes_back_as_it_was(store: BundleStore) -> None:
+    files = {"a.bin": bytes(range(256)) * 40_000, "empty": b"", "b/ä.bin": b"b" * 5_000_000, "z.py": b"last"}
+    assert await pulled(store, (await upload(store, files=files)).digest) == files
 
 
 async def test_deleting_is_idempotent(store: BundleStore) -> None:
@@ -182,7 +83,11 @@ async def test_deleting_is_idempotent(store: BundleStore) -> None:
     await store.delete(ACME, digest)
     await store.delete(ACME, digest)
     with pytest.raises(NotFoundError):
-        await store.pull(ACME, digest)
+        await pulled(store, digest)
+    with pytest.raises(NotFoundError):
+        await store.manifest(ACME, digest)
+    assert (await upload(store)).digest == digest
+    assert await pulled(store, digest) == FILES
 
 
 async def test_a_path_that_is_refused_says_so_at_open(store: BundleStore) -> None:
@@ -193,7 +98,7 @@ async def test_a_path_that_is_refused_says_so_at_open(store: BundleStore) -> Non
 
 
 async def test_too_many_files_name_the_limit(store: BundleStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_files, "BUNDLE_FILES_MAX", 2)
+    monkeypatch.setattr(staging, "BUNDLE_FILES_MAX", 2)
     incoming = store.upload(ACME)
     for name in ("a", "b"):
         await incoming.open(name, False)
@@ -228,4 +133,4 @@ async def test_a_tenants_uid_never_leads_elsewhere(store: BundleStore, uid: str)
 
 async def test_a_digest_never_leads_elsewhere(store: BundleStore) -> None:
     with pytest.raises(ValueError, match="version"):
-        await store.pull(ACME, Digest("../../etc"))
+        await pulled(store, Digest("../../etc"))

@@ -187,6 +187,19 @@ async def test_a_write_that_a_standing_node_does_not_answer_is_unknown_and_the_s
     assert await store.read_journal(A) == [mutation.row]
 
 
+async def test_an_awaited_write_that_a_standing_node_does_not_answer_is_unknown(
+    cassandra: CassandraServers, keyspace: Keyspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "WRITE_S", 0.5)
+    session = keyspace.session()
+    statements = await Statements.prepare(session)
+    with (
+        cassandra.nodes[0].standing_still(),
+        pytest.raises(UnavailableError, match="did not say whether it wrote"),
+    ):
+        await session.acknowledged(statements.put_mark, (Stamp(1, 1).as_one_number(), 5, 0, 1))
+
+
 async def test_a_node_that_was_killed_lost_nothing_and_is_found_again(
     cassandra: CassandraServers, keyspace: Keyspace
 ) -> None:

@@ -4,7 +4,8 @@ starts again; what it had in memory dies with it."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -64,8 +65,9 @@ class Bundles:
     async def manifest(self, tenant: TenantUid, digest: Digest) -> Manifest:
         return Manifest((WorkflowEntry(WORKFLOW, entrypoint_of(digest)),), {})
 
-    async def pull(self, tenant: TenantUid, digest: Digest) -> Path:
-        return self._folder
+    @asynccontextmanager
+    async def pull(self, tenant: TenantUid, digest: Digest) -> AsyncGenerator[Path]:
+        yield self._folder
 
 
 class Unmeasured:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from control_plane.deploys import Deployed, Deploys, FileStart
@@ -34,7 +35,7 @@ class MemoryBundles:
     async def manifest(self, tenant: TenantUid, digest: Digest) -> Manifest:
         return self.kept[tenant, digest].manifest
 
-    async def pull(self, tenant: TenantUid, digest: Digest) -> Path:
+    def pull(self, tenant: TenantUid, digest: Digest) -> AbstractAsyncContextManager[Path]:
         raise NotImplementedError
 
     async def delete(self, tenant: TenantUid, digest: Digest) -> None:
