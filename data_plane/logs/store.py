@@ -62,13 +62,18 @@ class NumberedLine(NamedTuple):
 class LogStore(Protocol):
     """Safe to use from one event loop. Every call may raise what the store raises when it can't be reached.
 
-    Where two owners of an instance write at once, their lines may take the same numbers, and the later of two is kept.
+    Where two owners of an instance write at once, or within a second of each other, their lines may take the same
+    numbers, and one of two is kept.
     """
 
     async def append(self, batch: Sequence[tuple[LogKey, Sequence[Line]]]) -> None:
         """Add each instance's lines behind those that it has, then make room: within an instance its oldest lines go,
-        within a tenant all lines of the instances that have been quiet longest. Whoever reads next sees the batch; a
-        crash of the machine may lose it."""
+        within a tenant all lines of the instances that have been quiet longest. An instance is in a batch once.
+
+        Whoever reads next sees the batch; a crash of the machine may lose it. After an error some of it may be there,
+        and what the caller then counts as missing too. Where several nodes write for one tenant, each may write another
+        eighth of its limit before it notices what the others wrote.
+        """
         ...
 
     async def read(self, key: LogKey, *, after: int, step: str, limit: int) -> Sequence[NumberedLine]:
@@ -83,7 +88,11 @@ class LogStore(Protocol):
         ...
 
     async def expire(self, before: int) -> bool:
-        """Remove lines that were printed before that time; some of them at a time, and True while there may be more."""
+        """Remove lines that were printed before that time; some of them at a time, and True while there may be more.
+
+        A store whose lines go by themselves once they are as old as its limits allow does nothing here: to look for old
+        lines of all tenants from every node, over and over, would cost more than all that is written.
+        """
         ...
 
     async def close(self) -> None:

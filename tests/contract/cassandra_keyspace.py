@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from cassandra.query import BoundStatement, PreparedStatement
+
 from cluster.cassandra import schema
 from cluster.cassandra.schema import Component
-from cluster.cassandra.session import CassandraSession
+from cluster.cassandra.session import CassandraSession, Page, WriteDone
 from tests.contract.cassandra_server import DATACENTER, CassandraServers
 
 T = TypeVar("T")
+S = TypeVar("S", bound=CassandraSession)
+
+
+class CountingSession(CassandraSession):
+    """Counts what is asked of Cassandra."""
+
+    writes = 0
+    reads = 0
+
+    def write(self, bound: BoundStatement, done: WriteDone) -> None:
+        self.writes += 1
+        super().write(bound, done)
+
+    async def pages(
+        self, statement: PreparedStatement, values: Sequence[object], rows_max: int
+    ) -> AsyncGenerator[Page, None]:
+        self.reads += 1
+        async for page in super().pages(statement, values, rows_max):
+            yield page
 
 
 class Keyspace:
@@ -46,8 +67,11 @@ class Keyspace:
         self._used = True
 
     def session(self) -> CassandraSession:
+        return self.session_of(CassandraSession)
+
+    def session_of(self, kind: type[S]) -> S:
         of: Any = self._session
-        return CassandraSession(of._cluster, of._session, of.keyspace)
+        return kind(of._cluster, of._session, of.keyspace)
 
 
 def _elsewhere(work: Coroutine[Any, Any, T]) -> T:

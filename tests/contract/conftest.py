@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from data_plane.journal.cassandra.tables import COMPONENT as JOURNAL
+from data_plane.logs.cassandra.tables import COMPONENT as LOGS
 from loader.bundles.cassandra.tables import COMPONENT as BUNDLES
 from tests.contract.cassandra_keyspace import Keyspace
 from tests.contract.cassandra_server import CassandraServers, cassandra_servers
@@ -28,6 +29,6 @@ def cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraSer
 
 @pytest.fixture(scope="session")
 def keyspace(cassandra: CassandraServers) -> Iterator[Keyspace]:
-    made = Keyspace.make(cassandra, "contract", [JOURNAL, BUNDLES])
+    made = Keyspace.make(cassandra, "contract", [JOURNAL, BUNDLES, LOGS])
     yield made
     made.close()

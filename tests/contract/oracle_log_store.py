@@ -14,6 +14,12 @@ class Kept:
     number: int = 0
     lines: list[NumberedLine] = field(default_factory=list)
     newest_at: int = 0
+    appends: dict[int, int] = field(default_factory=dict)
+    """A line's number → that of the append that it came with."""
+
+    def first_append(self) -> list[NumberedLine]:
+        """The lines that came together with the oldest, itself included."""
+        return [each for each in self.lines if self.appends[each.number] == self.appends[self.lines[0].number]]
 
     @property
     def size(self) -> int:
@@ -21,20 +27,29 @@ class Kept:
 
 
 class OracleLogStore:
-    """`LogStore` in this process's memory; `kept` outlives it, as a file would."""
+    """`LogStore` in this process's memory; `kept` outlives it, as a file would. With `by_append`, lines that came with
+    one append go together."""
 
-    def __init__(self, limits: LogLimits, kept: dict[LogKey, Kept]) -> None:
+    def __init__(self, limits: LogLimits, kept: dict[LogKey, Kept], *, by_append: bool = False) -> None:
         self._limits = limits
         self._kept = kept
+        self._by_append = by_append
 
     async def append(self, batch: Sequence[tuple[LogKey, Sequence[Line]]]) -> None:
         for key, lines in batch:
             kept = self._kept.setdefault(key, Kept())
+            appended = len(kept.appends)
             for line in lines:
                 kept.number += line.dropped + 1
+                kept.appends[kept.number] = appended
                 kept.lines.append(NumberedLine(kept.number, line))
                 kept.newest_at = max(kept.newest_at, line.at)
-            _shrink([kept], self._limits.instance_bytes_max, lambda kept: kept.lines[:1])
+            by_append = self._by_append
+            _shrink(
+                [kept],
+                self._limits.instance_bytes_max,
+                lambda kept, by_append=by_append: kept.first_append() if by_append else kept.lines[:1],
+            )
         for tenant in {key.tenant for key, _ in batch}:
             of_tenant = [kept for key, kept in self._kept.items() if key.tenant == tenant]
             _shrink(of_tenant, self._limits.tenant_bytes_max, lambda kept: kept.lines)

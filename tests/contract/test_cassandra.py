@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cassandra.query import BoundStatement, PreparedStatement
+from cassandra.query import PreparedStatement
 
 from cluster.cassandra import schema
 from cluster.cassandra import session as session_module
 from cluster.cassandra.schema import Component, Table
-from cluster.cassandra.session import CassandraSession, Page, WriteDone
+from cluster.cassandra.session import CassandraSession, Page
 from data_plane.journal import store_cassandra
 from data_plane.journal.cassandra.tables import CHUNK_BYTES, COMPONENT, HOUR_MS, Statements
 from data_plane.journal.store import DeleteInstance, PutBlob, Stamp, WriteUnknownError
 from data_plane.journal.store_cassandra import CassandraJournalStore
 from stepwell.errors import ConflictError, UnavailableError
 from stepwell.names import InstanceUid
-from tests.contract.cassandra_keyspace import Keyspace
+from tests.contract.cassandra_keyspace import CountingSession, Keyspace
 from tests.contract.cassandra_server import DATACENTER, ON_ONE_WORKER, CassandraServers
 from tests.contract.journal_worlds import (
     TENANT,
@@ -43,28 +43,9 @@ UID = InstanceUid("u-1")
 A = key_of("a")
 
 
-class CountingSession(CassandraSession):
-    """Counts what is asked of Cassandra."""
-
-    writes = 0
-    reads = 0
-
-    def write(self, bound: BoundStatement, done: WriteDone) -> None:
-        self.writes += 1
-        super().write(bound, done)
-
-    async def pages(
-        self, statement: PreparedStatement, values: Sequence[object], rows_max: int
-    ) -> AsyncGenerator[Page, None]:
-        self.reads += 1
-        async for page in super().pages(statement, values, rows_max):
-            yield page
-
-
 async def counted(keyspace: Keyspace) -> tuple[CassandraJournalStore, CountingSession]:
     await keyspace.emptied()
-    of: Any = keyspace.session()
-    session = CountingSession(of._cluster, of._session, of.keyspace)
+    session = keyspace.session_of(CountingSession)
     return CassandraJournalStore(session, await Statements.prepare(session)), session
 
 
@@ -131,8 +112,7 @@ async def test_a_journal_of_which_a_part_is_deleted_between_two_pages_is_read_ag
                 if self.reads == 1 and page.more:
                     await written(writer, DeleteInstance(A, UID, 5, Stamp(1, 50)))
 
-    of: Any = keyspace.session()
-    session = Deleting(of._cluster, of._session, of.keyspace)
+    session = keyspace.session_of(Deleting)
     store = CassandraJournalStore(session, await Statements.prepare(session))
     await written(writer, *(put_row(A, row_of(1, seq), seq + 1) for seq in range(5)))
     assert await store.read_journal(A) == []

@@ -1,4 +1,4 @@
-"""The log store's contract, over its adapter and an oracle: what is kept, what makes room, what is told as missing."""
+"""The log store's contract, over its adapters and an oracle: what is kept, what makes room, what is told as missing."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ import pytest
 from data_plane.logs.limits import LogLimits
 from data_plane.logs.sqlite_file import LogFileError
 from data_plane.logs.store import Line, LogKey, LogStore, NumberedLine
+from data_plane.logs.store_cassandra import CassandraLogStore
 from data_plane.logs.store_sqlite import SqliteLogStore
 from stepwell.names import InstanceUid, TenantUid
+from tests.contract.cassandra_keyspace import Keyspace
+from tests.contract.cassandra_server import ON_ONE_WORKER
 from tests.contract.oracle_log_store import Kept, OracleLogStore
 
 LIMITS = LogLimits(instance_bytes_max=5_400, tenant_bytes_max=13_600)
@@ -31,15 +34,24 @@ def line(text: str, at: int = 1_000, step: str = "", dropped: int = 0) -> Line:
 A, B = key_of("a"), key_of("b")
 
 
-@pytest.fixture(params=["sqlite", "oracle"])
+@pytest.fixture(params=["sqlite", "oracle", pytest.param("cassandra", marks=ON_ONE_WORKER)])
 async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Open]:
     """Opens the store; again, as after the process was killed."""
     opened: list[LogStore] = []
     kept: dict[LogKey, Kept] = {}
+    keyspace: Keyspace | None = None
+    if request.param == "cassandra":
+        keyspace = request.getfixturevalue("keyspace")
+        await keyspace.emptied()
 
     async def reopen() -> LogStore:
-        sqlite = request.param == "sqlite"
-        store = await SqliteLogStore.open(tmp_path / "logs.db", LIMITS) if sqlite else OracleLogStore(LIMITS, kept)
+        store: LogStore
+        if keyspace is not None:
+            store = await CassandraLogStore.open(keyspace.session(), LIMITS)
+        elif request.param == "sqlite":
+            store = await SqliteLogStore.open(tmp_path / "logs.db", LIMITS)
+        else:
+            store = OracleLogStore(LIMITS, kept)
         opened.append(store)
         return store
 
@@ -139,6 +151,7 @@ async def test_a_deleted_instances_lines_are_gone_and_take_no_room(store: LogSto
     assert await everything(store, A) == [(1, line("new"))]
 
 
+@pytest.mark.parametrize("reopen", ["sqlite", "oracle"], indirect=True)
 async def test_old_lines_are_removed(store: LogStore) -> None:
     await store.append([(A, [line("old", at=10), line("new", at=20)]), (B, [line("old", at=10)])])
     while await store.expire(15):
@@ -166,34 +179,53 @@ async def test_a_file_that_is_no_log_is_refused_with_what_to_do(tmp_path: Path) 
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_random_calls_give_what_the_oracle_gives(tmp_path: Path, seed: int) -> None:
-    dice = random.Random(seed)
-    oracle: LogStore = OracleLogStore(LIMITS, {})
-    adapter: LogStore = await SqliteLogStore.open(tmp_path / "logs.db", LIMITS)
+    async def reopen() -> LogStore:
+        return await SqliteLogStore.open(tmp_path / "logs.db", LIMITS)
+
+    await compare(OracleLogStore(LIMITS, {}), reopen, random.Random(seed), rounds=150, ages=True)
+
+
+@ON_ONE_WORKER
+@pytest.mark.parametrize("seed", range(3))
+async def test_random_calls_of_cassandras_give_what_the_oracle_gives_whose_lines_go_by_appends(
+    keyspace: Keyspace, seed: int
+) -> None:
+    await keyspace.emptied()
+
+    async def reopen() -> LogStore:
+        return await CassandraLogStore.open(keyspace.session(), LIMITS)
+
+    oracle = OracleLogStore(LIMITS, {}, by_append=True)
+    await compare(oracle, reopen, random.Random(seed), rounds=60, ages=False)
+
+
+async def compare(oracle: LogStore, reopen: Open, dice: random.Random, *, rounds: int, ages: bool) -> None:
+    adapter = await reopen()
     keys = [key_of(instance, tenant) for tenant in ("t-1", "t-2") for instance in "abcde"]
     at = 0
     try:
-        for _ in range(150):
+        for _ in range(rounds):
             at += 1
             act = dice.random()
             some = dice.sample(keys, dice.randint(1, 3))
             if act < 0.8:
-                batch = []
                 for key in some:
                     lines = [
                         line("x" * dice.choice([0, 10, 900]), at, dice.choice(["", "s"]), dice.choice([0, 0, 3]))
                         for _ in range(dice.randint(1, 6))
                     ]
-                    batch.append((key, lines))
                     at += 1
-                for each in batch:
                     for store in (oracle, adapter):
-                        await store.append([each])
+                        await store.append([(key, lines)])
             elif act < 0.9:
                 for store in (oracle, adapter):
                     await store.delete(some)
-            else:
+            elif act < 0.95 and ages:
                 for store in (oracle, adapter):
                     await store.expire(at - 20)
+            else:
+                await adapter.close()
+                adapter = await reopen()
             for key in keys:
                 after, step = dice.choice([0, 0, 5, 50]), dice.choice(["", "s"])
                 expected = await everything(oracle, key, after=after, step=step)
