@@ -89,7 +89,18 @@ class Guests:
         """Have the instance activated, in its turn; nothing happens while one is under way."""
         if resident.server.serving() and not resident.activating and resident.instance.live is None:
             resident.activating = True
+            resident.server.unstarted.add(resident.key, self._clock())
             self._spawn(self._activate(resident))
+
+    @property
+    def active(self) -> int:
+        """Instances that have a place, those among them that wait for their sandbox."""
+        return self._room.taken_in_all
+
+    @property
+    def queued(self) -> int:
+        """Instances that wait for their turn."""
+        return self._room.waiting_in_all
 
     def waiting(self, tenant: TenantUid) -> int:
         """How many of the tenant's instances wait for their turn."""

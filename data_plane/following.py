@@ -16,6 +16,7 @@ import structlog
 from data_plane.due import DueInstances
 from data_plane.journal.store import InstanceKey, Wake
 from data_plane.loads import LOADS_MAX, Loads
+from data_plane.unstarted import Unstarted
 from data_plane.wakes import DUE_NOW, ShardWakes
 
 log = structlog.get_logger(__name__)
@@ -48,6 +49,7 @@ class WakeFollower:
         look: Callable[[InstanceKey], Awaitable[None]],
         working: Callable[[InstanceKey], bool],
         serving: Callable[[], bool],
+        unstarted: Unstarted,
     ) -> None:
         self._wakes = wakes
         self._loads = loads
@@ -58,6 +60,7 @@ class WakeFollower:
         self._look = look
         self._working = working
         self._serving = serving
+        self._unstarted = unstarted
         self._due = DueInstances(loads.ready)
         self._failures: dict[InstanceKey, int] = {}
         """How often in a row each could not be looked at: these are tried again from here alone."""
@@ -74,6 +77,8 @@ class WakeFollower:
             now = self._clock()
             for key in self._wakes.take_due(now, TAKEN_MAX):
                 self._due.add(key)
+                if not self._working(key):
+                    self._unstarted.add(key, self._wakes.due_since(key))
             self._load_due()
             for key in self._wakes.move(now, LOADS_MAX):
                 self._wakes.put(key, DUE_NOW, _forget_wake)

@@ -96,6 +96,22 @@ class Node:
     def resident_count(self) -> int:
         return sum(server.resident_count for server in self._servers.values())
 
+    @property
+    def activations(self) -> int:
+        """Instances that have a place to run."""
+        return self.guests.active
+
+    @property
+    def queued(self) -> int:
+        """Instances that wait for one."""
+        return self.guests.queued
+
+    def unstarted_ms(self) -> dict[int, int]:
+        """Of each shard that is served here, how long what waits longest to be started has waited; 0 for nothing."""
+        now = self.clock()
+        oldest = {number: server.oldest_unstarted() for number, server in self._servers.items()}
+        return {number: 0 if since is None else max(0, now - since) for number, since in oldest.items()}
+
     # ---------------------------------------------------------------- shards
     async def serve(self, shard: Shard) -> None:
         """Take it over; once this returns, its instances are served here.

@@ -138,6 +138,7 @@ class Resident:
             return
         if isinstance(action, TellStart):
             self.activation, self.starting = self.starting, None
+            self.server.unstarted.remove(self.key)
         activation = self.activation
         if activation is None or isinstance(action, Append | WakeNow):
             return

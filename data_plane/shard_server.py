@@ -22,6 +22,7 @@ from data_plane.listing import listing_of
 from data_plane.removals import Removals
 from data_plane.resident import Resident
 from data_plane.shard import Shard
+from data_plane.unstarted import Unstarted
 from data_plane.wakes import DUE_NOW, ShardWakes
 from data_plane.watchers import steps_alone
 from stepwell.errors import UnavailableError
@@ -41,6 +42,7 @@ class ShardServer:
         self.timers = node.timers
         self.activate = node.guests.give
         self.shard = shard
+        self.unstarted = Unstarted()
         self._node = node
         self._residents: dict[InstanceKey, Resident] = {}
         self._loading: dict[InstanceKey, asyncio.Future[None]] = {}
@@ -66,11 +68,21 @@ class ShardServer:
             look=self._look,
             working=self._works_on,
             serving=self.serving,
+            unstarted=self.unstarted,
         )
 
     @property
     def resident_count(self) -> int:
         return len(self._residents)
+
+    def oldest_unstarted(self) -> int | None:
+        """Since when what waits longest to be started here has waited, ms since the epoch; None for nothing.
+
+        What a store that does not answer keeps from being known counts from when it might have been due.
+        """
+        now = self.clock()
+        times = (self.unstarted.oldest(), self._wakes.next_due(), self._wakes.known_to())
+        return min((since for since in times if since is not None and since <= now), default=None)
 
     # ---------------------------------------------------------------- life
     async def take_over(self) -> None:
@@ -225,6 +237,8 @@ class ShardServer:
             self._removals.begin(resident)
             return
         due = instance.next_due()
+        if due != 0:
+            self.unstarted.remove(resident.key)
         if due == 0:
             self.activate(resident)
         elif due is None:
@@ -250,6 +264,7 @@ class ShardServer:
 
     def _let_go(self, resident: Resident) -> None:
         del self._residents[resident.key]
+        self.unstarted.remove(resident.key)
         resident.lane.close()
 
     def give_up(self, resident: Resident) -> None:

@@ -197,6 +197,14 @@ class ShardWakes:
         """When `take_due` has something to give, as far as is known."""
         return self._known.next_due()
 
+    def due_since(self, key: InstanceKey) -> int:
+        """The earliest due time of the instance's wakes, of which one at least is known."""
+        return min(wake.due for wake in self._known.of(key))
+
+    def known_to(self) -> int:
+        """Up to when, ms since the epoch, all that is due is known: what comes later was not read yet."""
+        return (self._read_to + 1) * BUCKET_MS
+
     # The mark
 
     def move(self, now: int, limit: int | None = None) -> list[InstanceKey]:

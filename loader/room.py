@@ -50,6 +50,16 @@ class Room:
                 self._forget(tenant, turn)
             raise
 
+    @property
+    def taken_in_all(self) -> int:
+        """Places that are taken."""
+        return self._taken_in_all
+
+    @property
+    def waiting_in_all(self) -> int:
+        """Requests that wait, of all tenants."""
+        return self._waiting_in_all
+
     def waiting(self, tenant: TenantUid) -> int:
         """How many of the tenant's requests wait."""
         queue = self._queues.get(tenant)
