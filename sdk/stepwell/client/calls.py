@@ -11,6 +11,7 @@ from grpc import aio
 
 from stepwell.client.endpoints import NotReachableError
 from stepwell.client.errors import DETAILS_TRAILER, error_from
+from stepwell.client.tracing import trace_metadata
 from stepwell.client.uploads import Upload
 from stepwell.errors import ApiError
 
@@ -32,13 +33,18 @@ class Caller:
     channel: aio.Channel
     open_upload_channel: Callable[[], grpc.Channel]
     metadata: tuple[tuple[str, str], ...] = field(repr=False)
+    """Of every call."""
     new_request_id: Callable[[], str]
     """Lets the server know a call that is sent again for the same one."""
+
+    def outgoing(self) -> tuple[tuple[str, str], ...]:
+        """The metadata of a call that is made now."""
+        return self.metadata + trace_metadata()
 
     async def unary(self, method: aio.UnaryUnaryMultiCallable[Q, A], request: Q) -> A:
         """One question, one answer, within CALL_TIMEOUT_S."""
         try:
-            return await method(request, timeout=CALL_TIMEOUT_S, metadata=self.metadata)
+            return await method(request, timeout=CALL_TIMEOUT_S, metadata=self.outgoing())
         except aio.AioRpcError as error:
             raise self.told(error) from error
 
@@ -47,7 +53,7 @@ class Caller:
     ) -> A:
         """Many parts, one answer, within DEPLOY_TIMEOUT_S. What `parts` raises ends the call and is raised here."""
         with self.open_upload_channel() as channel:
-            upload = Upload(method_of(channel), parts, timeout_s=DEPLOY_TIMEOUT_S, metadata=self.metadata)
+            upload = Upload(method_of(channel), parts, timeout_s=DEPLOY_TIMEOUT_S, metadata=self.outgoing())
             try:
                 return await upload.answer()
             except grpc.RpcError as error:
@@ -55,7 +61,7 @@ class Caller:
 
     async def stream(self, method: aio.UnaryStreamMultiCallable[Q, A], request: Q) -> AsyncGenerator[A]:
         """One question, many answers, without a deadline."""
-        call = method(request, metadata=self.metadata)
+        call = method(request, metadata=self.outgoing())
         try:
             async for answer in call:
                 yield answer

@@ -56,7 +56,7 @@ class Client:
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
         request = health_pb2.HealthCheckRequest(service=name)
-        call = check(request, timeout=CONNECT_TIMEOUT_S, metadata=self._caller.metadata)
+        call = check(request, timeout=CONNECT_TIMEOUT_S, metadata=self._caller.outgoing())
         try:
             answer = await call
         except aio.AioRpcError as error:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 
 from stepwell.client import connect
 from stepwell.client.endpoints import NotReachableError
@@ -103,3 +104,23 @@ async def test_a_cancelled_upload_ends(server: FakeServer) -> None:
         deploy.cancel()
         with pytest.raises(asyncio.CancelledError):
             await deploy
+
+
+async def test_a_call_carries_the_trace_that_it_is_made_in(server: FakeServer) -> None:
+    span = NonRecordingSpan(SpanContext(0xAB, 0xCD, False, TraceFlags(TraceFlags.SAMPLED)))
+    async with connect(server.endpoint, OPERATOR) as client:
+        await client.tenants.create("zoo")
+        with use_span(span):
+            await client.tenants.create("park")
+            await client.workflows.deploy("acme", Manifest(), [])
+    without, *within = [seen.get("traceparent") for seen in server.metadata_seen]
+    assert without is None
+    assert within == [f"00-{0xAB:032x}-{0xCD:016x}-01"] * 2
+
+
+def test_a_client_does_not_bring_opentelemetry_along() -> None:
+    script = "import sys, stepwell.client, stepwell.client.tracing as t\nprint(t.trace_metadata())\n"
+    script += "print([name for name in sys.modules if name.startswith('opentelemetry')])"
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    ran = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["()", "[]"]
