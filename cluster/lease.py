@@ -49,6 +49,10 @@ class Lease:
         """Whether what is bound to it is surely still there."""
         return self._boottime() < self._until_s
 
+    def left_s(self) -> float:
+        """For how long it surely lives still, unless it is kept alive before; 0 once that is over."""
+        return max(0.0, self._until_s - self._boottime())
+
     async def run(self) -> NoReturn:
         """Keep a lease until cancelled; a new one when one was lost."""
         while True:

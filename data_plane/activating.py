@@ -19,6 +19,7 @@ from data_plane.engine.events import ActivationStarted, Suspended
 from data_plane.engine.instance import Phase
 from data_plane.engine.limits import EngineLimits
 from data_plane.engine.records import Failure
+from data_plane.observing import InstanceObserver
 from data_plane.resident import Resident
 from loader.guest import GuestDiedError, GuestHandler
 from loader.room import Room
@@ -75,6 +76,7 @@ class Guests:
         limits: EngineLimits,
         later: Callable[[float, Callable[[], None]], object],
         spawn: Callable[[Awaitable[object]], None],
+        observer: InstanceObserver | None,
         entered: Callable[[], None],
     ) -> None:
         self._loader = loader
@@ -83,6 +85,7 @@ class Guests:
         self._limits = limits
         self._later = later
         self._spawn = spawn
+        self._observer = observer
         self._entered = entered
 
     def give(self, resident: Resident) -> None:
@@ -170,7 +173,10 @@ class Guests:
             ended()
             return
         resident.starting = activation
-        resident.step(ActivationStarted(self._clock(), guest.runtime))
+        at, trace = self._clock(), b""
+        if self._observer is not None:
+            trace = self._observer.activating(resident.key, resident.instance, at)
+        resident.step(ActivationStarted(at, guest.runtime, trace))
         activation.live = resident.instance.live
         if activation.live is None:
             resident.starting = None

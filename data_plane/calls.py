@@ -68,9 +68,15 @@ class InstanceCalls:
 
     # ---------------------------------------------------------------- create
     async def create(
-        self, tenant: TenantUid, workflow: WorkflowId, instance: InstanceId | None, params: bytes, request_id: str
+        self,
+        tenant: TenantUid,
+        workflow: WorkflowId,
+        instance: InstanceId | None,
+        params: bytes,
+        request_id: str,
+        trace: bytes = b"",
     ) -> Seen:
-        """A new instance on the version that the workflow's route names now.
+        """A new instance on the version that the workflow's route names now; `trace` is kept with it, unread.
 
         Raises NotFoundError without a route, AlreadyExistsError when the id is taken by another create,
         InvalidArgumentError when the request_id was used with another body, LimitExceededError over the tenant's
@@ -93,7 +99,7 @@ class InstanceCalls:
                     payload = resident.stage(params, uid)
                     resident.step(
                         events.CreateRequested(
-                            self._node.clock(), uid, version.digest, version.entrypoint, payload, request_id
+                            self._node.clock(), uid, version.digest, version.entrypoint, payload, request_id, trace
                         )
                     )
                     resident.list_first()

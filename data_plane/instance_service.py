@@ -22,6 +22,7 @@ from rpc.paging import PAGE_BYTES_MAX, offset, page_size, page_token, position
 from rpc.resource_names import checked, parse_instance, parse_workflow
 from rpc.rights import Right
 from rpc.times import timestamp
+from rpc.trace_context import current
 from stepwell import names
 from stepwell.errors import InvalidArgumentError
 from stepwell.names import TenantId
@@ -51,7 +52,8 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         request_id = checked(names.request_id, request.request_id, "request_id")
         params = checked_json(request.params, "params")
         uid = (await self._tenants.tenant(tenant)).uid
-        seen = await self._calls.create(uid, workflow, instance, params, request_id)
+        trace = call.stored() if (call := current()) is not None else b""
+        seen = await self._calls.create(uid, workflow, instance, params, request_id, trace)
         return await self._instance(tenant, seen, context)
 
     async def GetInstance(self, request: pb.GetInstanceRequest, context: Context) -> pb.Instance:

@@ -13,6 +13,7 @@ from data_plane.activating import GuestLoader, Guests
 from data_plane.engine.limits import EngineLimits
 from data_plane.journal.store import InstanceKey, JournalStore
 from data_plane.loads import Loads
+from data_plane.observing import InstanceObserver
 from data_plane.quotas import Quotas, TenantLimits
 from data_plane.readings import Readings
 from data_plane.removals import ForgetLogs, no_logs
@@ -66,11 +67,13 @@ class Node:
         settings: NodeSettings,
         tenant_limits: TenantLimits,
         forget_logs: ForgetLogs = no_logs,
+        observer: InstanceObserver | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
         self.limits = limits
         self.forget_logs = forget_logs
+        self.observer = observer
         self.watchers = Watchers()
         self.readings = Readings(store, settings.readings_bytes_max)
         self._shard_of = shard_of
@@ -87,6 +90,7 @@ class Node:
             limits=limits,
             later=self.later,
             spawn=self.spawn,
+            observer=observer,
             entered=lambda: self.loads.go_on(),
         )
         self.loads = Loads(self.guests.waiting)

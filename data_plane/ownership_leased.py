@@ -121,6 +121,10 @@ class LeasedOwnership:
         with suppress(UnavailableError):
             await self._lease.end()
 
+    def lease_left_s(self) -> float:
+        """For how long what is owned here surely is still, if the store answers no more."""
+        return self._lease.left_s()
+
     def owner_of(self, number: int) -> str | None:
         return self._view.address_of_owner(number)
 

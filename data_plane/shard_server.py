@@ -44,6 +44,7 @@ class ShardServer:
         self.shard = shard
         self.unstarted = Unstarted()
         self._node = node
+        self._observer = node.observer
         self._residents: dict[InstanceKey, Resident] = {}
         self._loading: dict[InstanceKey, asyncio.Future[None]] = {}
         self._draining = False
@@ -266,6 +267,8 @@ class ShardServer:
         del self._residents[resident.key]
         self.unstarted.remove(resident.key)
         resident.lane.close()
+        if self._observer is not None:
+            self._observer.left(resident.key)
 
     def give_up(self, resident: Resident) -> None:
         """The shard is lost: drop what was in flight; the next owner reads what is there."""
@@ -302,6 +305,8 @@ class ShardServer:
         What memory has is listed once nothing of it waits for its append any more.
         """
         self._node.watchers.publish(resident.key, row)
+        if self._observer is not None:
+            self._observer.appended(resident.key, row.records)
         self._count(resident)
         if row.records and not steps_alone(row):
             resident.listing_due = True

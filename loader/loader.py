@@ -18,6 +18,7 @@ from loader.background import Background
 from loader.bundles.store import BundleStore
 from loader.guest import Guest, GuestDiedError, ImportTimeoutError
 from loader.logs import LogSink, ignore_log
+from loader.observing import BootObserver
 from loader.pace import StartPace
 from loader.pool import BootFailedError, WarmPool
 from loader.room import Room
@@ -54,6 +55,7 @@ class Loader:
         make_correlation_id: Callable[[], str],
         log_sinks: LogSinks = lambda tenant, digest: ignore_log,
         on_starts: Callable[[str], None] = lambda failure: None,
+        observer: BootObserver | None = None,
     ) -> None:
         self._store = store
         self._launcher = launcher
@@ -62,7 +64,7 @@ class Loader:
         self._log_sinks = log_sinks
         self._tasks = asyncio.TaskGroup()
         self._turns = FrameTurns(asyncio.get_running_loop(), settings.bytes_a_second_per_tenant_max)
-        self._pool = WarmPool(launcher, settings, self._tasks, on_starts)
+        self._pool = WarmPool(launcher, settings, self._tasks, on_starts, observer)
         self._room = Room(settings.sandboxes_max, settings.sandboxes_per_tenant_max, settings.waiting_max, self._evict)
         self._loads = Room(
             settings.loads_parallel_max, settings.loads_per_tenant_max, settings.waiting_max, _nothing_to_evict

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from loader.guest import Guest, GuestDiedError
+from loader.observing import BootObserver
 from loader.sandbox.sandbox import Sandbox, SandboxError, SandboxLauncher
 from loader.settings import LoaderSettings
 
@@ -36,8 +37,10 @@ class WarmPool:
         settings: LoaderSettings,
         tasks: asyncio.TaskGroup,
         on_starts: Callable[[str], None],
+        observer: BootObserver | None = None,
     ) -> None:
         self._on_starts = on_starts
+        self._observer = observer
         self._launcher = launcher
         self._settings = settings
         self._tasks = tasks
@@ -104,6 +107,8 @@ class WarmPool:
         self._refuse("the pool is closed")
 
     async def _boot(self) -> None:
+        clock = asyncio.get_running_loop().time
+        began_s = clock()
         try:
             sandbox = await self._launcher.launch()
             self._saying_hello.add(sandbox)
@@ -130,10 +135,14 @@ class WarmPool:
             if self._failures >= self._settings.boot_attempts_max:
                 self._on_starts("")
             self._failures = 0
+            if self._observer is not None:
+                self._observer.booted(clock() - began_s)
             self._put(guest)
 
     async def _failed(self, error: Exception) -> None:
         self._failures += 1
+        if self._observer is not None:
+            self._observer.boot_failed()
         _log.error("a sandbox did not start (%d in a row): %s", self._failures, error)
         if self._failures >= self._settings.boot_attempts_max:
             self._on_starts(str(error))

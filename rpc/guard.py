@@ -18,6 +18,7 @@ import grpc
 from rpc.auth import Authenticator, NoAuthenticator, set_principal
 from rpc.decoding import or_raise
 from rpc.faults import Faults, already_ended
+from rpc.observing import CallObserver
 from rpc.open_calls import OpenCalls
 from rpc.rights import Right, Table, needed
 from stepwell.errors import InvalidArgumentError, PermissionDeniedError, TokenRevokedError
@@ -45,12 +46,14 @@ class GuardedRegistrar:
         calls: OpenCalls,
         faults: Faults,
         rights: Table,
+        observer: CallObserver | None = None,
     ) -> None:
         self._server = server
         self._authenticator = authenticator
         self._calls = calls
         self._faults = faults
         self._rights = rights
+        self._observer = observer
         self._read_outs = 0
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
@@ -73,7 +76,10 @@ class GuardedRegistrar:
             behaviour = _answered(method, handler.stream_unary or handler.unary_unary)
             kind = grpc.stream_unary_rpc_method_handler
         reads_stream, streams = bool(handler.request_streaming), int(handler.response_streaming)
-        return kind(self._guard(method, right, behaviour, streams=streams, reads_stream=reads_stream), *codec)
+        guarded = self._guard(method, right, behaviour, streams=streams, reads_stream=reads_stream)
+        if self._observer is not None:
+            guarded = _observed(self._observer, method[1:], guarded, streams=bool(streams))
+        return kind(guarded, *codec)
 
     def _guard(self, method: str, right: Right, behaviour: Behaviour, *, streams: int, reads_stream: bool) -> Behaviour:
         """Around a method. A call that its client cancelled passes through: it is no error."""
@@ -126,6 +132,28 @@ class GuardedRegistrar:
             pass
         finally:
             self._read_outs -= 1
+
+
+def _observed(observer: CallObserver, method: str, guarded: Behaviour, *, streams: bool) -> Behaviour:
+    """Around the guard, so that refusals count too."""
+
+    async def observed(request: Any, context: Any) -> Any:
+        call = observer.begun(method, context.invocation_metadata() or (), streams=streams)
+        code = grpc.StatusCode.UNKNOWN
+        try:
+            answer = await guarded(request, context)
+            code = grpc.StatusCode.OK
+            return answer
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED
+            raise
+        except grpc.aio.AbortError:
+            code = context.code()
+            raise
+        finally:
+            call.ended(code)
+
+    return observed
 
 
 def _answered(method: str, behaviour: Behaviour) -> Behaviour:

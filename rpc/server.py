@@ -14,6 +14,7 @@ from rpc.guard import GuardedRegistrar
 from rpc.health import RIGHTS as HEALTH_RIGHTS
 from rpc.health import Health
 from rpc.limits import RpcLimits
+from rpc.observing import CallObserver
 from rpc.open_calls import OpenCalls
 from rpc.rights import RIGHTS, Table
 
@@ -36,16 +37,17 @@ async def build_server(
     mint_correlation_id: Callable[[], str],
     limits: RpcLimits | None = None,
     rights: Table = RIGHTS,
+    observer: CallObserver | None = None,
 ) -> grpc.aio.Server:
     """A server that listens nowhere yet: add a port, start it, then say `health.serving()`.
 
     Every method of every service asks for a token; the health service alone doesn't. Raises LookupError for a method
-    that `rights` doesn't have.
+    that `rights` doesn't have. `observer` hears of every call but health's, unless gRPC itself refuses it.
     """
     limits = limits or RpcLimits()
     server = grpc.aio.server(options=limits.channel_arguments(), maximum_concurrent_rpcs=limits.calls_max)
     faults = Faults(log, mint_correlation_id)
-    registrar = GuardedRegistrar(server, authenticator, calls, faults, rights)
+    registrar = GuardedRegistrar(server, authenticator, calls, faults, rights, observer)
     for service in services:
         service.add(service.servicer, registrar)
     health_registrar = GuardedRegistrar(server, NoAuthenticator(), calls, faults, HEALTH_RIGHTS)

@@ -25,7 +25,9 @@ def on_create_requested(turn: Turn, event: CreateRequested) -> None:
     """A new instance, pinned to its version for good. Raises IllegalTransition where there is one already."""
     if turn.instance.phase is not Phase.ABSENT:
         raise IllegalTransition("created twice")
-    turn.make_runnable(Created(event.at, event.uid, event.digest, event.entrypoint, event.params, event.request_id))
+    turn.make_runnable(
+        Created(event.at, event.uid, event.digest, event.entrypoint, event.params, event.request_id, event.trace)
+    )
     turn.activate()
 
 

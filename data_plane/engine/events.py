@@ -30,6 +30,7 @@ class CreateRequested:
     entrypoint: str
     params: Payload
     request_id: str
+    trace: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class ActivationStarted:
 
     at: int
     runtime: str
+    trace: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,7 @@ def apply(instance: Instance, record: Record) -> None:
         case Activated():
             instance.activations += 1
             instance.runnable = True
+            instance.activation_trace = record.trace or instance.activation_trace
             if instance.started_at is None:
                 instance.started_at = record.at
         case ActivationEnded():
@@ -148,6 +149,7 @@ def _create(instance: Instance, record: Created) -> None:
         raise IllegalTransition("created twice")
     instance.uid, instance.digest, instance.entrypoint = record.uid, record.digest, record.entrypoint
     instance.params, instance.request_id, instance.created_at = record.params, record.request_id, record.at
+    instance.trace = record.trace
     instance.hold(record.params)
     instance.phase, instance.runnable = Phase.LIVE, True
 

@@ -125,6 +125,10 @@ class Instance:
     entrypoint: str = ""
     params: Payload = b""
     request_id: str = ""
+    trace: bytes = b""
+    """Of the call that created it; empty where its trace is not kept."""
+    activation_trace: bytes = b""
+    """Of its newest activation that has one."""
     created_at: int = 0
     started_at: int | None = None
     ended_at: int | None = None

@@ -60,6 +60,8 @@ class Created:
     entrypoint: str
     params: Payload
     request_id: str
+    trace: bytes = b""
+    """Of the call that created it, where its trace is kept; the engine passes it on unread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class Activated:
 
     at: int
     runtime: str
+    trace: bytes = b""
+    """This activation's own, to which the next one is linked; likewise."""
 
 
 @dataclass(frozen=True, slots=True)

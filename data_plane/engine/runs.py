@@ -47,7 +47,7 @@ def on_activation_started(turn: Turn, event: ActivationStarted) -> None:
         return
     for event_type in instance.waits:
         match_events(turn, event_type, event.at)
-    turn.record(Activated(event.at, event.runtime))
+    turn.record(Activated(event.at, event.runtime, event.trace))
     instance.live = Live(event.at, told=len(instance.completions))
     instance.retry_due = False
     instance.rearm()

@@ -203,10 +203,11 @@ def _read_step_failed(m: pb.StepFailed) -> r.StepFailed:
 def _write_activated(m: pb.Activated, record: r.Activated) -> None:
     m.at = record.at
     m.runtime = record.runtime
+    m.trace = record.trace
 
 
 def _read_activated(m: pb.Activated) -> r.Activated:
-    return r.Activated(m.at, m.runtime)
+    return r.Activated(m.at, m.runtime, m.trace)
 
 
 def _write_activation_ended(m: pb.ActivationEnded, record: r.ActivationEnded) -> None:
@@ -234,10 +235,12 @@ def _write_created(m: pb.Created, record: r.Created) -> None:
     m.entrypoint = record.entrypoint
     _write_payload(m.params, record.params)
     m.request_id = record.request_id
+    m.trace = record.trace
 
 
 def _read_created(m: pb.Created) -> r.Created:
-    return r.Created(m.at, InstanceUid(m.uid), Digest(m.digest), m.entrypoint, _read_payload(m.params), m.request_id)
+    params = _read_payload(m.params)
+    return r.Created(m.at, InstanceUid(m.uid), Digest(m.digest), m.entrypoint, params, m.request_id, m.trace)
 
 
 def _write_paused(m: pb.Paused, record: r.Paused) -> None:

@@ -325,11 +325,14 @@ class Created(_message.Message):
     ENTRYPOINT_FIELD_NUMBER: _builtins.int
     PARAMS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     uid: _builtins.str
     digest: _builtins.str
     entrypoint: _builtins.str
     request_id: _builtins.str
+    trace: _builtins.bytes
+    """The trace id and the span id of the call, 16 and 8 bytes; empty unless its trace is kept. An older program drops it."""
     @_builtins.property
     def params(self) -> Global___Payload: ...
     def __init__(
@@ -341,10 +344,11 @@ class Created(_message.Message):
         entrypoint: _builtins.str = ...,
         params: Global___Payload | None = ...,
         request_id: _builtins.str = ...,
+        trace: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["params", b"params"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "digest", b"digest", "entrypoint", b"entrypoint", "params", b"params", "request_id", b"request_id", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "digest", b"digest", "entrypoint", b"entrypoint", "params", b"params", "request_id", b"request_id", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -356,17 +360,21 @@ class Activated(_message.Message):
 
     AT_FIELD_NUMBER: _builtins.int
     RUNTIME_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     runtime: _builtins.str
+    trace: _builtins.bytes
+    """The same of the activation."""
     def __init__(
         self,
         *,
         at: _builtins.int = ...,
         runtime: _builtins.str = ...,
+        trace: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "runtime", b"runtime"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "runtime", b"runtime", "trace", b"trace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -18,6 +18,7 @@ from data_plane.listing import status_of
 from data_plane.logs.limits import LogLimits
 from data_plane.logs.recorder import Recorder
 from data_plane.node import Node, NodeSettings
+from data_plane.observing import InstanceObserver
 from data_plane.quotas import TenantLimits
 from data_plane.shard import Shard
 from loader import messages as m
@@ -58,6 +59,7 @@ class House:
         tasks: asyncio.TaskGroup,
         settings: NodeSettings,
         tenant_limits: TenantLimits,
+        observer: InstanceObserver | None,
     ) -> None:
         loop = cast(VirtualLoop, asyncio.get_running_loop())
         self.owned = True
@@ -76,6 +78,7 @@ class House:
             settings=settings,
             tenant_limits=tenant_limits,
             forget_logs=self.recorder.forget,
+            observer=observer,
         )
         minted = count(1)
         self.calls = InstanceCalls(self.node, Routes(), mint=lambda: f"minted-{epoch}-{next(minted)}")
@@ -88,7 +91,7 @@ class House:
 
     async def create(self, name: str = "one", **more: Any) -> InstanceKey:
         tenant, request_id = more.get("tenant", TENANT), more.get("request_id", "")
-        seen = await self.calls.create(tenant, FLOW, InstanceId(name), b"null", request_id)
+        seen = await self.calls.create(tenant, FLOW, InstanceId(name), b"null", request_id, more.get("trace", b""))
         return seen.key
 
     async def guest(self, number: int) -> FakeGuest:
@@ -115,10 +118,13 @@ async def serving(
     epoch: int = 1,
     settings: NodeSettings | None = None,
     tenant_limits: TenantLimits | None = None,
+    observer: InstanceObserver | None = None,
 ) -> AsyncIterator[House]:
     """A node that owns the shard until the block ends, and then dies as by SIGKILL."""
     async with asyncio.TaskGroup() as tasks:
-        house = House(store or MemoryStore(), epoch, tasks, settings or NodeSettings(), tenant_limits or TenantLimits())
+        house = House(
+            store or MemoryStore(), epoch, tasks, settings or NodeSettings(), tenant_limits or TenantLimits(), observer
+        )
         await house.serve()
         recording = tasks.create_task(house.recorder.run())
         try:

@@ -258,3 +258,17 @@ async def test_nothing_is_claimed_on_a_lease_that_has_ended() -> None:
         await until(lambda: len(a.numbers) == SHARDS)
         a.ownership._lease._give_up()
         assert await a.ownership._claimed(0) is None
+
+
+@on_virtual_time
+async def test_how_long_the_lease_lasts_is_known_while_it_is_kept_alive_and_once_it_is_not() -> None:
+    store = store_now()
+    async with cluster(store, "a") as [a]:
+        assert a.ownership.lease_left_s() == 0.0
+        await until(lambda: a.numbers)
+        for _ in range(3):
+            await asyncio.sleep(5)
+            assert TTL_S / 2 < a.ownership.lease_left_s() <= TTL_S
+        a.ownership._running[0].cancel()
+        await asyncio.sleep(TTL_S)
+        assert a.ownership.lease_left_s() == 0.0

@@ -350,3 +350,26 @@ async def test_starts_that_keep_failing_are_heard_of_with_the_reason_until_one_s
             assert heard == ["/host/path: out of luck"] * times
         assert (await loader.acquire(ACME, digest)).guest.alive
         assert heard == ["/host/path: out of luck"] * 2 + [""]
+
+
+async def test_whoever_watches_starts_hears_how_long_one_took_and_of_each_that_failed(
+    store: FileBundleStore, tmp_path: Path
+) -> None:
+    class Watching:
+        def __init__(self) -> None:
+            self.heard: list[float | None] = []
+
+        def booted(self, seconds: float) -> None:
+            self.heard.append(seconds)
+
+        def boot_failed(self) -> None:
+            self.heard.append(None)
+
+    watching, launcher = Watching(), CountingLauncher(tmp_path / "sandboxes", failures=1)
+    settings = LoaderSettings(warm_sandboxes=0, boot_backoff_ms=1)
+    async with Loader(store, launcher, settings, make_correlation_id=lambda: "c-1", observer=watching) as loader:
+        await loader.acquire(ACME, await deployed(store))
+    failed, seconds = watching.heard
+    assert failed is None
+    assert seconds is not None
+    assert 0 < seconds < settings.boot_timeout_ms / 1000

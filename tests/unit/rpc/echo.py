@@ -16,6 +16,7 @@ from cluster.records import Scope, Token
 from rpc.auth import Authenticator, principal
 from rpc.health import Health
 from rpc.limits import RpcLimits
+from rpc.observing import CallObserver
 from rpc.open_calls import OpenCalls
 from rpc.rights import Right
 from rpc.server import Service, build_server
@@ -151,7 +152,7 @@ class Served:
 
 
 @asynccontextmanager
-async def served(limits: RpcLimits | None = None) -> AsyncIterator[Served]:
+async def served(limits: RpcLimits | None = None, observer: CallObserver | None = None) -> AsyncIterator[Served]:
     echo, records, log, health = Echo(), Records(), Log(), Health([NAME])
     calls = OpenCalls(records, limits or RpcLimits(), time.monotonic)
     server = await build_server(
@@ -163,6 +164,7 @@ async def served(limits: RpcLimits | None = None) -> AsyncIterator[Served]:
         mint_correlation_id=lambda: "c-1",
         limits=limits,
         rights=RIGHTS,
+        observer=observer,
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

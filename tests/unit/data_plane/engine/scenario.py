@@ -127,7 +127,7 @@ def recorded(record: Record) -> str:
             parts.append(f"{field.name.replace('_', ' ')} {shown(value)}")
         elif isinstance(value, Failure):
             parts.append(f"{value.type}: {value.message}")
-        elif isinstance(value, bytes):
+        elif isinstance(value, bytes) and field.name != "trace":
             parts.append(value.decode())
         elif field.name == "paused_for":
             parts.append(f"paused for {value / 1000:g}s")

@@ -368,3 +368,15 @@ def test_a_sandbox_that_dies_under_a_pause_leaves_the_instance_paused() -> None:
     assert run.lose() == []
     assert run.instance.phase is Phase.PAUSED
     assert run.instance.live is None
+
+
+def test_traces_are_recorded_as_they_came_and_the_newest_activations_is_known_from_the_journal() -> None:
+    run = Driven()
+    run.create()
+    run.handle(ActivationStarted(run.at, "r", b"first"))
+    run.handle(DrainRequested(run.at))
+    assert appended(run.handle(ActivationStarted(run.at, "r"))) == [Activated(T0, "r")]
+    assert run.instance.activation_trace == b"first", "one without leaves the one before it known"
+    run.handle(DrainRequested(run.at))
+    run.handle(ActivationStarted(run.at, "r", b"third"))
+    assert run.instance.activation_trace == b"third"

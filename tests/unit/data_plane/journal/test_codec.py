@@ -43,6 +43,7 @@ FIELDS: dict[object, st.SearchStrategy[Any]] = {
     int: counts,
     int | None: st.one_of(st.none(), times),
     bool: st.booleans(),
+    bytes: st.binary(max_size=24),
     Payload: payloads,
     Failure: failures,
     Failure | None: st.one_of(st.none(), failures),
