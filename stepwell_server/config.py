@@ -19,6 +19,7 @@ from data_plane.quotas import TenantLimits
 from loader.sandbox.sandbox_gvisor import GVisorSettings
 from loader.settings import LoaderSettings
 from rpc.limits import RpcLimits
+from stepwell_server.telemetry_settings import TelemetrySettings
 
 _ADDRESSES = frozenset("host hosts listen bind address addr interface endpoint".split())
 """What one might call where to listen: there is a sentence for it."""
@@ -56,6 +57,7 @@ class DevConfig:
     control_plane: ControlLimits = field(default_factory=ControlLimits)
     logs: LogLimits = field(default_factory=LogLimits)
     rpc: RpcLimits = field(default_factory=RpcLimits)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
 
 SECTIONS: dict[str, type] = {
@@ -67,6 +69,7 @@ SECTIONS: dict[str, type] = {
     "control_plane": ControlLimits,
     "logs": LogLimits,
     "rpc": RpcLimits,
+    "telemetry": TelemetrySettings,
 }
 
 
@@ -123,7 +126,10 @@ def _section(path: Path, name: str, kind: type[Section], table: dict[str, Any]) 
         else:
             default = getattr(kind(), key)
             values[key] = _checked(path, f"{name}.{key}", value, type(default))
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ConfigError(f"{path}: [{name}] {error}") from None
 
 
 def _chosen(path: Path, name: str, value: Any, choices: tuple[str, ...]) -> Any:

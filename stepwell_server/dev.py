@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -62,8 +63,9 @@ from stepwell.v1.tenants_pb2_grpc import add_TenantServiceServicer_to_server
 from stepwell.v1.workflows_pb2_grpc import add_WorkflowServiceServicer_to_server
 from stepwell_server.config import ConfigError, DevConfig, read_config
 from stepwell_server.guest_log import GuestLog
-from stepwell_server.log import configure_log
+from stepwell_server.log import configure_log, tell
 from stepwell_server.routes import DirectoryRoutes
+from stepwell_server.telemetry import TelemetryError, opened
 
 GC_THRESHOLDS = (10_000, 10, 10)
 """Objects and rounds between collections. At the default, a twentieth of the step path went to looking for cycles."""
@@ -85,6 +87,7 @@ _EXPECTED = (
     SandboxError,
     LogFileError,
     ContextFileError,
+    TelemetryError,
     ApiError,
     OSError,
 )
@@ -93,9 +96,9 @@ _EXPECTED = (
 
 def run(data: Path, port: int | None, sandbox: str) -> int:
     """Serve until SIGTERM or SIGINT; the exit status."""
-    configure_log(sys.stderr)
     try:
         config = read_config(data, port, sandbox)
+        configure_log(sys.stderr, config.telemetry.log_format)
         return asyncio.run(_serve(config))
     except _EXPECTED as error:
         problem: BaseException = error
@@ -131,13 +134,20 @@ async def _serve(config: DevConfig) -> int:
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     asyncio.get_running_loop().set_exception_handler(_log_loop_error)
     stop = _stop_on_signals()
+    say = partial(tell, stream=sys.stderr, log_format=config.telemetry.log_format)
     async with AsyncExitStack() as stack:
         lock = DataLock.acquire(data)
         stack.callback(lock.release)
         launcher = _launcher(config, stack)
         isolation = await launcher.isolation()
         for warning in isolation.warnings:
-            print(f"stepwell: WARNING: {warning}", file=sys.stderr, flush=True)
+            say(f"WARNING: {warning}")
+        telemetry = await stack.enter_async_context(
+            opened(
+                config.telemetry, service="stepwell-dev", instance=mint(), clock_ns=time.time_ns,
+                monotonic=time.perf_counter, random_bits=secrets.randbits,
+            )
+        )  # fmt: skip
         control_store = await stack.enter_async_context(open_sqlite_store(data / "control.db", on_fatal=_die))
         journal, epoch = await SqliteJournalStore.open(data / "journal.db", on_fatal=_die)
         stack.push_async_callback(journal.close)
@@ -163,12 +173,12 @@ async def _serve(config: DevConfig) -> int:
         loader = await stack.enter_async_context(
             Loader(
                 bundles, launcher, config.loader, make_correlation_id=mint, log_sinks=guest_log.sink,
-                on_starts=tell_of_starts,
+                on_starts=tell_of_starts, observer=telemetry.boots,
             )
         )  # fmt: skip
         owner = SoloOwner(lock, epoch)
         node = Node(
-            journal,
+            telemetry.measured(journal),
             loader,
             tasks,
             shard_of=lambda key: SHARD,
@@ -177,6 +187,7 @@ async def _serve(config: DevConfig) -> int:
             settings=config.node,
             tenant_limits=config.tenants,
             forget_logs=recorder.forget,
+            observer=telemetry.instances,
         )
         stack.callback(node.close)
         await owner.start(node, tasks)
@@ -205,15 +216,19 @@ async def _serve(config: DevConfig) -> int:
             log=log,
             mint_correlation_id=mint,
             limits=config.rpc,
+            observer=telemetry.calls,
         )
+        figures = await stack.enter_async_context(telemetry.serving(node, loader, tasks))
         endpoint = _listen(server, config.port)
         await server.start()
         await _tell_context(endpoint, tokens)
         await health.serving()
         _settle_memory()
-        print(f"stepwell: ready on {endpoint}, data in {data}, sandbox {launcher.name}", file=sys.stderr, flush=True)
+        if figures:
+            say(f"metrics on {figures}")
+        say(f"ready on {endpoint}, data in {data}, sandbox {launcher.name}")
         await stop.wait()
-        print("stepwell: stopping; what is unfinished goes on at the next start", file=sys.stderr, flush=True)
+        say("stopping; what is unfinished goes on at the next start")
         await health.stopping()
         await owner.stop(config.drain_s)
         await server.stop(grace=0.5)

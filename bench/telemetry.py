@@ -1,0 +1,100 @@
+"""What telling costs on the step path: the server's CPU time a step, and steps a second; the floor is the same untold.
+
+Every second round of each pair is without, so that both drift alike. The collector is another process, which takes what
+it gets and keeps nothing: on few CPUs its share is in the rate, and not in the server's CPU time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import statistics
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from bench.figure import Figure
+from bench.floor import Shape
+from bench.load import run_all, run_instance
+from bench.server import Server, running
+
+SHAPE: Final = Shape(10, 10, 100)
+ROUNDS: Final = 3
+REPEATS: Final = 2
+
+COLLECTOR: Final = """
+from concurrent.futures import ThreadPoolExecutor
+import grpc
+method = grpc.unary_unary_rpc_method_handler(lambda request, context: b"")
+service = "opentelemetry.proto.collector.trace.v1.TraceService"
+server = grpc.server(ThreadPoolExecutor(1))
+server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": method}),))
+print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+server.start()
+server.wait_for_termination()
+"""
+
+
+class Cost(NamedTuple):
+    cpu_us_a_step: float
+    steps_per_s: float
+
+
+async def figures() -> AsyncIterator[Figure]:
+    async with collector() as endpoint:
+        spans = f'otlp_endpoint = "{endpoint}"\n'
+        for name, settings in (
+            ("figures", f"metrics_port = {free_port()}\n"),
+            ("a_tenth_traced", f"{spans}trace_ratio = 0.1\n"),
+            ("all_traced", spans),
+        ):
+            told, untold = list[Cost](), list[Cost]()
+            for _ in range(ROUNDS):
+                told.append(await measure(settings))
+                untold.append(await measure(""))
+            for field, unit in (("cpu_us_a_step", "us"), ("steps_per_s", "steps/s")):
+                value, floor = (statistics.median(getattr(cost, field) for cost in costs) for costs in (told, untold))
+                yield Figure(f"telemetry_{name}_{field}", value, unit, floor)
+
+
+async def measure(telemetry: str) -> Cost:
+    """The medians of some repeats; boots and imports are not counted."""
+    config = f"[loader]\nsandboxes_max = {SHAPE.sandboxes + 4}\nwarm_sandboxes = 2\n[telemetry]\n{telemetry}"
+    costs = list[Cost]()
+    async with running(config) as server:
+        workflows = [await server.tenant(f"bench-{number}") for number in range(SHAPE.sandboxes)]
+        for workflow in workflows:
+            await run_instance(server, workflow, {"steps": 2})
+        for _ in range(REPEATS):
+            before_s = cpu_s(server)
+            rate, times = await run_all(server, workflows, SHAPE.instances, SHAPE.steps)
+            steps = len(times) * SHAPE.steps
+            costs.append(Cost((cpu_s(server) - before_s) / steps * 1e6, rate))
+    return Cost(*(statistics.median(each) for each in zip(*costs, strict=True)))
+
+
+def cpu_s(server: Server) -> float:
+    """CPU time that the server's own process has taken, all its threads together."""
+    fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def collector() -> AsyncIterator[str]:
+    """A collector's endpoint, until the block ends."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", COLLECTOR, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        yield f"http://127.0.0.1:{int(await process.stdout.readline())}"
+    finally:
+        process.kill()
+        await process.wait()
