@@ -17,6 +17,9 @@ OWNERSHIP = "ownership/"
 MEMBERS = f"{OWNERSHIP}member/"
 OWNERS = f"{OWNERSHIP}owner/"
 
+IMPORT = f"{OWNERSHIP}import"
+"""Where an import says that it is under way: no shard is claimed while this is there, and every node sees it."""
+
 OPERATOR = "operator"
 """Where a tenant's uid stands in a key, for what belongs to the operator; a uid is hexadecimal."""
 
@@ -103,3 +106,18 @@ def shard_of_owner(key: str) -> int:
 def shard_epoch(number: int) -> str:
     """Outside of what is watched: each change of an owner changes it too."""
     return f"epoch/{number:05d}"
+
+
+def imported(export: str) -> str:
+    """Of an export that was imported to its end; its manifest's SHA-256 names it."""
+    return f"imported/{export}"
+
+
+def kind(key: str) -> str:
+    """What the record is, by the beginning of its key: `tenant`, `route`, `token-of`…"""
+    return key.partition("/")[0]
+
+
+def owner(key: str) -> str:
+    """Of a key that `version`, `version_by_age`, `route` or `token_of` made: the tenant's uid, or OPERATOR."""
+    return key.split("/", 2)[1]

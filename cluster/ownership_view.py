@@ -35,6 +35,8 @@ class OwnershipView:
     def __init__(self, store: ClusterStore, changed: Callable[[], None]) -> None:
         self.members: dict[str, Member] = {}
         self.owners: dict[int, OwnedShard] = {}
+        self.importing = False
+        """Whether an import is under way, and no shard may be claimed."""
         self._store = store
         self._changed = changed
 
@@ -81,6 +83,7 @@ class OwnershipView:
     def _replace(self, found: list[KeyValue]) -> None:
         self.members.clear()
         self.owners.clear()
+        self.importing = False
         for each in found:
             self._apply(each.key, each.value, each.mod_revision)
         self._changed()
@@ -98,3 +101,5 @@ class OwnershipView:
                 self.owners.pop(number, None)
             else:
                 self.owners[number] = OwnedShard(decode(ShardOwner, value, key), revision)
+        elif key == keys.IMPORT:
+            self.importing = value is not None

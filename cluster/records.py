@@ -98,3 +98,23 @@ class ShardOwner:
     node: str
     epoch: int
     attempt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Importing:
+    """That an import has begun and not ended. `export` is the SHA-256 of what is imported.
+
+    `runs` counts how often it was taken up, so that an earlier run learns that it is not the present one; `written` is
+    how many of the export's control records are in the store.
+    """
+
+    export: str
+    runs: int
+    written: int
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """That an import has ended, and when."""
+
+    at_ms: int

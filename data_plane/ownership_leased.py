@@ -6,6 +6,7 @@ it owns and falls to another. Nobody is told to: each claim is one transaction, 
 - A claim puts the shard's owner, bound to the node's lease, if there is none, and counts its epoch up; the record
   carries the attempt's name. When its outcome is unknown it is read back, and only that attempt's record counts. One
   that is applied later is a record of this node's which it does not serve: those are deleted until they are gone.
+- While an import is under way nobody claims: what it has written by then is no whole instance.
 - A term is owned while its flag is set and the lease surely lives. Its flag is cleared before its record is deleted,
   and never set again.
 """
@@ -92,6 +93,7 @@ class LeasedOwnership:
         self._share_of_mine: frozenset[int] = frozenset()
         self._joined = 0
         """The lease to which this node's membership is bound."""
+        self._waits_for_import = False
         self._stopping = False
         self._running: list[asyncio.Task[None]] = []
         self._host: ShardHost
@@ -177,6 +179,7 @@ class LeasedOwnership:
         """Begin what brings this node's part closer to what should be its own."""
         me, owners = self._member.node, self._view.owners
         mine = self._assigned() if self._joined and not self._stopping else frozenset()
+        self._heed_import()
         for number in range(self._shard_count):
             if len(self._busy) >= CLAIMS_MAX:
                 return
@@ -188,8 +191,17 @@ class LeasedOwnership:
                     self._begin(number, self._release(term))
             elif owned is not None and owned.owner.node == me:
                 self._begin(number, self._delete(number, owned.revision))
-            elif owned is None and number in mine:
+            elif owned is None and number in mine and not self._waits_for_import:
                 self._begin(number, self._claim(number))
+
+    def _heed_import(self) -> None:
+        """Claim nothing while one is under way, and say so."""
+        if self._view.importing is not self._waits_for_import:
+            self._waits_for_import = self._view.importing
+            if self._waits_for_import:
+                log.warning("an import into this cluster is under way: no shard is claimed until it has ended")
+            else:
+                log.info("the import into this cluster has ended: shards are claimed again")
 
     def _assigned(self) -> frozenset[int]:
         """What should be this node's own while those live that are known to."""
@@ -249,6 +261,7 @@ class LeasedOwnership:
         compares = (
             Compare(keys.shard_owner(number), 0),
             Compare(key, stored.mod_revision if stored is not None else 0),
+            Compare(keys.IMPORT, 0),
         )
         puts = (Put(key, b"%d" % epoch), Put(keys.shard_owner(number), encode(owner), lease))
         try:

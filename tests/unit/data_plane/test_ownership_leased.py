@@ -272,3 +272,36 @@ async def test_how_long_the_lease_lasts_is_known_while_it_is_kept_alive_and_once
         a.ownership._running[0].cancel()
         await asyncio.sleep(TTL_S)
         assert a.ownership.lease_left_s() == 0.0
+
+
+@on_virtual_time
+async def test_nothing_is_claimed_while_an_import_is_under_way() -> None:
+    store = store_now()
+    await store.txn((), (Put(keys.IMPORT, b"begun"),))
+    async with cluster(store, "a") as [a]:
+        await asyncio.sleep(60)
+        assert a.numbers == set()
+        await store.txn((), (Delete(keys.IMPORT),))
+        await until(lambda: len(a.numbers) == SHARDS)
+
+
+@on_virtual_time
+async def test_a_claim_that_did_not_hear_of_an_import_fails() -> None:
+    store = store_now()
+    async with cluster(store, "a") as [a]:
+        await until(lambda: len(a.numbers) == SHARDS)
+        await store.txn((), (Put(keys.IMPORT, b"begun"), Delete(keys.shard_owner(0))))
+        assert await a.ownership._claimed(0) is None
+        assert await store.get(keys.shard_owner(0)) is None
+
+
+@on_virtual_time
+async def test_what_is_owned_stays_owned_when_an_import_is_tried() -> None:
+    store = store_now()
+    async with cluster(store, "a") as [a]:
+        await until(lambda: len(a.numbers) == SHARDS)
+        await store.txn((), (Put(keys.IMPORT, b"begun"),))
+        await asyncio.sleep(5)
+        await store.txn((), (Delete(keys.IMPORT),))
+        await asyncio.sleep(5)
+        assert {shard.epoch for shard in a.host.shards.values()} == {1}
