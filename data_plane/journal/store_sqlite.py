@@ -59,6 +59,11 @@ class SqliteJournalStore:
     ) -> Sequence[Row]:
         return await self._read(lambda reader: reader.journal(key, since, rows_max))
 
+    async def instances(self, *, after: InstanceKey | None = None, limit: int) -> Sequence[InstanceKey]:
+        """Whatever has rows, in the order of their keys, past `after` only: of one machine's journals all are at hand,
+        and no listing has to be believed."""
+        return await self._read(lambda reader: reader.instances(after, limit))
+
     async def read_blob(self, key: InstanceKey, uid: InstanceUid, id: str) -> bytes:
         return await self._read(lambda reader: reader.blob(key, uid, id))
 

@@ -24,6 +24,8 @@ WHERE tenant = ? AND workflow = ? AND instance = ? AND (epoch, seq) >= (?, ?) OR
 GROUP BY part ORDER BY part"""
 _BEGINNING = Position(-1, -1)
 _ALL_ROWS = -1
+_INSTANCES = """SELECT DISTINCT tenant, workflow, instance FROM rows
+WHERE (tenant, workflow, instance) > (?, ?, ?) ORDER BY tenant, workflow, instance LIMIT ?"""
 _BLOB = "SELECT data FROM blobs WHERE tenant = ? AND workflow = ? AND instance = ? AND uid = ? AND id = ?"
 _MARKS = "SELECT epoch, bucket FROM marks WHERE shard = ?"
 _WAKES = """SELECT json_group_array(json_array(bucket, due, tenant, workflow, instance))
@@ -53,6 +55,10 @@ class Reader:
             for (text,) in self._connection.execute(_JOURNAL, values)
             for epoch, seq, append in _rows_decoder.decode(text)
         ]
+
+    def instances(self, after: InstanceKey | None, limit: int) -> list[InstanceKey]:
+        found = self._all(_INSTANCES, (*(after or ("", "", "")), limit))
+        return [InstanceKey(tenant, workflow, instance) for tenant, workflow, instance in found]
 
     def blob(self, key: InstanceKey, uid: InstanceUid, id: str) -> bytes:
         for (data,) in self._all(_BLOB, (*key, uid, id)):

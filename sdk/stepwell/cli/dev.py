@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -52,12 +53,17 @@ def command(app: App, data: Path | None, port: int | None, sandbox: str, output:
     It writes its endpoint and an operator's token to your contexts, so that the other verbs find it. Ctrl-C or SIGTERM
     ends it when it has finished what it was asked; instances go on when it is started again.
     """
+    status = server_module("dev").run(data or data_home(app.environ), port, sandbox)
+    raise click.exceptions.Exit(int(status or 0))
+
+
+def server_module(name: str) -> Any:
+    """That module of the server's package. Raises ServerNotInstalledError."""
     if find_spec("stepwell_server") is None:
         raise ServerNotInstalledError(
             "the server is not installed in this environment: pip install stepwell-server",
         )
-    status = import_module("stepwell_server.dev").run(data or data_home(app.environ), port, sandbox)
-    raise click.exceptions.Exit(int(status or 0))
+    return import_module(f"stepwell_server.{name}")
 
 
 def data_home(environ: Mapping[str, str]) -> Path:

@@ -117,3 +117,29 @@ def test_dev_hands_its_options_to_the_server(unconnected: Cli, environ: pytest.M
     assert unconnected("dev").status == 5
     unconnected("dev", "--data", str(tmp_path / "here"), "--port", "0", "--sandbox", "process")
     assert calls == [(tmp_path / "data/stepwell", None, "gvisor"), (tmp_path / "here", 0, "process")]
+
+
+def test_export_says_what_it_wrote(unconnected: Cli, environ: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls: list[tuple[Path, Path]] = []
+    exported = {"folder": "out", "checksum": "abc", "tenants": 2, "versions": 3, "routes": 2, "tokens": 4}
+    exported |= {"bundles": 3, "instances": 9, "unfinished": 5, "deleted": 1, "rows": 40, "blobs": 2}
+
+    def run(data: Path, folder: Path) -> dict[str, object]:
+        calls.append((data, folder))
+        return exported
+
+    server = ModuleType("stepwell_server.export")
+    server.run = run  # type: ignore[attr-defined]
+    environ.setitem(sys.modules, "stepwell_server", ModuleType("stepwell_server"))
+    environ.setitem(sys.modules, "stepwell_server.export", server)
+    environ.setattr("stepwell.cli.dev.find_spec", lambda name: name == "stepwell_server" or None)
+    assert unconnected("export", str(tmp_path), "out", "-o", "json").document == exported
+    shown = unconnected("export", str(tmp_path), "out").out
+    assert "Exported to out, checksum abc" in shown
+    assert "2 tenants, 3 versions, 2 routes, 4 tokens, 9 instances, 5 unfinished" in shown
+    assert "1 instances that are deleted" in shown
+    assert calls == [(tmp_path, Path("out"))] * 2
+
+
+def test_export_needs_a_data_directory(unconnected: Cli, tmp_path: Path) -> None:
+    assert unconnected("export", str(tmp_path / "absent"), "out").status == 2

@@ -245,3 +245,13 @@ async def test_a_large_instance_is_removed_in_parts_between_which_others_write(o
     for blob in blobs:
         with pytest.raises(KeyError):
             await store.read_blob(A, UID, blob)
+
+
+async def test_all_instances_are_known_page_by_page(opened: Opened) -> None:
+    store, _ = await opened.open()
+    keys = [key_of(instance, workflow) for workflow in ("orders", "refunds") for instance in ("a", "b", "b1", "c")]
+    await written(store, *(put_row(key, row_of(1, seq), seq + 1) for key in reversed(keys) for seq in range(3)))
+    found = list(await store.instances(limit=3))
+    while len(page := await store.instances(after=found[-1], limit=3)) == 3:
+        found += page
+    assert [*found, *page] == keys

@@ -1,0 +1,1 @@
+"""Moving an installation: out of a data directory into a folder, and from there into a cluster."""
