@@ -16,6 +16,8 @@ OWNERSHIP = "ownership/"
 
 MEMBERS = f"{OWNERSHIP}member/"
 OWNERS = f"{OWNERSHIP}owner/"
+CONTROLS = f"{OWNERSHIP}control/"
+"""Control servers that live."""
 
 IMPORT = f"{OWNERSHIP}import"
 """Where an import says that it is under way: no shard is claimed while this is there, and every node sees it."""
@@ -94,6 +96,10 @@ def member(node: str) -> str:
     return f"{MEMBERS}{node}"
 
 
+def control(node: str) -> str:
+    return f"{CONTROLS}{node}"
+
+
 def shard_owner(number: int) -> str:
     return f"{OWNERS}{number:05d}"
 
@@ -101,6 +107,10 @@ def shard_owner(number: int) -> str:
 def shard_of_owner(key: str) -> int:
     """The shard in a key that `shard_owner` made."""
     return int(key[len(OWNERS) :])
+
+
+SHARD_COUNT = "shard-count"
+"""Of the cluster: written by the first of its processes, and never changed."""
 
 
 def shard_epoch(number: int) -> str:

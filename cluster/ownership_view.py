@@ -1,4 +1,4 @@
-"""Which nodes live and who owns which shard, followed from the store: right in the end, and maybe stale at any moment.
+"""Which processes live and who owns which shard, followed from the store: right in the end, maybe stale before.
 
 Whoever acts on it does so in transactions that check what they rely on.
 """
@@ -34,6 +34,7 @@ class OwnershipView:
 
     def __init__(self, store: ClusterStore, changed: Callable[[], None]) -> None:
         self.members: dict[str, Member] = {}
+        self.controls: dict[str, Member] = {}
         self.owners: dict[int, OwnedShard] = {}
         self.importing = False
         """Whether an import is under way, and no shard may be claimed."""
@@ -82,6 +83,7 @@ class OwnershipView:
 
     def _replace(self, found: list[KeyValue]) -> None:
         self.members.clear()
+        self.controls.clear()
         self.owners.clear()
         self.importing = False
         for each in found:
@@ -90,11 +92,9 @@ class OwnershipView:
 
     def _apply(self, key: str, value: bytes | None, revision: int) -> None:
         if key.startswith(keys.MEMBERS):
-            node = key.removeprefix(keys.MEMBERS)
-            if value is None:
-                self.members.pop(node, None)
-            else:
-                self.members[node] = decode(Member, value, key)
+            _apply_member(self.members, key.removeprefix(keys.MEMBERS), value, key)
+        elif key.startswith(keys.CONTROLS):
+            _apply_member(self.controls, key.removeprefix(keys.CONTROLS), value, key)
         elif key.startswith(keys.OWNERS):
             number = keys.shard_of_owner(key)
             if value is None:
@@ -103,3 +103,10 @@ class OwnershipView:
                 self.owners[number] = OwnedShard(decode(ShardOwner, value, key), revision)
         elif key == keys.IMPORT:
             self.importing = value is not None
+
+
+def _apply_member(members: dict[str, Member], node: str, value: bytes | None, key: str) -> None:
+    if value is None:
+        members.pop(node, None)
+    else:
+        members[node] = decode(Member, value, key)

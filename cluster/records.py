@@ -85,7 +85,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A data-plane node that lives: `node` is its name, of this start alone; calls are forwarded to `address`."""
+    """A process that lives: `node` is its name, of this start alone; the others call it at `address`."""
 
     node: str
     address: str

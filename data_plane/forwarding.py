@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from data_plane.instance_service import InstanceServicer
 from data_plane.node import NotOwnedError
 from rpc.auth import Principal, principal
+from rpc.peers import last_hop
 from stepwell.v1 import instances_pb2 as pb
 from stepwell.v1 import instances_pb2_grpc
 
@@ -91,7 +92,7 @@ class ForwardingServicer(instances_pb2_grpc.InstanceServiceServicer):
             return await serve(request, context)
         except NotOwnedError as elsewhere:
             address = self._owner_of(elsewhere.shard)
-            if address is None:
+            if address is None or last_hop.get():
                 raise
             if isinstance(request, pb.CreateInstanceRequest) and not request.instance_id:
                 # The id that was minted says which shard it is: another one would be another node's.
@@ -111,7 +112,7 @@ class ForwardingServicer(instances_pb2_grpc.InstanceServiceServicer):
             return
         except NotOwnedError as elsewhere:
             address = self._owner_of(elsewhere.shard)
-            if answered or address is None:
+            if answered or address is None or last_hop.get():
                 raise
         passed_on = self._peers.stream(address, serve.__name__, request, principal(context))
         async for message in passed_on:

@@ -116,6 +116,11 @@ class Node:
         oldest = {number: server.oldest_unstarted() for number, server in self._servers.items()}
         return {number: 0 if since is None else max(0, now - since) for number, since in oldest.items()}
 
+    @property
+    def shard_count(self) -> int:
+        """Shards that are served here."""
+        return len(self._servers)
+
     # ---------------------------------------------------------------- shards
     async def serve(self, shard: Shard) -> None:
         """Take it over; once this returns, its instances are served here.

@@ -84,7 +84,8 @@ class LeasedOwnership:
         self._mint = mint
         self._changed = asyncio.Event()
         self._lease = Lease(store, boottime, begun=self._changed.set, ended=self._lease_ended)
-        self._view = OwnershipView(store, self._changed.set)
+        self.view = OwnershipView(store, self._changed.set)
+        """Of whom there is, as this node knows."""
         self._terms: dict[int, Term] = {}
         self._busy: dict[int, asyncio.Task[None]] = {}
         self._floors: dict[int, int] = {}
@@ -103,7 +104,7 @@ class LeasedOwnership:
         self._host, self._tasks = host, tasks
         self._running = [
             tasks.create_task(self._lease.run()),
-            tasks.create_task(self._view.run()),
+            tasks.create_task(self.view.run()),
             tasks.create_task(self._manage()),
         ]
 
@@ -127,8 +128,13 @@ class LeasedOwnership:
         """For how long what is owned here surely is still, if the store answers no more."""
         return self._lease.left_s()
 
+    @property
+    def joined(self) -> bool:
+        """Whether this node lives, as far as the others know."""
+        return self._joined != 0 and self._joined == self._lease.id and self._lease.lives()
+
     def owner_of(self, number: int) -> str | None:
-        return self._view.address_of_owner(number)
+        return self.view.address_of_owner(number)
 
     # ---------------------------------------------------------------- what is owned
     def _owned(self, term: Term) -> bool:
@@ -177,7 +183,7 @@ class LeasedOwnership:
 
     def _share(self) -> None:
         """Begin what brings this node's part closer to what should be its own."""
-        me, owners = self._member.node, self._view.owners
+        me, owners = self._member.node, self.view.owners
         mine = self._assigned() if self._joined and not self._stopping else frozenset()
         self._heed_import()
         for number in range(self._shard_count):
@@ -196,8 +202,8 @@ class LeasedOwnership:
 
     def _heed_import(self) -> None:
         """Claim nothing while one is under way, and say so."""
-        if self._view.importing is not self._waits_for_import:
-            self._waits_for_import = self._view.importing
+        if self.view.importing is not self._waits_for_import:
+            self._waits_for_import = self.view.importing
             if self._waits_for_import:
                 log.warning("an import into this cluster is under way: no shard is claimed until it has ended")
             else:
@@ -205,7 +211,7 @@ class LeasedOwnership:
 
     def _assigned(self) -> frozenset[int]:
         """What should be this node's own while those live that are known to."""
-        members = tuple(sorted(self._view.members))
+        members = tuple(sorted(self.view.members))
         if members != self._shared_by:
             should = assigned(members, self._shard_count)
             self._share_of_mine = frozenset(n for n, node in enumerate(should) if node == self._member.node)
@@ -285,4 +291,4 @@ class LeasedOwnership:
         key = keys.shard_owner(number)
         with suppress(LeaseLostError):
             await self._store.txn((Compare(key, revision),), (Delete(key),))
-        self._view.forget_owner(number, revision)
+        self.view.forget_owner(number, revision)

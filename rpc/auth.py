@@ -53,6 +53,14 @@ class Tokens(Protocol):
     async def token(self, token_id: str) -> Token | None: ...
 
 
+class Authenticates(Protocol):
+    """Says who makes a call."""
+
+    async def authenticate(self, metadata: Metadata) -> Principal:
+        """Raises UnauthenticatedError."""
+        ...
+
+
 class Authenticator:
     """Turns the metadata of a call into its principal."""
 

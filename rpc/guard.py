@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 
-from rpc.auth import Authenticator, NoAuthenticator, set_principal
+from rpc.auth import Authenticates, set_principal
 from rpc.decoding import or_raise
 from rpc.faults import Faults, already_ended
 from rpc.observing import CallObserver
@@ -42,7 +42,7 @@ class GuardedRegistrar:
     def __init__(
         self,
         server: grpc.aio.Server,
-        authenticator: Authenticator | NoAuthenticator,
+        authenticator: Authenticates,
         calls: OpenCalls,
         faults: Faults,
         rights: Table,

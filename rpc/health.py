@@ -17,7 +17,7 @@ from grpc_health.v1.health import OVERALL_HEALTH, SERVICE_NAME
 from grpc_health.v1.health import aio as health_aio
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from rpc.auth import Authenticator
+from rpc.auth import Authenticates
 from rpc.guard import GuardedRegistrar
 from rpc.rights import Right
 from stepwell.client.part_health import DETAIL, WARNING, PartHealth
@@ -30,13 +30,13 @@ TEXT_LENGTH_MAX = 1_000
 
 
 class Health:
-    """NOT_SERVING from the start, until `serving` is called, and again from `stopping` on."""
+    """NOT_SERVING from the start, until `serving` is called, and for good from `stopping` on."""
 
     def __init__(self, services: Sequence[str]) -> None:
         self._services = (OVERALL_HEALTH, *services)
         self._servicer = _Servicer()
 
-    async def register(self, registrar: GuardedRegistrar, authenticator: Authenticator) -> None:
+    async def register(self, registrar: GuardedRegistrar, authenticator: Authenticates) -> None:
         """Add the service to a server that has not started. `RIGHTS` is the table that its registrar needs;
         `authenticator` knows operators."""
         self._servicer.authenticator = authenticator
@@ -49,6 +49,10 @@ class Health:
     async def serving(self) -> None:
         """Calls are welcome."""
         await self._set(HealthCheckResponse.SERVING)
+
+    async def not_serving(self) -> None:
+        """Calls are not welcome for now."""
+        await self._set(HealthCheckResponse.NOT_SERVING)
 
     async def report(self, part: str, health: PartHealth) -> None:
         """Say this of a part from now on. The texts may name paths of the host."""
@@ -71,7 +75,7 @@ class _Servicer(health_aio.HealthServicer):
     def __init__(self) -> None:
         super().__init__()
         self.parts: dict[str, PartHealth] = {}
-        self.authenticator: Authenticator | None = None
+        self.authenticator: Authenticates | None = None
 
     async def Check(self, request: HealthCheckRequest, context: Any) -> HealthCheckResponse:
         part = self.parts.get(request.service)

@@ -61,10 +61,22 @@ RIGHTS: Final[Table] = {
         "ListLogs": Right.READ,
         "WatchLogs": Right.READ,
     },
+    "stepwell.v1.NodeService": {
+        "ListNodes": Right.OPERATE,
+    },
     "grpc.reflection.v1alpha.ServerReflection": {
         "ServerReflectionInfo": Right.ANY,
     },
 }
+
+INTERNAL: Final[Table] = {
+    **RIGHTS,
+    "stepwell.internal.v1.PeerService": {
+        "CheckBundle": Right.OPERATE,
+        "GetLoad": Right.OPERATE,
+    },
+}
+"""On the listener of peers, which call for others, and in the installation's own name."""
 
 OPERATORS: Final = frozenset(Right)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from rpc.auth import Authenticator, NoAuthenticator
+from rpc.auth import Authenticates, NoAuthenticator
 from rpc.faults import Faults, Log
 from rpc.guard import GuardedRegistrar
 from rpc.health import RIGHTS as HEALTH_RIGHTS
@@ -30,7 +30,7 @@ class Service:
 async def build_server(
     services: Sequence[Service],
     *,
-    authenticator: Authenticator,
+    authenticator: Authenticates,
     calls: OpenCalls,
     health: Health,
     log: Log,

@@ -39,6 +39,7 @@ class Target:
 
 TARGETS = (
     Target(source="proto/stepwell/v1", package="stepwell/v1", below="sdk"),
+    Target(source="proto/stepwell/internal/v1", package="rpc/internal/v1", below="."),
     Target(source="proto/etcd", package="cluster/etcd", below="."),
     Target(source="proto/stepwell/storage/v1", package="data_plane/journal/v1", below="."),
 )

@@ -7,22 +7,15 @@ ends the process at once, since nothing may be acknowledged after that.
 from __future__ import annotations
 
 import asyncio
-import gc
-import os
 import secrets
-import signal
-import sys
 import time
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 
 import grpc
-import structlog
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from cluster.directory import Directory
-from cluster.sqlite_file import SqliteFileError
 from cluster.store_sqlite import open_sqlite_store
 from control_plane.deploys import Deploys
 from control_plane.routing import Routes
@@ -37,108 +30,71 @@ from data_plane.instance_service import InstanceServicer
 from data_plane.journal.store_sqlite import SqliteJournalStore
 from data_plane.logs.reading import LogReading
 from data_plane.logs.recorder import Recorder
-from data_plane.logs.sqlite_file import LogFileError
 from data_plane.logs.store_sqlite import SqliteLogStore
 from data_plane.node import Node
-from data_plane.ownership_solo import SHARD, DataInUseError, DataLock, SoloOwner
+from data_plane.ownership_solo import SHARD, DataLock, SoloOwner
 from loader.bundles.store_files import FileBundleStore
 from loader.loader import Loader
-from loader.sandbox.cgroup_mounts import CgroupError, find_hierarchy
-from loader.sandbox.cgroups import Cgroups
-from loader.sandbox.rootfs import ensure_rootfs
-from loader.sandbox.sandbox import SandboxError, SandboxLauncher
-from loader.sandbox.sandbox_gvisor import GVisorLauncher, GVisorSettings
-from loader.sandbox.sandbox_process import ProcessLauncher
 from rpc.auth import Authenticator
 from rpc.health import Health
+from rpc.node_service import NodeServicer
 from rpc.open_calls import OpenCalls
 from rpc.reflection import reflecting
 from rpc.server import Service, build_server
-from stepwell.client.contexts import ContextFileError, load, save_context
+from stepwell.client.contexts import load, save_context
 from stepwell.client.part_health import PartHealth
-from stepwell.errors import ApiError
-from stepwell.tokens import hidden
 from stepwell.v1.instances_pb2_grpc import add_InstanceServiceServicer_to_server
+from stepwell.v1.nodes_pb2_grpc import add_NodeServiceServicer_to_server
 from stepwell.v1.tenants_pb2_grpc import add_TenantServiceServicer_to_server
 from stepwell.v1.workflows_pb2_grpc import add_WorkflowServiceServicer_to_server
-from stepwell_server.config import ConfigError, DevConfig, read_config
+from stepwell_server.alone import Alone, alone_load
+from stepwell_server.config import DevConfig, read_config
 from stepwell_server.guest_log import GuestLog
-from stepwell_server.log import configure_log, tell
-from stepwell_server.routes import DirectoryRoutes
-from stepwell_server.telemetry import TelemetryError, opened
-
-GC_THRESHOLDS = (10_000, 10, 10)
-"""Objects and rounds between collections. At the default, a twentieth of the step path went to looking for cycles."""
-
-SERVICES = ("stepwell.v1.TenantService", "stepwell.v1.WorkflowService", "stepwell.v1.InstanceService")
-
-log = structlog.get_logger("stepwell")
-
-
-class StartError(Exception):
-    """Why the server can't start, and what to do."""
-
-
-_EXPECTED = (
-    ConfigError,
+from stepwell_server.process import (
     StartError,
-    DataInUseError,
-    SqliteFileError,
-    SandboxError,
-    LogFileError,
-    ContextFileError,
-    TelemetryError,
-    ApiError,
-    OSError,
+    clock,
+    die,
+    exit_status,
+    log,
+    log_callbacks_that_fail,
+    mint,
+    refused,
+    settle_memory,
+    stop_on_signals,
+    teller,
 )
-"""What may go wrong for reasons outside this program, each with words of its own."""
+from stepwell_server.routes import DirectoryRoutes
+from stepwell_server.sandboxes import sandbox_launcher
+from stepwell_server.sections import ConfigError
+from stepwell_server.telemetry import opened
+
+SERVICES = (
+    "stepwell.v1.TenantService",
+    "stepwell.v1.WorkflowService",
+    "stepwell.v1.InstanceService",
+    "stepwell.v1.NodeService",
+)
 
 
 def run(data: Path, port: int | None, sandbox: str) -> int:
     """Serve until SIGTERM or SIGINT; the exit status."""
     try:
         config = read_config(data, port, sandbox)
-        configure_log(sys.stderr, config.telemetry.log_format)
-        return asyncio.run(_serve(config))
-    except _EXPECTED as error:
-        problem: BaseException = error
-    except BaseExceptionGroup as group:
-        expected = group.subgroup(_EXPECTED)
-        if expected is None or group.split(_EXPECTED)[1] is not None:
-            raise
-        problem = _first_of(expected)
-    if isinstance(problem, OSError):
-        problem = StartError(f"{problem.filename or data}: {problem.strerror}")
-    print(f"stepwell: {hidden(str(problem))}", file=sys.stderr)
-    return 1
-
-
-def _first_of(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def clock() -> int:
-    """ms since the epoch."""
-    return time.time_ns() // 1_000_000
-
-
-def mint() -> str:
-    """An id that nobody guesses: 160 bits in the alphabet of instance ids."""
-    return secrets.token_hex(20)
+    except (ConfigError, OSError) as error:
+        return refused(error, str(data))
+    return exit_status(_serve(config), str(data), config.telemetry.log_format)
 
 
 async def _serve(config: DevConfig) -> int:
     data = config.data
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    asyncio.get_running_loop().set_exception_handler(_log_loop_error)
-    stop = _stop_on_signals()
-    say = partial(tell, stream=sys.stderr, log_format=config.telemetry.log_format)
+    log_callbacks_that_fail()
+    stop = stop_on_signals()
+    say = teller(config.telemetry.log_format)
     async with AsyncExitStack() as stack:
         lock = DataLock.acquire(data)
         stack.callback(lock.release)
-        launcher = _launcher(config, stack)
+        launcher = sandbox_launcher(config.sandbox, data / "sandboxes", config.gvisor, stack)
         isolation = await launcher.isolation()
         for warning in isolation.warnings:
             say(f"WARNING: {warning}")
@@ -148,8 +104,8 @@ async def _serve(config: DevConfig) -> int:
                 monotonic=time.perf_counter, random_bits=secrets.randbits,
             )
         )  # fmt: skip
-        control_store = await stack.enter_async_context(open_sqlite_store(data / "control.db", on_fatal=_die))
-        journal, epoch = await SqliteJournalStore.open(data / "journal.db", on_fatal=_die)
+        control_store = await stack.enter_async_context(open_sqlite_store(data / "control.db", on_fatal=die))
+        journal, epoch = await SqliteJournalStore.open(data / "journal.db", on_fatal=die)
         stack.push_async_callback(journal.close)
         log_store = await SqliteLogStore.open(data / "logs.db", config.logs)
         recorder = Recorder(log_store, clock=clock, limits=config.logs)
@@ -208,6 +164,7 @@ async def _serve(config: DevConfig) -> int:
                 Service(add_TenantServiceServicer_to_server, TenantService(tenants, tokens, directory)),
                 Service(add_WorkflowServiceServicer_to_server, workflow_service),
                 Service(add_InstanceServiceServicer_to_server, InstanceServicer(calls, directory, log_reading)),
+                Service(add_NodeServiceServicer_to_server, NodeServicer(Alone(epoch), alone_load(node), 1)),
                 Service(add_ServerReflectionServicer_to_server, reflecting(SERVICES)),
             ),
             authenticator=Authenticator(directory),
@@ -223,7 +180,7 @@ async def _serve(config: DevConfig) -> int:
         await server.start()
         await _tell_context(endpoint, tokens)
         await health.serving()
-        _settle_memory()
+        settle_memory()
         if figures:
             say(f"metrics on {figures}")
         say(f"ready on {endpoint}, data in {data}, sandbox {launcher.name}")
@@ -233,48 +190,6 @@ async def _serve(config: DevConfig) -> int:
         await owner.stop(config.drain_s)
         await server.stop(grace=0.5)
     return 0
-
-
-def _settle_memory() -> None:
-    """What stands now stands for good, and what comes and goes has no cycles: look for garbage less often."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-
-
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop
-
-
-def _launcher(config: DevConfig, stack: AsyncExitStack) -> SandboxLauncher:
-    folder = config.data / "sandboxes"
-    launcher: SandboxLauncher
-    if config.sandbox == "process":
-        launcher = ProcessLauncher(folder)
-    else:
-        missing = GVisorLauncher(folder, Path("/"), None, config.gvisor).probe()
-        if missing:
-            raise StartError("gVisor can't be used here: " + " ".join(missing))
-        launcher = GVisorLauncher(folder, ensure_rootfs(), _cgroups(config.gvisor, stack), config.gvisor)
-    problems = launcher.probe()
-    if problems:
-        raise StartError("no sandbox can be started here: " + " ".join(problems))
-    return launcher
-
-
-def _cgroups(settings: GVisorSettings, stack: AsyncExitStack) -> Cgroups | None:
-    if not settings.cgroups:
-        return None
-    try:
-        cgroups = Cgroups.open(find_hierarchy(), below=settings.cgroup, memory_percent_max=settings.memory_percent_max)
-    except CgroupError as error:
-        raise StartError(f"sandboxes can't be limited here: {error}") from None
-    stack.callback(cgroups.close)
-    return cgroups
 
 
 def _listen(server: grpc.aio.Server, port: int) -> str:
@@ -292,13 +207,3 @@ async def _tell_context(endpoint: str, tokens: Tokens) -> None:
     known = load().find(endpoint)
     token = await tokens.operator_token(known.token or "" if known is not None else "")
     save_context(endpoint, token)
-
-
-def _die(error: BaseException) -> None:
-    """A commit failed: what was promised can't be kept, so nothing more may be."""
-    print(f"stepwell: the data directory can't be written, the server ends: {error}", file=sys.stderr, flush=True)
-    os._exit(1)
-
-
-def _log_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-    log.error("a callback failed", exc_info=context.get("exception"), what=context.get("message"))

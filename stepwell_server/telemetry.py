@@ -80,13 +80,14 @@ class Telemetry:
     @asynccontextmanager
     async def serving(
         self,
-        node: Nodes,
-        loader: Sandboxes,
+        node: Nodes | None,
+        loader: Sandboxes | None,
         tasks: asyncio.TaskGroup,
         *,
         lease_left_s: Callable[[], float] | None = None,
     ) -> AsyncIterator[str]:
-        """Serve `/metrics` until the block ends, where that is wanted; gives where, or nothing.
+        """Serve `/metrics` until the block ends, where that is wanted; gives where, or nothing. A control server has no
+        node and no loader.
 
         Raises TelemetryError when it can't listen there.
         """
@@ -97,12 +98,14 @@ class Telemetry:
         from stepwell_server.metrics_server import serving_metrics
 
         def refresh() -> None:
-            metrics.active.set(node.activations)
-            metrics.queued.set(node.queued)
-            metrics.resident.set(node.resident_count)
-            metrics.set_unstarted(node.unstarted_ms())
-            metrics.sandboxes.labels("loaded").set(loader.sandboxes)
-            metrics.sandboxes.labels("warm").set(loader.warm_sandboxes)
+            if node is not None:
+                metrics.active.set(node.activations)
+                metrics.queued.set(node.queued)
+                metrics.resident.set(node.resident_count)
+                metrics.set_unstarted(node.unstarted_ms())
+            if loader is not None:
+                metrics.sandboxes.labels("loaded").set(loader.sandboxes)
+                metrics.sandboxes.labels("warm").set(loader.warm_sandboxes)
             if metrics.lease_left is not None and lease_left_s is not None:
                 metrics.lease_left.set(lease_left_s())
 

@@ -29,10 +29,10 @@ async def import_bundles(export: ExportFolder, bundles: BundleStore) -> None:
 
 async def _is_whole(bundles: BundleStore, tenant: TenantUid, digest: Digest) -> bool:
     try:
-        await bundles.pull(tenant, digest)
+        async with bundles.pull(tenant, digest):
+            return True
     except (NotFoundError, InternalError):
         return False
-    return True
 
 
 async def _upload(bundles: BundleStore, bundle: BundleHead, manifest: Manifest, entries: Iterator[Entry]) -> None:

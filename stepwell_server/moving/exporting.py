@@ -20,6 +20,7 @@ from data_plane.journal.chain import BrokenChainError
 from data_plane.journal.chain_reading import read_chain
 from data_plane.journal.codec import RowCodec
 from data_plane.journal.store import InstanceKey, Row, StoredFormatError
+from loader.bundles.manifest import Manifest
 from loader.bundles.store import BundleStore
 from stepwell.errors import InternalError, NotFoundError
 from stepwell.names import Digest, TenantId, TenantUid
@@ -103,12 +104,16 @@ class _Export:
     async def _bundle(self, uid: TenantUid, digest: Digest) -> None:
         try:
             manifest = await self._source.bundles.manifest(uid, digest)
-            folder = await self._source.bundles.pull(uid, digest)
+            async with self._source.bundles.pull(uid, digest) as folder:
+                await self._files(uid, digest, manifest, folder)
         except (NotFoundError, InternalError) as error:
             raise MoveRefusedError(
                 f"the files of version {digest} of tenant {self._tenants.get(uid, uid)!r} can't be read:"
                 f" {error.message} Start `stepwell dev` again, deploy them again, and stop it"
             ) from None
+        self._counts.bundles += 1
+
+    async def _files(self, uid: TenantUid, digest: Digest, manifest: Manifest, folder: Path) -> None:
         add = self._writer.add
         add("bundles", BundleHead(uid, digest), manifest.canonical())
         for path in await asyncio.to_thread(_files, folder):
@@ -117,7 +122,6 @@ class _Export:
             for part in _parts(path):
                 add("bundles", PartHead(), part)
         add("bundles", EndHead())
-        self._counts.bundles += 1
 
     async def _instance(self, key: InstanceKey) -> None:
         named = f"the instance {key.instance!r} of workflow {key.workflow!r}"

@@ -73,7 +73,8 @@ async def read_back(
             await _control(store, head.key, value)
     for bundle, _ in export.entries("bundles"):
         if isinstance(bundle, BundleHead):
-            await bundles.pull(bundle.tenant, bundle.digest)
+            async with bundles.pull(bundle.tenant, bundle.digest):
+                pass
     together = _Together()
     for part in journal_parts(export):
         match part:

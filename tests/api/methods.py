@@ -10,7 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from stepwell.v1 import instances_pb2, tenants_pb2, workflows_pb2
+from stepwell.v1 import instances_pb2, nodes_pb2, tenants_pb2, workflows_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Method:
     @property
     def is_the_operators(self) -> bool:
         """Whether a tenant's token is refused whatever it names."""
-        return self.path.startswith("/stepwell.v1.TenantService/")
+        return self.path.startswith(("/stepwell.v1.TenantService/", "/stepwell.v1.NodeService/"))
 
     @property
     def is_a_tenants_list(self) -> bool:
@@ -63,7 +63,7 @@ class Field:
 
 
 def _all() -> Iterator[Method]:
-    for module in (tenants_pb2, workflows_pb2, instances_pb2):
+    for module in (tenants_pb2, workflows_pb2, instances_pb2, nodes_pb2):
         for service in module.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 yield _method(method)

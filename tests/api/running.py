@@ -130,10 +130,10 @@ def running(folder: Path, *, says: Says = two_lines_and_two_sleeps, **config: An
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
         stop = _Stop()
-        patch.setattr(dev, "_stop_on_signals", stop.made)
-        patch.setattr(dev, "_settle_memory", lambda: None)
+        patch.setattr(dev, "stop_on_signals", stop.made)
+        patch.setattr(dev, "settle_memory", lambda: None)
         launcher: SandboxLauncher = PuppetLauncher(folder, says)
-        patch.setattr(dev, "_launcher", lambda *_: launcher)
+        patch.setattr(dev, "sandbox_launcher", lambda *_: launcher)
         patch.setattr(dev, "log", log)
         for owner, name in LOOK_UPS:
             patch.setattr(owner, name, _told(owner, name, looked_up.append))

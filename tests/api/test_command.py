@@ -79,6 +79,10 @@ MEANINGS: Mapping[str, list[Bad]] = {
     "--port": usage("", "-1", "65536", "x"),
     "--host": usage("", "0.0.0.0", "127.0.0.1", "::", "example.com"),
     "--data": usage("file"),
+    "--config": usage("", "missing", "good", *UNSAFE),
+    "--replication-factor": usage("", "0", "10", "-1", "x"),
+    "export data": [*usage("", "missing", "file", *UNSAFE), *refused("WRONG_STATE", "empty")],
+    "export folder": usage("file"),
     "folder": [
         *usage("", "missing", "file", *UNSAFE),
         *refused("BUNDLE_REFUSED", "empty", "no-toml", "bad-toml", "bad-name", "linked", "no-utf8"),
@@ -98,6 +102,8 @@ GOOD: Mapping[str, str] = {
     "--type": "go",
     "version": "sha256-" + "0" * 64,
     "token": "0" * 16,
+    "export data": "empty",
+    "export folder": "out",
     "folder": "good",
     "name": "mine",
     "context": "mine",
@@ -105,7 +111,16 @@ GOOD: Mapping[str, str] = {
 }
 """What a verb can't do without."""
 
-NEEDS_TENANT = ("stepwell tenants", "stepwell contexts", "stepwell doctor", "stepwell dev")
+NEEDS_TENANT = (
+    "stepwell tenants",
+    "stepwell contexts",
+    "stepwell doctor",
+    "stepwell dev",
+    "stepwell export",
+    "stepwell node",
+    "stepwell control",
+    "stepwell schema",
+)
 """Verbs that are of no tenant; the operator, as whom this is run, names one to the others."""
 
 
@@ -113,6 +128,8 @@ def meaning(verb: str, parameter: click.Parameter) -> str:
     """An option's first long name; an argument's own."""
     if verb == "stepwell contexts use" and parameter.name == "name":
         return "context"
+    if verb == "stepwell export" and isinstance(parameter, click.Argument):
+        return f"export {parameter.name}"
     if isinstance(parameter, click.Option):
         return next(name for name in parameter.opts if name.startswith("--"))
     return str(parameter.name)

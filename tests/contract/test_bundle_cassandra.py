@@ -1,5 +1,4 @@
-"""What the Cassandra adapter owes beside the bundle store's port: deploys that meet, die and are given up; other nodes;
-bytes that are not what was uploaded; a cache within bounds."""
+"""What the Cassandra adapter owes beside the bundle store's port: deploys that die, other nodes, damage, a cache."""
 
 from __future__ import annotations
 
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cassandra import OperationTimedOut
 
 from cluster.cassandra.session import CassandraSession
 from loader.bundles.cassandra.tables import CHUNK_BYTES, PART_CHUNKS, Statements
@@ -18,6 +16,7 @@ from loader.bundles.store_cassandra import DEAD_AFTER_MS, CassandraBundleStore
 from stepwell.errors import InternalError, NotFoundError, UnavailableError
 from stepwell.names import TenantUid
 from tests.contract.bundle_worlds import ACME, FILES, MANIFEST, OTHER, CassandraNodes, pulled, put, upload
+from tests.contract.cassandra_forgetful import Forgetful
 from tests.contract.cassandra_keyspace import Keyspace
 from tests.contract.cassandra_server import ON_ONE_WORKER, CassandraServers
 
@@ -399,26 +398,3 @@ async def test_a_decision_of_which_nobody_told_is_asked_for_again(
     monkeypatch.setattr(a, "_session", session)
     assert await pulled(a, (await upload(a)).digest) == FILES
     assert (await rows(nodes), await stored(nodes)) == ([("bundle", "u1")], {"u1"})
-
-
-class Forgetful:
-    """The driver's session, but every other conditional statement is done, and nobody told of it."""
-
-    def __init__(self, driver: Any) -> None:
-        self._driver = driver
-        self._forgets = False
-
-    def execute_async(self, bound: Any, *of: Any, **more: Any) -> Any:
-        sent = self._driver.execute_async(bound, *of, **more)
-        if " IF " not in bound.prepared_statement.query_string:
-            return sent
-        self._forgets = not self._forgets
-        return Forgotten(sent) if self._forgets else sent
-
-
-class Forgotten:
-    def __init__(self, sent: Any) -> None:
-        self._sent = sent
-
-    def add_callbacks(self, answered: Any, failed: Any) -> None:
-        self._sent.add_callbacks(lambda _: failed(OperationTimedOut("nobody told")), failed)

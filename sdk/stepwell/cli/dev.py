@@ -1,31 +1,22 @@
-"""`stepwell dev`: a whole server on this machine. The server is another package; this finds it."""
+"""`stepwell dev`: a whole server on this machine."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import click
 
 from stepwell.cli.app import App, output_option
-from stepwell.errors import WrongStateError
-
-
-class ServerNotInstalledError(WrongStateError):
-    """`stepwell_server` is not in this environment."""
-
-    reason = "SERVER_NOT_INSTALLED"
+from stepwell.cli.server_module import server_module
 
 
 def _refuse_host(_: click.Context, __: click.Parameter, address: str | None) -> None:
     if address is not None:
         raise click.BadParameter(
-            "the server listens on 127.0.0.1 and nowhere else: it has no TLS yet, and tokens would cross the network in"
-            " plaintext. Let a proxy with TLS on this machine serve others"
+            "this server listens on 127.0.0.1 and nowhere else, and tokens go over it in plaintext. Let a proxy with"
+            " TLS on this machine serve others, or run `stepwell node`, which speaks TLS"
         )
 
 
@@ -55,15 +46,6 @@ def command(app: App, data: Path | None, port: int | None, sandbox: str, output:
     """
     status = server_module("dev").run(data or data_home(app.environ), port, sandbox)
     raise click.exceptions.Exit(int(status or 0))
-
-
-def server_module(name: str) -> Any:
-    """That module of the server's package. Raises ServerNotInstalledError."""
-    if find_spec("stepwell_server") is None:
-        raise ServerNotInstalledError(
-            "the server is not installed in this environment: pip install stepwell-server",
-        )
-    return import_module(f"stepwell_server.{name}")
 
 
 def data_home(environ: Mapping[str, str]) -> Path:

@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from stepwell.cli.json_text import Json, value
 from stepwell.client.resource_names import id_in
-from stepwell.v1 import instances_pb2, resources_pb2, tenants_pb2, workflows_pb2
+from stepwell.v1 import instances_pb2, nodes_pb2, resources_pb2, tenants_pb2, workflows_pb2
 
 
 def camel(enum_name: str, prefix: str) -> str:
@@ -210,6 +210,34 @@ def scope_text(scope: tenants_pb2.TokenScope.ValueType) -> str:
 def scope_number(text: str) -> tenants_pb2.TokenScope.ValueType:
     """The scope that is spelt so."""
     return next(number for number in tenants_pb2.TokenScope.values() if scope_text(number) == text)
+
+
+def nodes(message: nodes_pb2.ListNodesResponse) -> Json:
+    """A page of processes. What a node does is null where it did not tell, or does nothing of the kind."""
+    items: list[Json] = []
+    for each in message.nodes:
+        load = each.load if each.HasField("load") else None
+        items.append(
+            {
+                "node": id_in(each.name, "nodes"),
+                "role": node_role(each.role),
+                "address": each.address,
+                "ownedShards": each.owned_shards,
+                "activeInstances": None if load is None else load.active_instances,
+                "queuedInstances": None if load is None else load.queued_instances,
+                "overdueMs": None if load is None else load.overdue_ms,
+            }
+        )
+    return {
+        "items": items,
+        "nextPageToken": message.next_page_token or None,
+        "shardCount": message.shard_count,
+        "unownedShards": message.unowned_shards,
+    }
+
+
+def node_role(number: int) -> str:
+    return _enum(nodes_pb2.NodeRole.DESCRIPTOR.values_by_number, number, "NODE_ROLE_")
 
 
 def page(items: Sequence[Json], next_page_token: str) -> Json:

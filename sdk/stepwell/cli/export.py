@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from stepwell.cli.app import App, output_option, print_json
-from stepwell.cli.dev import server_module
+from stepwell.cli.server_module import server_module
 
 _SHOWN = ("tenants", "versions", "routes", "tokens", "instances", "unfinished")
 

@@ -16,6 +16,10 @@ VERBS = {
     "tenants": "create, list (operator)",
     "tokens": "create, list, revoke (operator)",
     "contexts": "list, use, add",
+    "nodes": "list (operator of a cluster)",
+    "node": "Run a node of a cluster, which executes instances.",
+    "control": "Run a control server of a cluster.",
+    "schema": "show, apply, verify (a cluster's tables in Cassandra)",
     "doctor": "Check that the server can be reached and serves.",
 }
 

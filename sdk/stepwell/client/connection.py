@@ -13,6 +13,7 @@ from grpc import aio
 from stepwell.client.calls import Caller
 from stepwell.client.endpoints import Endpoint, parse_endpoint
 from stepwell.client.instances import Instances
+from stepwell.client.nodes import Nodes
 from stepwell.client.part_health import PartHealth
 from stepwell.client.tenants import Tenants
 from stepwell.client.workflows import Workflows
@@ -24,7 +25,8 @@ MESSAGE_SIZE_MAX = 8 * 1024 * 1024
 
 
 class Client:
-    """One server's API, by resource: `tenants`, `workflows` (deploys and versions too) and `instances`.
+    """One server's API, by resource: `tenants`, `workflows` (deploys and versions too), `instances`
+    and `nodes`.
 
     Safe for many tasks of one event loop. It connects on the first call, and again by itself after a failure. Calls
     raise `stepwell.errors.ApiError`. Close it, or use it in `async with`.
@@ -35,6 +37,7 @@ class Client:
         self.tenants = Tenants(caller)
         self.workflows = Workflows(caller)
         self.instances = Instances(caller)
+        self.nodes = Nodes(caller)
 
     @property
     def endpoint(self) -> str:

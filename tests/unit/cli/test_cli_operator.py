@@ -96,7 +96,7 @@ def test_the_doctor_ends_with_3_where_no_server_ever_was(unconnected: Cli) -> No
 
 
 def test_dev_says_how_to_get_a_server_that_is_not_there(unconnected: Cli, environ: pytest.MonkeyPatch) -> None:
-    environ.setattr("stepwell.cli.dev.find_spec", lambda _: None)
+    environ.setattr("stepwell.cli.server_module.find_spec", lambda _: None)
     ended = unconnected("dev", "-o", "json")
     assert (ended.status, ended.error["reason"]) == (1, "SERVER_NOT_INSTALLED")
     assert "pip install stepwell-server" in ended.error["message"]
@@ -113,7 +113,7 @@ def test_dev_hands_its_options_to_the_server(unconnected: Cli, environ: pytest.M
     server.run = run  # type: ignore[attr-defined]
     environ.setitem(sys.modules, "stepwell_server", ModuleType("stepwell_server"))
     environ.setitem(sys.modules, "stepwell_server.dev", server)
-    environ.setattr("stepwell.cli.dev.find_spec", lambda name: name == "stepwell_server" or None)
+    environ.setattr("stepwell.cli.server_module.find_spec", lambda name: name == "stepwell_server" or None)
     assert unconnected("dev").status == 5
     unconnected("dev", "--data", str(tmp_path / "here"), "--port", "0", "--sandbox", "process")
     assert calls == [(tmp_path / "data/stepwell", None, "gvisor"), (tmp_path / "here", 0, "process")]
@@ -132,7 +132,7 @@ def test_export_says_what_it_wrote(unconnected: Cli, environ: pytest.MonkeyPatch
     server.run = run  # type: ignore[attr-defined]
     environ.setitem(sys.modules, "stepwell_server", ModuleType("stepwell_server"))
     environ.setitem(sys.modules, "stepwell_server.export", server)
-    environ.setattr("stepwell.cli.dev.find_spec", lambda name: name == "stepwell_server" or None)
+    environ.setattr("stepwell.cli.server_module.find_spec", lambda name: name == "stepwell_server" or None)
     assert unconnected("export", str(tmp_path), "out", "-o", "json").document == exported
     shown = unconnected("export", str(tmp_path), "out").out
     assert "Exported to out, checksum abc" in shown

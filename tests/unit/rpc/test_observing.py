@@ -93,8 +93,8 @@ async def test_a_call_that_its_client_gave_up_is_cancelled(server: Served, watch
 
 
 async def test_probes_of_health_are_not_told_of(server: Served, watching: Watching) -> None:
-    check: Any = health_pb2_grpc.HealthStub(server.channel).Check
-    await check(health_pb2.HealthCheckRequest())
+    stub: Any = health_pb2_grpc.HealthStub(server.channel)
+    await stub.Check(health_pb2.HealthCheckRequest())
     await server.call("UnaryUnary")
     assert len(watching.begun_calls) == 1
 

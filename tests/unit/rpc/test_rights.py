@@ -15,12 +15,12 @@ from rpc.rights import RIGHTS, Right, needed
 from stepwell.client.errors import error_from
 from stepwell.errors import PermissionDeniedError
 from stepwell.names import TenantId, TenantUid
-from stepwell.v1 import instances_pb2, tenants_pb2, workflows_pb2
+from stepwell.v1 import instances_pb2, nodes_pb2, tenants_pb2, workflows_pb2
 from tests.unit.rpc.echo import NAME, OPERATORS, READERS, TENANTS, Echo, add_echo, served
 
 SERVICES = {
     service.full_name: {method.name for method in service.methods}
-    for file in (tenants_pb2, workflows_pb2, instances_pb2)
+    for file in (tenants_pb2, workflows_pb2, instances_pb2, nodes_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
 }
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stepwell_server.config import ConfigError, DevConfig, read_config
+from stepwell_server.config import DevConfig, read_config
+from stepwell_server.sections import ConfigError
 
 
 def read(folder: Path, text: str) -> DevConfig:

@@ -62,7 +62,8 @@ async def has_moved(made: Installation, target: Cluster) -> None:
             assert await target.journal.read_blob(key, created.uid, id) == data
     for record in records(target):
         if keys.kind(record) == "version":
-            await target.bundles.pull(TenantUid(keys.owner(record)), keys.digest_by_age(record))
+            async with target.bundles.pull(TenantUid(keys.owner(record)), keys.digest_by_age(record)):
+                pass
 
 
 async def found_by_owners(target: Cluster) -> dict[InstanceKey, int]:

@@ -196,7 +196,7 @@ async def test_a_flipped_byte_is_refused_before_anything_is_written(
         path.write_bytes(data)
     assert records(target) == {}
     assert journal(target).cells.written == {}
-    assert list(target.bundles._folder.rglob("*")) == []  # type: ignore[attr-defined]
+    assert list(target.bundles.folder.rglob("*")) == []  # type: ignore[attr-defined]
 
 
 async def test_two_exports_are_imported_one_after_the_other(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from data_plane.journal.store import (
 )
 from loader.bundles.store_files import FileBundleStore
 from stepwell.errors import UnavailableError
-from stepwell.names import TenantUid
+from stepwell.names import Digest, TenantUid
 from stepwell_server.moving import claim as claims
 from stepwell_server.moving import writes
 from stepwell_server.moving.importing import Cluster
@@ -99,11 +100,12 @@ class CrashingBundles(FileBundleStore):
         self._fuse.before()
         return super().upload(tenant)
 
-    async def pull(self, tenant: TenantUid, digest: Any) -> Path:
-        found = await super().pull(tenant, digest)
-        self._fuse.before()
-        self._fuse.behind()
-        return found
+    @asynccontextmanager
+    async def pull(self, tenant: TenantUid, digest: Digest) -> AsyncIterator[Path]:
+        async with super().pull(tenant, digest) as found:
+            self._fuse.before()
+            self._fuse.behind()
+            yield found
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

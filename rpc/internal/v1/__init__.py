@@ -1,0 +1,1 @@
+"""Messages among an installation's own processes, generated from proto/stepwell/internal/v1."""
