@@ -1,7 +1,8 @@
 """What telling costs on the step path: the server's CPU time a step, and steps a second; the floor is the same untold.
 
-Every second round of each pair is without, so that both drift alike. The collector is another process, which takes what
-it gets and keeps nothing: on few CPUs its share is in the rate, and not in the server's CPU time.
+Two servers are up, one that tells and one that doesn't, and take the load in turn, so that both see the same machine.
+Their sandboxes are plain processes: what guests take is not looked at, and leaves more of few CPUs. The collector is a
+process too, which takes what it gets and keeps nothing; its share is in the rate, and not in the server's CPU time.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import socket
 import statistics
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -21,9 +22,8 @@ from bench.floor import Shape
 from bench.load import run_all, run_instance
 from bench.server import Server, running
 
-SHAPE: Final = Shape(10, 10, 100)
-ROUNDS: Final = 3
-REPEATS: Final = 2
+SHAPE: Final = Shape(4, 5, 100)
+ROUNDS: Final = 12
 
 COLLECTOR: Final = """
 from concurrent.futures import ThreadPoolExecutor
@@ -52,28 +52,30 @@ async def figures() -> AsyncIterator[Figure]:
             ("all_traced", spans),
         ):
             told, untold = list[Cost](), list[Cost]()
-            for _ in range(ROUNDS):
-                told.append(await measure(settings))
-                untold.append(await measure(""))
+            async with loaded(settings) as telling, loaded("") as silent:
+                for _ in range(ROUNDS):
+                    told.append(await telling())
+                    untold.append(await silent())
             for field, unit in (("cpu_us_a_step", "us"), ("steps_per_s", "steps/s")):
                 value, floor = (statistics.median(getattr(cost, field) for cost in costs) for costs in (told, untold))
                 yield Figure(f"telemetry_{name}_{field}", value, unit, floor)
 
 
-async def measure(telemetry: str) -> Cost:
-    """The medians of some repeats; boots and imports are not counted."""
-    config = f"[loader]\nsandboxes_max = {SHAPE.sandboxes + 4}\nwarm_sandboxes = 2\n[telemetry]\n{telemetry}"
-    costs = list[Cost]()
-    async with running(config) as server:
+@asynccontextmanager
+async def loaded(telemetry: str) -> AsyncIterator[Callable[[], Awaitable[Cost]]]:
+    """A server with those settings; each call puts the load on it once. Boots and imports are over by then."""
+    config = f"[loader]\nsandboxes_max = {SHAPE.sandboxes + 4}\n[telemetry]\n{telemetry}"
+    async with running(config, "process") as server:
         workflows = [await server.tenant(f"bench-{number}") for number in range(SHAPE.sandboxes)]
         for workflow in workflows:
             await run_instance(server, workflow, {"steps": 2})
-        for _ in range(REPEATS):
+
+        async def once() -> Cost:
             before_s = cpu_s(server)
             rate, times = await run_all(server, workflows, SHAPE.instances, SHAPE.steps)
-            steps = len(times) * SHAPE.steps
-            costs.append(Cost((cpu_s(server) - before_s) / steps * 1e6, rate))
-    return Cost(*(statistics.median(each) for each in zip(*costs, strict=True)))
+            return Cost((cpu_s(server) - before_s) / (len(times) * SHAPE.steps) * 1e6, rate)
+
+        yield once
 
 
 def cpu_s(server: Server) -> float:
