@@ -1,6 +1,6 @@
 # `make demo` shows Stepwell at work; `make test` runs every test. Both install what they need first (`make setup`).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test platforms simulate fuzz lint types imports format stubs lock bench clean
+.PHONY: help setup demo cluster-demo test platforms simulate fuzz lint types imports format stubs lock bench clean
 
 python := .venv/bin/python
 SEEDS ?= 1-200
@@ -12,13 +12,16 @@ typed := $(wildcard $(packages) scripts tests bench)
 bundles := $(patsubst %/stepwell.toml,%,$(wildcard examples/*/stepwell.toml)) $(wildcard examples/*/repo)
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:.*  ## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:.*  ## /\t/' | expand -t 10
 
 setup:  ## install what is missing: system packages, .venv, the sandbox's root file system
 	@scripts/setup
 
 demo: setup  ## two tenants' workflows through two SIGKILLs of the server
 	@$(python) scripts/demo.py
+
+cluster-demo: setup  ## the same on etcd, three Cassandra nodes and three data nodes, of which some are killed
+	@$(python) scripts/cluster_demo.py
 
 test: setup  ## every test
 	@$(python) -m pytest -n auto --maxprocesses 8 tests $(addprefix --ignore=,$(alone))

@@ -12,11 +12,18 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.demo_server import DemoFailedError, Server, until
+
+
+class Asked(Protocol):
+    """What is asked about instances."""
+
+    def ask(self, *arguments: str) -> Any: ...
+
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 BUNDLES = {
@@ -134,12 +141,12 @@ def show(server: Server) -> None:
     tell("   Each ran its own tenant's code, and every result committed before a kill is in the journal unchanged.\n")
 
 
-def describe(server: Server, run: Run) -> dict[str, Any]:
+def describe(server: Asked, run: Run) -> dict[str, Any]:
     found: dict[str, Any] = server.ask("instances", "describe", run.workflow, run.id, "--tenant", run.tenant)
     return found
 
 
-def committed(server: Server) -> dict[Run, Steps]:
+def committed(server: Asked) -> dict[Run, Steps]:
     """What must never change: each step that has ended, by its key, with its result and times."""
     return {run: ended_steps(describe(server, run)) for run in RUNS}
 
@@ -162,7 +169,7 @@ def compare(before: dict[Run, Steps], after: dict[Run, Steps]) -> None:
                 raise DemoFailedError(f"{run}, step {key}: committed was {result}, now it is {after[run].get(key)}")
 
 
-def in_the_middle(server: Server) -> bool:
+def in_the_middle(server: Asked) -> bool:
     """Whether both long workflows have results already and a body that runs now."""
     instances = [describe(server, run) for run in RUNS if run.waits_for_approval]
     early = [instance for instance in instances if instance["status"] in FINISHED]
@@ -174,7 +181,7 @@ def in_the_middle(server: Server) -> bool:
     return running and all(ended_steps(instance) for instance in instances)
 
 
-def all_wait(server: Server, runs: list[Run]) -> bool:
+def all_wait(server: Asked, runs: list[Run]) -> bool:
     for run in runs:
         instance = describe(server, run)
         if instance["status"] in FINISHED:
@@ -186,7 +193,7 @@ def all_wait(server: Server, runs: list[Run]) -> bool:
     return True
 
 
-def all_ended(server: Server) -> bool:
+def all_ended(server: Asked) -> bool:
     return all(describe(server, run)["status"] in FINISHED for run in RUNS)
 
 

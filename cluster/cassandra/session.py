@@ -104,11 +104,15 @@ class CassandraSession:
         cluster = _cluster(settings, tls)
         try:
             session = await asyncio.to_thread(cluster.connect)
-            if keyspace:
-                await asyncio.to_thread(session.set_keyspace, settings.keyspace)
         except (DriverException, NoHostAvailable, OSError) as error:
             await asyncio.to_thread(cluster.shutdown)
             raise UnavailableError(_unreached(settings, error)) from error
+        if keyspace and settings.keyspace not in cluster.metadata.keyspaces:
+            await asyncio.to_thread(cluster.shutdown)
+            raise UnavailableError(
+                f"Cassandra at {', '.join(settings.contact_points)} has no keyspace {settings.keyspace!r} that this "
+                "user may see: run `stepwell schema apply`."
+            )
         datacenters = sorted({str(host.datacenter) for host in cluster.metadata.all_hosts()})
         if settings.datacenter not in datacenters:
             await asyncio.to_thread(cluster.shutdown)
@@ -128,7 +132,7 @@ class CassandraSession:
         conditional statements, and ends those that are under way. Raises UnavailableError; also where its table is
         missing."""
         try:
-            statement = await asyncio.to_thread(self._session.prepare, cql)
+            statement = await asyncio.to_thread(self._session.prepare, cql, keyspace=self.keyspace)
         except InvalidRequest as error:
             raise UnavailableError(
                 f"The keyspace {self.keyspace!r} lacks what this program needs ({error.args[0]}): "
@@ -351,10 +355,5 @@ def _unreached(settings: CassandraSettings, error: Exception) -> str:
     causes = list(error.errors.values()) if isinstance(error, NoHostAvailable) else [error]
     if any(isinstance(cause, AuthenticationFailed) for cause in causes):
         return f"Cassandra at {where} did not accept the user {settings.user!r} and its password."
-    if any(isinstance(cause, InvalidRequest) for cause in causes):
-        return (
-            f"Cassandra at {where} has no keyspace {settings.keyspace!r} that this user may see: "
-            "run `stepwell schema apply`."
-        )
     said = "; ".join(sorted({str(cause) for cause in causes})) or str(error)
     return f"Cassandra at {where} could not be reached: {said}."
