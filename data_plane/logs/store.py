@@ -68,7 +68,8 @@ class LogStore(Protocol):
 
     async def append(self, batch: Sequence[tuple[LogKey, Sequence[Line]]]) -> None:
         """Add each instance's lines behind those that it has, then make room: within an instance its oldest lines go,
-        within a tenant all lines of the instances that have been quiet longest. An instance is in a batch once.
+        within a tenant all lines of the instances that have been quiet longest; some at a time, where they are very
+        many. An instance is in a batch once.
 
         Whoever reads next sees the batch; a crash of the machine may lose it. After an error some of it may be there,
         and what the caller then counts as missing too. Where several nodes write for one tenant, each may write another

@@ -2,7 +2,8 @@
 
 Numbers go on from the newest block, which is remembered while an instance prints: then an append is two writes, and
 nothing is read. What a tenant has in all is looked up when this node begins to write for it, again after each eighth of
-its limit that this node writes, and before room is made. Lines go by their age by themselves.
+its limit that this node writes, and before room is made. That goes on step by step, for a short time with each append:
+a tenant of very many small instances holds up nobody's lines. Lines go by their age by themselves.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import math
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, TypeVar
+
+import structlog
 
 from cluster.cassandra.session import CassandraSession
 from data_plane.logs.cassandra.blocks import BlockCodec
@@ -21,7 +24,10 @@ from data_plane.logs.cassandra.quietest import Quietest, Sized
 from data_plane.logs.cassandra.tables import SLICES, Statements
 from data_plane.logs.limits import LogLimits
 from data_plane.logs.store import Line, LogKey, NumberedLine
+from stepwell.errors import UnavailableError
 from stepwell.names import InstanceUid, TenantUid
+
+log = structlog.get_logger(__name__)
 
 KNOWN_S: Final = 1.0
 """How long an instance's newest block is remembered: others may own it meanwhile."""
@@ -34,6 +40,9 @@ KNOWN_TENANTS_MAX: Final = 10_000
 
 INSTANCES_AT_ONCE: Final = 64
 """That are written, or make room, at the same time: above that a node of Cassandra gets no faster."""
+
+ROOM_S: Final = 0.5
+"""How long an append goes on with making room, for all tenants, before it leaves the rest to the next."""
 
 PAGE_BLOCKS: Final = 16
 """Of lines, in one read: a megabyte."""
@@ -91,6 +100,8 @@ class CassandraLogStore:
         """Whoever changes anything has it, so that no two take the same numbers here."""
         self._known: dict[LogKey, _Known] = {}
         self._tenants: dict[TenantUid, _Tenant] = {}
+        self._rooms: dict[TenantUid, AsyncGenerator[None]] = {}
+        """Tenants that are held to their limit at the moment, in the order in which they are gone on with."""
 
     @classmethod
     async def open(cls, session: CassandraSession, limits: LogLimits) -> CassandraLogStore:
@@ -104,8 +115,11 @@ class CassandraLogStore:
     async def append(self, batch: Sequence[tuple[LogKey, Sequence[Line]]]) -> None:
         async with self._turn:
             await _each(self._add, batch)
-            for tenant in {key.tenant for key, _ in batch}:
-                await self._hold_to_limit(tenant)
+            for tenant in dict.fromkeys(key.tenant for key, _ in batch):
+                known = self._tenants.get(tenant)
+                if tenant not in self._rooms and (known is None or self._may_be_over(known)):
+                    self._rooms[tenant] = self._hold_to_limit(tenant)
+            await self._make_room()
 
     async def read(self, key: LogKey, *, after: int, step: str, limit: int) -> Sequence[NumberedLine]:
         found: list[NumberedLine] = []
@@ -135,7 +149,9 @@ class CassandraLogStore:
 
     async def close(self) -> None:
         async with self._turn:
-            """What was begun has ended."""
+            for room in self._rooms.values():
+                await room.aclose()
+            self._rooms.clear()
 
     # ---------------------------------------------------------------- one instance
     async def _add(self, added: tuple[LogKey, Sequence[Line]]) -> None:
@@ -165,13 +181,15 @@ class CassandraLogStore:
         known = self._known.pop(key, None)
         if known is not None and now - known.at <= KNOWN_S:
             return known
-        newest, oldest = await asyncio.gather(
-            self._session.rows(self._statements.newest, key, 1), self._session.rows(self._statements.oldest, key, 1)
-        )
-        if not newest or not oldest:
+        newest = await self._session.rows(self._statements.newest, key, 1)
+        if not newest:
             return _Known(0, 0, 0, 0, now)
-        [(number, _, total)], [(_, oldest_bytes, oldest_total)] = newest, oldest
-        return _Known(number, total, oldest_total - oldest_bytes, 0, now)
+        [(number, size, total)] = newest
+        if size == total:
+            return _Known(number, total, 0, 0, now)
+        oldest = await self._session.rows(self._statements.oldest, key, 1)
+        gone = oldest[0][2] - oldest[0][1] if oldest else total
+        return _Known(number, total, gone, 0, now)
 
     def _keep(self, key: LogKey, known: _Known) -> None:
         known.at = asyncio.get_running_loop().time()
@@ -205,44 +223,62 @@ class CassandraLogStore:
         await self._session.acknowledged(self._statements.delete_size, (*_slice(key), key.instance))
 
     # ---------------------------------------------------------------- one tenant
-    async def _hold_to_limit(self, tenant: TenantUid) -> None:
-        known = self._tenants.pop(tenant, None)
-        if known is None or known.bytes > self._tenant_max or known.written > self._tenant_max // OF_PARTS:
-            sums = await asyncio.gather(*(self._sum(tenant, slice) for slice in range(SLICES)))
-            known = _Tenant(sum(sums))
-        if known.bytes > self._tenant_max:
-            known.bytes -= await self._make_room_in_tenant(
-                tenant, known.bytes - self._tenant_max * KEPT_PARTS // OF_PARTS
-            )
-        self._tenants[tenant] = known
+    def _may_be_over(self, known: _Tenant) -> bool:
+        return known.bytes > self._tenant_max or known.written > self._tenant_max // OF_PARTS
+
+    async def _make_room(self) -> None:
+        """A step at least, and more while there is time: tenants take turns."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + ROOM_S
+        while self._rooms:
+            tenant = next(iter(self._rooms))
+            room = self._rooms.pop(tenant)
+            try:
+                await anext(room)
+                self._rooms[tenant] = room
+            except StopAsyncIteration:
+                pass
+            except UnavailableError as error:  # what was added is there: so it is no error of theirs
+                self._tenants.pop(tenant, None)
+                log.warning("no room could be made among a tenant's log lines", tenant=tenant, reason=str(error))
+            if loop.time() >= ends_at:
+                return
+
+    async def _hold_to_limit(self, tenant: TenantUid) -> AsyncGenerator[None]:
+        """Look up what the tenant has, and where that is too much, empty those that were quiet longest: in steps."""
+        known = self._tenants[tenant] = _Tenant(0)
         if len(self._tenants) > KNOWN_TENANTS_MAX:
             del self._tenants[next(iter(self._tenants))]
-
-    async def _sum(self, tenant: TenantUid, slice: int) -> int:
-        [(found,)] = await self._session.rows(self._statements.sum_of_sizes, (tenant, slice), PAGE_ROWS)
-        return int(found)
-
-    async def _make_room_in_tenant(self, tenant: TenantUid, needed_bytes: int) -> int:
-        """How many bytes have gone."""
-        quietest = Quietest(needed_bytes)
+        for slice in range(SLICES):
+            known.bytes += await self._sum(tenant, slice)
+            yield
+        if known.bytes <= self._tenant_max:
+            return
+        quietest = Quietest(known.bytes - self._tenant_max * KEPT_PARTS // OF_PARTS)
         for slice in range(SLICES):
             async with aclosing(self._session.pages(self._statements.sizes, (tenant, slice), PAGE_ROWS)) as pages:
                 async for page in pages:
                     for instance, size, newest_at in page.rows:
                         quietest.show(Sized(newest_at, instance, size))
-
-        async def empty(sized: Sized) -> None:
-            key = LogKey(tenant, InstanceUid(sized.instance))
-            known = await self._take(key)
-            if known.number:
-                await self._remove(key, known, known.number)
-            await self._session.acknowledged(self._statements.delete_size, (*_slice(key), key.instance))
-            known.gone = known.total
-            self._keep(key, known)
-
+                    yield
         gone = quietest.found()
-        await _each(empty, gone)
-        return sum(sized.bytes for sized in gone)
+        for first in range(0, len(gone), INSTANCES_AT_ONCE):
+            some = gone[first : first + INSTANCES_AT_ONCE]
+            await _each(self._empty, [LogKey(tenant, InstanceUid(sized.instance)) for sized in some])
+            known.bytes -= sum(sized.bytes for sized in some)
+            yield
+
+    async def _empty(self, key: LogKey) -> None:
+        known = await self._take(key)
+        if known.bytes:
+            await self._remove(key, known, known.number)
+        await self._session.acknowledged(self._statements.delete_size, (*_slice(key), key.instance))
+        known.gone = known.total
+        self._keep(key, known)
+
+    async def _sum(self, tenant: TenantUid, slice: int) -> int:
+        [(found,)] = await self._session.rows(self._statements.sum_of_sizes, (tenant, slice), PAGE_ROWS)
+        return int(found)
 
 
 def _slice(key: LogKey) -> tuple[TenantUid, int]:

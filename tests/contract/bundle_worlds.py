@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from loader.bundles.cache import CACHE_BYTES_MAX, BundleCache
-from loader.bundles.cassandra.tables import Statements
+from loader.bundles.cassandra.tables import CHUNK_BYTES, PART_CHUNKS, Statements
 from loader.bundles.manifest import Manifest, WorkflowEntry
 from loader.bundles.store import Bundle, BundleStore, Upload
 from loader.bundles.store_cassandra import CassandraBundleStore
@@ -17,6 +17,8 @@ from tests.contract.cassandra_keyspace import Keyspace
 ACME = TenantUid("acme1")
 OTHER = TenantUid("other1")
 MANIFEST = Manifest((WorkflowEntry(WorkflowId("order"), "main:Order"),), {"region": "eu"})
+LARGE = {"main.py": b"x = 1\n", "data.bin": bytes(range(256)) * (PART_CHUNKS * CHUNK_BYTES // 256 + 10)}
+"""More than one part."""
 FILES = {"main.py": b"x = 1\n", "lib/deep/er.py": b"", "run.sh": b"#!/bin/sh\n"}
 
 
@@ -62,3 +64,16 @@ class CassandraNodes:
             mint=self._ids.__next__,
             clock_ms=lambda: self.now,
         )
+
+
+async def rows(nodes: CassandraNodes) -> list[tuple[str, str]]:
+    """(kind, the upload's id) of all rows of all tenants."""
+    session = nodes.keyspace.session()
+    found = await session.execute(f"SELECT kind, name, upload FROM {session.keyspace}.bundles")
+    return sorted((kind, upload or name) for kind, name, upload in found)
+
+
+async def stored(nodes: CassandraNodes) -> set[str]:
+    """Ids of the uploads that have bytes."""
+    session = nodes.keyspace.session()
+    return {upload for (upload,) in await session.execute(f"SELECT upload FROM {session.keyspace}.bundle_chunks")}

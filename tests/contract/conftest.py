@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from data_plane.journal.cassandra.tables import COMPONENT as JOURNAL
 from data_plane.logs.cassandra.tables import COMPONENT as LOGS
 from loader.bundles.cassandra.tables import COMPONENT as BUNDLES
+from tests.contract.bundle_worlds import CassandraNodes
 from tests.contract.cassandra_keyspace import Keyspace
 from tests.contract.cassandra_server import CassandraServers, cassandra_servers
 from tests.contract.etcd_server import EtcdServer, etcd_server
@@ -32,3 +34,10 @@ def keyspace(cassandra: CassandraServers) -> Iterator[Keyspace]:
     made = Keyspace.make(cassandra, "contract", [JOURNAL, BUNDLES, LOGS])
     yield made
     made.close()
+
+
+@pytest.fixture
+async def nodes(keyspace: Keyspace, tmp_path: Path) -> CassandraNodes:
+    """Of bundle stores."""
+    await keyspace.emptied()
+    return CassandraNodes(keyspace, tmp_path)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from data_plane.logs import store_cassandra
 from data_plane.logs.limits import LogLimits
 from data_plane.logs.sqlite_file import LogFileError
 from data_plane.logs.store import Line, LogKey, LogStore, NumberedLine
@@ -32,6 +33,12 @@ def line(text: str, at: int = 1_000, step: str = "", dropped: int = 0) -> Line:
 
 
 A, B = key_of("a"), key_of("b")
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow Cassandra is, an append makes all the room that there has to be."""
+    monkeypatch.setattr(store_cassandra, "ROOM_S", 600.0)
 
 
 @pytest.fixture(params=["sqlite", "oracle", pytest.param("cassandra", marks=ON_ONE_WORKER)])
