@@ -4,8 +4,10 @@
 
 python := .venv/bin/python
 SEEDS ?= 1-200
-# They run sandboxes, and tell how long things take: nothing else runs beside them.
-alone := tests/e2e tests/contract/test_bundle_check.py $(wildcard tests/contract/test_sandbox*.py)
+# They run sandboxes, which mostly wait; so few at once that none is late for it.
+sandboxed := tests/e2e tests/contract/test_bundle_check.py $(wildcard tests/contract/test_sandbox*.py)
+# They tell how long things take: nothing else runs beside them.
+alone := tests/e2e/hostile tests/e2e/test_sleepers.py tests/e2e/test_soak.py
 packages := sdk/stepwell sdk/workers cluster rpc loader control_plane data_plane stepwell_server
 typed := $(wildcard $(packages) scripts tests bench)
 # Each is imported from its own folder, as in a sandbox.
@@ -24,7 +26,8 @@ cluster-demo: setup  ## the same on etcd, three Cassandra nodes and three data n
 	@$(python) scripts/cluster_demo.py
 
 test: setup  ## every test
-	@$(python) -m pytest -n auto --maxprocesses 8 tests $(addprefix --ignore=,$(alone))
+	@$(python) -m pytest -n auto --maxprocesses 8 tests $(addprefix --ignore=,$(sandboxed))
+	@$(python) -m pytest -n 3 $(sandboxed) $(addprefix --ignore=,$(alone))
 	@$(python) -m pytest $(alone)
 
 platforms: setup  ## the sandboxes' tests over a newer runsc, with systrap and with ptrace; builds it with Go once

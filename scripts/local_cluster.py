@@ -235,7 +235,7 @@ class LocalCluster:
     def _asked(self, endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = self._mine | {"STEPWELL_ENDPOINT": endpoint, "STEPWELL_TOKEN": self.token}
         return subprocess.run(
-            [COMMAND, *arguments, "-o", "json"],
+            [str(COMMAND), *arguments, "-o", "json"],
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -246,7 +246,7 @@ class LocalCluster:
 
     def _run(self, *arguments: str, config: bool) -> str:
         more = ["--config", str(self._config)] if config else []
-        command = [COMMAND, *arguments, *more]
+        command = [str(COMMAND), *arguments, *more]
         ran = subprocess.run(command, env=self._mine, capture_output=True, text=True, timeout=START_S_MAX, check=False)
         if ran.returncode != 0:
             raise DemoFailedError(f"`stepwell {' '.join(arguments)}` exited {ran.returncode}: {ran.stderr.strip()}")
