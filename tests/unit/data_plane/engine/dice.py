@@ -28,6 +28,7 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "digest": ("d",),
     "entrypoint": ("m:C",),
     "runtime": ("cpython-3.11",),
+    "trace": (b"t" * 24,),
     "params": PAYLOADS,
     "result": PAYLOADS,
     "payload": PAYLOADS,
