@@ -101,6 +101,6 @@ def test_a_deploy_that_is_cut_off_leaves_nothing(world: World, folder: Path) -> 
             until("a file is staged", lambda: staged(folder) != [])
         call.cancel()
         over.set()
-        until("what was sent is gone", lambda: staged(folder) == [])
-    assert versions(folder) == before
+        # A call that is cancelled may look as if it had come to its end: what was kept then is abandoned.
+        until("what was sent is gone", lambda: staged(folder) == [] and versions(folder) == before)
     assert world.server.log.faults == []
