@@ -85,7 +85,7 @@ class ClusterProcess:
         files = config.peer_certificates()
         peer_certificates = Certificates(files) if files is not None else None
         store = await stack.enter_async_context(open_etcd_store(config.etcd_settings()))
-        await _agree_on_shards(store, config.cluster.shard_count)
+        await agree_on_shards(store, config.cluster.shard_count)
         session = await CassandraSession.connect(config.cassandra_settings())
         stack.push_async_callback(session.close)
         faults = await schema.faults(session, COMPONENTS)
@@ -187,7 +187,7 @@ def any_of(members: Callable[[], Sequence[Member]]) -> Callable[[], str | None]:
     return chosen
 
 
-async def _agree_on_shards(store: LeaseStore, shard_count: int) -> None:
+async def agree_on_shards(store: LeaseStore, shard_count: int) -> None:
     """Raises StartError when the cluster has another number of shards."""
     found = await store.get(keys.SHARD_COUNT)
     if found is None:

@@ -83,6 +83,7 @@ MEANINGS: Mapping[str, list[Bad]] = {
     "--replication-factor": usage("", "0", "10", "-1", "x"),
     "export data": [*usage("", "missing", "file", *UNSAFE), *refused("WRONG_STATE", "empty")],
     "export folder": usage("file"),
+    "import folder": [*usage("", "missing", "file", *UNSAFE), *refused("WRONG_STATE", "empty")],
     "folder": [
         *usage("", "missing", "file", *UNSAFE),
         *refused("BUNDLE_REFUSED", "empty", "no-toml", "bad-toml", "bad-name", "linked", "no-utf8"),
@@ -104,6 +105,7 @@ GOOD: Mapping[str, str] = {
     "token": "0" * 16,
     "export data": "empty",
     "export folder": "out",
+    "import folder": "empty",
     "folder": "good",
     "name": "mine",
     "context": "mine",
@@ -117,6 +119,7 @@ NEEDS_TENANT = (
     "stepwell doctor",
     "stepwell dev",
     "stepwell export",
+    "stepwell import",
     "stepwell node",
     "stepwell control",
     "stepwell schema",
@@ -128,8 +131,8 @@ def meaning(verb: str, parameter: click.Parameter) -> str:
     """An option's first long name; an argument's own."""
     if verb == "stepwell contexts use" and parameter.name == "name":
         return "context"
-    if verb == "stepwell export" and isinstance(parameter, click.Argument):
-        return f"export {parameter.name}"
+    if verb in ("stepwell export", "stepwell import") and isinstance(parameter, click.Argument):
+        return f"{verb.split()[1]} {parameter.name}"
     if isinstance(parameter, click.Option):
         return next(name for name in parameter.opts if name.startswith("--"))
     return str(parameter.name)

@@ -16,6 +16,7 @@ VERBS = {
     "tenants": "create, list (operator)",
     "tokens": "create, list, revoke (operator)",
     "contexts": "list, use, add",
+    "import": "Put what was exported into a cluster.",
     "nodes": "list (operator of a cluster)",
     "node": "Run a node of a cluster, which executes instances.",
     "control": "Run a control server of a cluster.",
@@ -23,7 +24,7 @@ VERBS = {
     "doctor": "Check that the server can be reached and serves.",
 }
 
-HOMES = {name: f"stepwell.cli.{name}" for name in VERBS}
+HOMES = {name: f"stepwell.cli.{name}" for name in VERBS} | {"import": "stepwell.cli.import_"}
 
 
 def help_text() -> str:
