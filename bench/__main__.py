@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable
 
-from bench import alone, first_step, growth, help_time, telemetry, throughput
+from bench import alone, cluster, first_step, growth, help_time, telemetry, throughput
 from bench.figure import Figure
 
 BENCHMARKS: dict[str, Callable[[], AsyncIterator[Figure]]] = {
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[], AsyncIterator[Figure]]] = {
     "first-step": first_step.figures,
     "help": help_time.figures,
     "telemetry": telemetry.figures,
+    "cluster": cluster.figures,
 }
 
 

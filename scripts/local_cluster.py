@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+from cluster.cassandra.settings import CassandraSettings
 from scripts.demo_server import COMMAND, DemoFailedError, free_port, until
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -164,6 +165,11 @@ class LocalCluster:
     def is_whole(self) -> bool:
         """Whether every shard has an owner that lives."""
         return bool(self.ask("nodes", "list")["unownedShards"] == 0)
+
+    def cassandra_settings(self) -> CassandraSettings:
+        """For whoever wants to speak to Cassandra itself."""
+        points = [f"127.0.0.{number}" for number in range(1, len(self.cassandra) + 1)]
+        return CassandraSettings(points, "datacenter1", port=self._cassandra_port)
 
     # ---------------------------------------------------------------- questions
     def ask(self, *arguments: str, of: Part | None = None) -> Any:
