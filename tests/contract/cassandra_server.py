@@ -15,6 +15,7 @@ from typing import Final
 import pytest
 
 from cluster.cassandra.settings import CassandraSettings
+from tests.contract.standing_still import standing_still
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 START_S_MAX: Final = 90.0
@@ -68,11 +69,8 @@ class CassandraNode:
     def standing_still(self) -> Iterator[None]:
         """It is there, and answers nothing."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-        try:
+        with standing_still(self._process):
             yield
-        finally:
-            self._process.send_signal(signal.SIGCONT)
 
     def _said(self) -> str:
         return (self._folder / "log").read_text()[-3000:]

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.contract.standing_still import standing_still
+
 ROOT = Path(__file__).resolve().parents[2]
 START_S_MAX = 20.0
 
@@ -71,11 +73,8 @@ class EtcdServer:
     def standing_still(self) -> Iterator[None]:
         """It is there, and answers nothing."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-        try:
+        with standing_still(self._process):
             yield
-        finally:
-            self._process.send_signal(signal.SIGCONT)
 
 
 def _free_port() -> int:
