@@ -54,7 +54,6 @@ async def server(watching: Watching) -> AsyncIterator[Served]:
 async def test_a_call_that_ends_well_is_told_once(server: Served, watching: Watching, kind: str, streams: bool) -> None:
     assert await server.call(kind)
     await watching.heard.wait()
-    await watching.heard.wait()
     assert watching.ended_calls == [(f"{NAME}/{kind}", streams, "OK")]
 
 
