@@ -16,6 +16,7 @@ from typing import Any, Final
 import grpc
 from google.protobuf.message import Message
 
+from rpc import trace_context
 from rpc.auth import Metadata, Principal
 from rpc.rights import Right
 from rpc.tls import Certificates
@@ -162,8 +163,13 @@ def told(error: grpc.aio.AioRpcError, address: str) -> ApiError:
 
 def _metadata(caller: Principal, last: bool) -> tuple[tuple[str, str | bytes], ...]:
     who = json.dumps([caller.token_id, caller.tenant, sorted(caller.rights)]).encode()
-    headers: tuple[tuple[str, str | bytes], ...] = ((PRINCIPAL_HEADER, who),)
-    return (*headers, (LAST_HOP_HEADER, "1")) if last else headers
+    headers: list[tuple[str, str | bytes]] = [(PRINCIPAL_HEADER, who)]
+    if last:
+        headers.append((LAST_HOP_HEADER, "1"))
+    trace = trace_context.current()
+    if trace is not None:
+        headers.append((trace_context.HEADER, trace.header()))
+    return tuple(headers)
 
 
 def _principal(header: str | bytes) -> Principal:

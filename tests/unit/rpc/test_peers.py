@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -25,6 +26,7 @@ from rpc.proxy import proxied
 from rpc.rights import Right
 from rpc.server import Service, build_server
 from rpc.tls import CertificateError, CertificateFiles, Certificates
+from rpc.trace_context import TraceContext, received, set_current
 from stepwell.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from stepwell.names import TenantId
 from stepwell.v1 import instances_pb2, nodes_pb2, tenants_pb2, workflows_pb2
@@ -57,11 +59,13 @@ class Backend:
     def __init__(self) -> None:
         self.callers: list[Principal] = []
         self.last_hops: list[bool] = []
+        self.traces: list[TraceContext | None] = []
 
     def _note(self, context: Any) -> str:
         who = principal(context)
         self.callers.append(who)
         self.last_hops.append(last_hop.get())
+        self.traces.append(received(context.invocation_metadata()))
         return who.tenant or "the operator"
 
     async def GetTenant(self, request: Any, context: Any) -> tenants_pb2.Tenant:
@@ -164,6 +168,18 @@ async def test_a_call_says_whether_it_may_be_passed_on(peers: Peers, address: st
     for last in (True, False, True):
         await peers.unary(address, TENANT, b"", INSTALLATION, last=last)
     assert backend.last_hops == [True, False, True]
+
+
+async def test_a_call_goes_on_in_the_trace_that_it_came_in(peers: Peers, address: str, backend: Backend) -> None:
+    trace = TraceContext(0xA, 0xB, sampled=True)
+
+    async def within() -> None:
+        set_current(trace)
+        await peers.unary(address, TENANT, b"", INSTALLATION, last=False)
+
+    await asyncio.create_task(within())
+    await peers.unary(address, TENANT, b"", INSTALLATION, last=False)
+    assert backend.traces == [trace, None]
 
 
 @pytest.mark.parametrize("header", [None, b"{", b"[1]", b'["t", null, ["king"]]', b"\xff"])
