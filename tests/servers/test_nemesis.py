@@ -15,7 +15,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -26,7 +25,6 @@ from tests.e2e.api import Api
 from tests.e2e.traffic import Traffic
 
 SECONDS: Final = float(os.environ.get("NEMESIS_S", "45"))
-CASSANDRA: Final = int(os.environ.get("NEMESIS_CASSANDRA", "1"))
 SEED: Final = int(os.environ.get("NEMESIS_SEED", "20240817"))
 INSTANCES_A_SECOND: Final = 0.6
 TENANTS: Final = ("acme", "globex", "initech")
@@ -100,37 +98,29 @@ class Nemesis:
 
 @pytest.mark.xdist_group("cluster")
 @pytest.mark.timeout(600)
-async def test_nothing_is_lost_whatever_becomes_of_one_process_after_the_other(tmp_path: Path) -> None:
-    chance = random.Random(SEED)
-    cluster = LocalCluster(tmp_path, cassandra=CASSANDRA, nodes=3, sandbox="process", java="-XX:TieredStopAtLevel=1")
-    nemesis = Nemesis(cluster, chance)
-    try:
-        await asyncio.to_thread(cluster.start)
-        addresses = ",".join(cluster.endpoints[part.name] for part in cluster.nodes)
-        instances = max(12, round(SECONDS * INSTANCES_A_SECOND))
+async def test_nothing_is_lost_whatever_becomes_of_one_process_after_the_other(cluster: LocalCluster) -> None:
+    nemesis = Nemesis(cluster, random.Random(SEED))
+    addresses = ",".join(cluster.endpoints[part.name] for part in cluster.nodes)
+    instances = max(12, round(SECONDS * INSTANCES_A_SECOND))
+    async with Api(f"ipv4:{addresses}", cluster.token) as api:
+        traffic = Traffic(api, TENANTS, instances, SEED)
+        await traffic.deploy()
         began = time.monotonic()
-        async with Api(f"ipv4:{addresses}", cluster.token) as api:
-            traffic = Traffic(api, TENANTS, instances, SEED)
-            await traffic.deploy()
-            async with asyncio.TaskGroup() as tasks:
-                supervising = tasks.create_task(nemesis.supervise())
-                carried = tasks.create_task(
-                    traffic.carry_on(lambda: (time.monotonic() - began) / SECONDS),
-                )
-                await nemesis.rage(SECONDS)
-                raged_s = time.monotonic() - began
-                await asyncio.to_thread(until, "every shard has an owner", cluster.is_whole, 90)
-                await traffic.finished(carried)
-                supervising.cancel()
-            problems = await traffic.verdict()
-        print(
-            f"seed {SEED}: {nemesis.done.total()} faults in {raged_s:.0f} s ({dict(nemesis.done)}), {nemesis.restarts}"
-            f" processes ended by themselves and were started again; {instances} instances all ended after "
-            f"{time.monotonic() - began:.0f} s, {sum(len(run.results) for run in traffic.runs)} committed results, "
-            f"{api.repeats} calls made again, {traffic.doubled_creates} creates and {traffic.doubled_events} events "
-            f"repeated on purpose, {traffic.resumed} resumed; {len(problems)} violations",
-            file=sys.stderr,
-        )
-        assert problems == [], cluster.last_words()
-    finally:
-        await asyncio.to_thread(cluster.stop)
+        async with asyncio.TaskGroup() as tasks:
+            supervising = tasks.create_task(nemesis.supervise())
+            carried = tasks.create_task(traffic.carry_on(lambda: (time.monotonic() - began) / SECONDS))
+            await nemesis.rage(SECONDS)
+            raged_s = time.monotonic() - began
+            await asyncio.to_thread(until, "every shard has an owner", cluster.is_whole, 90)
+            await traffic.finished(carried)
+            supervising.cancel()
+        problems = await traffic.verdict()
+    print(
+        f"seed {SEED}: {nemesis.done.total()} faults in {raged_s:.0f} s ({dict(nemesis.done)}), {nemesis.restarts} "
+        f"processes ended by themselves and were started again; {instances} instances all ended after "
+        f"{time.monotonic() - began:.0f} s, {sum(len(run.results) for run in traffic.runs)} committed results, "
+        f"{api.repeats} calls made again, {traffic.doubled_creates} creates and {traffic.doubled_events} events "
+        f"repeated on purpose, {traffic.resumed} resumed; {len(problems)} violations",
+        file=sys.stderr,
+    )
+    assert problems == [], cluster.last_words()
