@@ -9,7 +9,7 @@ sandboxed := tests/e2e tests/contract/test_bundle_check.py $(wildcard tests/cont
 # They tell how long things take: nothing else runs beside them.
 alone := tests/e2e/hostile tests/e2e/test_sleepers.py tests/e2e/test_soak.py
 packages := sdk/stepwell sdk/workers cluster rpc loader control_plane data_plane stepwell_server
-typed := $(wildcard $(packages) scripts tests bench)
+typed := $(wildcard $(packages) scripts tests bench deploy)
 # Each is imported from its own folder, as in a sandbox.
 bundles := $(patsubst %/stepwell.toml,%,$(wildcard examples/*/stepwell.toml)) $(wildcard examples/*/repo)
 
@@ -42,10 +42,11 @@ simulate: setup  ## several nodes on virtual time, stores that misbehave, faults
 fuzz: setup  ## tests/fuzz for long: FUZZ_EXAMPLES (5000) of each, at random
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(python) -m pytest tests/fuzz --timeout=0
 
-lint: setup types imports  ## ruff, mypy, import contracts, generated stubs
+lint: setup types imports  ## ruff, mypy, import contracts, generated stubs, deploy's YAML
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
 	@$(python) scripts/generate_stubs.py --check
+	@$(python) -m yamllint --strict --config-file deploy/.yamllint deploy
 
 types: setup
 	@$(python) -m mypy $(typed)

@@ -86,7 +86,8 @@ def fingerprint(sdk: Path) -> str:
     seen = hashlib.sha256(f"{LAYOUT}".encode())
     for path in (PYTHON, LIBRARY, LIBRARY / "os.py", LIBRARY / "lib-dynload"):
         status = path.stat()
-        seen.update(f"\n{path} {status.st_size} {status.st_mtime_ns}".encode())
+        size = 0 if path.is_dir() else status.st_size  # a folder's depends on the file system that it is copied to
+        seen.update(f"\n{path} {size} {status.st_mtime_ns}".encode())
     for path in sorted(_sdk_modules(sdk)):
         seen.update(f"\n{path.relative_to(sdk)} ".encode() + hashlib.sha256(path.read_bytes()).digest())
     return seen.hexdigest()[:32]
