@@ -13,6 +13,7 @@ import trustme
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from deploy import probe
+from rpc.tls import CertificateFiles, Certificates
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -32,14 +33,14 @@ class Server:
 
 def serving(folder: Path, *names: str) -> Iterator[Server]:
     issued = trustme.CA().issue_cert(*names)
-    certificate = folder / "server.pem"
-    chain = b"".join(each.bytes() for each in issued.cert_chain_pems)
-    certificate.write_bytes(chain)
+    certificate, private_key = folder / "server.pem", folder / "server.key"
+    certificate.write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))
+    private_key.write_bytes(issued.private_key_pem.bytes())
     server = grpc.server(futures.ThreadPoolExecutor(1))
     servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    credentials = grpc.ssl_server_credentials([(issued.private_key_pem.bytes(), chain)])
-    port = server.add_secure_port(f"{probe.HOST}:0", credentials)
+    certificates = Certificates(CertificateFiles(certificate, private_key))
+    port = server.add_secure_port(f"{probe.HOST}:0", certificates.server())
     server.start()
     yield Server(port, certificate, servicer)
     server.stop(None).wait()
