@@ -7,7 +7,7 @@ SEEDS ?= 1-200
 # They run sandboxes, which mostly wait; so few at once that none is late for it.
 sandboxed := tests/e2e tests/contract/test_bundle_check.py $(wildcard tests/contract/test_sandbox*.py)
 # They tell how long things take: nothing else runs beside them.
-alone := tests/e2e/hostile tests/e2e/test_sleepers.py tests/e2e/test_soak.py
+alone := tests/e2e/hostile/test_hostile_guests.py tests/e2e/test_soak.py
 packages := sdk/stepwell sdk/workers cluster rpc loader control_plane data_plane stepwell_server
 typed := $(wildcard $(packages) scripts tests bench deploy)
 # Each is imported from its own folder, as in a sandbox.
@@ -33,7 +33,7 @@ test: setup  ## every test
 
 platforms: setup  ## the sandboxes' tests over a newer runsc, with systrap and with ptrace; builds it with Go once
 	@runsc=$${STEPWELL_TEST_RUNSC:-$$(scripts/newer_runsc)} && for platform in systrap ptrace; do \
-	  STEPWELL_TEST_RUNSC=$$runsc STEPWELL_TEST_PLATFORM=$$platform $(python) -m pytest -k 'not process]' \
+	  STEPWELL_TEST_RUNSC=$$runsc STEPWELL_TEST_PLATFORM=$$platform $(python) -m pytest -n 3 -k 'not process]' \
 	    tests/contract/test_sandbox.py tests/contract/test_sandbox_limits.py tests/contract/test_sandbox_stalls.py || exit 1; done
 
 simulate: setup  ## several nodes on virtual time, stores that misbehave, faults: SEEDS=A-B (1-200)
