@@ -197,18 +197,29 @@ class ControlConfig(ClusterConfig):
     control_plane: ControlLimits = field(default_factory=ControlLimits)
 
 
+@dataclass(frozen=True, slots=True)
+class _Both(NodeConfig):
+    """All that a file may say."""
+
+    control_plane: ControlLimits = field(default_factory=ControlLimits)
+
+
 Config = TypeVar("Config", NodeConfig, ControlConfig)
 
 
 def read_cluster_config(kind: type[Config], path: Path | None, environ: Mapping[str, str]) -> Config:
-    """What the file says, where there is one, and the environment over it. Raises ConfigError."""
-    defaults = kind()
+    """What the file says, where there is one, and the environment over it. Raises ConfigError.
+
+    One file does for both kinds of process: what is the other kind's is held against that, and not used.
+    """
+    defaults, both = kind(), _Both()
     told = document(path, missing_is_empty=False) if path is not None else {}
-    values = _values(kind, defaults, str(path), told)
+    values = _values(_Both, both, str(path), told)
     for variable, text in sorted(environ.items()):
         if variable.startswith(ENVIRONMENT):
-            _set_from_environment(kind, defaults, values, variable, text)
-    config = kind(**values)
+            _set_from_environment(_Both, both, values, variable, text)
+    mine = {each.name for each in dataclasses.fields(defaults)}
+    config = kind(**{name: value for name, value in values.items() if name in mine})
     if not config.name or not (config.name.isascii() and config.name.isprintable()) or "/" in config.name:
         raise ConfigError(f"name: {config.name!r} can't be a name: printable ASCII without '/', please")
     if not 1 <= config.cluster.shard_count <= SHARD_COUNT_MAX:

@@ -53,6 +53,17 @@ def test_the_environment_is_over_the_file(tmp_path: Path) -> None:
     assert (config.gvisor.cgroups, config.drain_s) == (False, 3.0)
 
 
+def test_one_file_does_for_both_kinds_of_process_and_is_checked_by_both(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.toml"
+    path.write_text(GOOD + "[control_plane]\nversions_max = 7\n")
+    environ = {"STEPWELL__LOADER__WARM_SANDBOXES": "4"}
+    assert read_cluster_config(ControlConfig, path, environ).control_plane.versions_max == 7
+    assert read_cluster_config(NodeConfig, path, environ).loader.warm_sandboxes == 4
+    path.write_text("[loader]\nwarm_sandbox = 1\n")
+    with pytest.raises(ConfigError, match=r"\[loader\] has no 'warm_sandbox'"):
+        read_cluster_config(ControlConfig, path, {})
+
+
 def test_without_a_file_the_environment_is_enough() -> None:
     environ = {"STEPWELL__ETCD__ENDPOINTS": "a:1"}
     assert read_cluster_config(ControlConfig, None, environ).etcd.endpoints == ("a:1",)
