@@ -119,10 +119,13 @@ class CassandraJournalStore:
 
     def _written(self, done: Done, error: Exception | None) -> None:
         in_flight = self._in_flight
-        in_flight.ended()
-        if in_flight.idle and self._idle is not None:
-            self._idle.set()
-        done(None if error is None else WriteUnknownError(f"Cassandra did not say whether it wrote: {error}"))
+        try:
+            # Whoever hears of it may begin the next part of the same mutation: `close` waits for that, too.
+            done(None if error is None else WriteUnknownError(f"Cassandra did not say whether it wrote: {error}"))
+        finally:
+            in_flight.ended()
+            if in_flight.idle and self._idle is not None:
+                self._idle.set()
 
     def _one_after_the_other(self, tenant: str, writes: Sequence[_Write], done: Done) -> None:
         def written(error: Exception | None) -> None:

@@ -299,3 +299,14 @@ def test_the_schema_as_text_is_what_is_applied() -> None:
         " {'class': 'NetworkTopologyStrategy', 'datacenter1': 3} AND durable_writes = true"
     )
     assert sum(line.startswith("CREATE TABLE IF NOT EXISTS k.") for line in text) == len(COMPONENT.tables) + 2
+
+
+async def test_close_waits_for_each_part_of_what_was_written(keyspace: Keyspace) -> None:
+    """A deletion is three writes, one after the other: between two of them nothing is on its way."""
+    store, session = await counted(keyspace)
+    await written(store, put_row(A, row_of(1, 0), 1))
+    answers: list[Exception | None] = []
+    before = session.writes
+    store.write(DeleteInstance(A, UID, 5, Stamp(1, 2)), answers.append)
+    await store.close()
+    assert (session.writes - before, answers) == (3, [None])
