@@ -23,7 +23,7 @@ IMPORT = f"{OWNERSHIP}import"
 """Where an import says that it is under way: no shard is claimed while this is there, and every node sees it."""
 
 OPERATOR = "operator"
-"""Where a tenant's uid stands in a key, for what belongs to the operator; a uid is hexadecimal."""
+"""Where a tenant's uid stands in a key, for what belongs to the operator; a uid begins with hexadecimal digits."""
 
 _NEWEST_MS = (1 << 48) - 1
 """A time that no clock will tell: keys count down from it so that the newest come first."""
@@ -66,7 +66,7 @@ def version_by_age(uid: TenantUid, created_at_ms: int, digest: Digest) -> str:
 
 def digest_by_age(key: str) -> Digest:
     """The digest in a key that `version_by_age` made."""
-    return Digest(key.rpartition("/")[2])
+    return Digest(last_part(key))
 
 
 def routes(uid: TenantUid) -> str:
@@ -126,6 +126,11 @@ def imported(export: str) -> str:
 def kind(key: str) -> str:
     """What the record is, by the beginning of its key: `tenant`, `route`, `token-of`…"""
     return key.partition("/")[0]
+
+
+def last_part(key: str) -> str:
+    """Of a key that `tenant`, `token`, `version` or `route` made: the id, the digest, the workflow."""
+    return key.rpartition("/")[2]
 
 
 def owner(key: str) -> str:

@@ -15,12 +15,11 @@ from stepwell.names import Digest, TenantId, TenantUid, WorkflowId
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A customer of the platform. `spread` (a power of two) is over how many shards its instances are spread."""
+    """A customer of the platform. Its uid says over how many shards its instances are spread."""
 
     id: TenantId
     uid: TenantUid
     created_at_ms: int
-    spread: int = 1
 
 
 class Scope(StrEnum):

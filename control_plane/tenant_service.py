@@ -9,6 +9,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from cluster.directory import Directory
 from cluster.records import Scope, Tenant, Token
+from cluster.tenant_uids import spread_of
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens
 from rpc.auth import principal
@@ -40,7 +41,7 @@ class TenantService(TenantServiceServicer):
     async def CreateTenant(self, request: pb.CreateTenantRequest, context: Any) -> pb.Tenant:
         tenant_id = checked(names.tenant_id, request.tenant_id, "tenant_id")
         request_id = checked(names.request_id, request.request_id, "request_id")
-        return _encoded(await self._tenants.create(tenant_id, request_id))
+        return _encoded(await self._tenants.create(tenant_id, request_id, request.spread or 1))
 
     async def GetTenant(self, request: pb.GetTenantRequest, context: Any) -> pb.Tenant:
         return _encoded(await self._tenants.get(parse_tenant(request.name, principal(context))))
@@ -96,7 +97,12 @@ def _scopes(numbers: Iterable[int]) -> tuple[Scope, ...]:
 
 
 def _encoded(tenant: Tenant) -> pb.Tenant:
-    return pb.Tenant(name=tenant_name(tenant.id), uid=tenant.uid, create_time=timestamp(tenant.created_at_ms))
+    return pb.Tenant(
+        name=tenant_name(tenant.id),
+        uid=tenant.uid,
+        create_time=timestamp(tenant.created_at_ms),
+        spread=spread_of(tenant.uid),
+    )
 
 
 def _token(token: Token) -> pb.Token:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
+from cluster.tenant_uids import spread_of
 from stepwell.names import InstanceId, TenantUid
 
 SHARD_COUNT: Final = 1_024
@@ -20,9 +21,9 @@ NODES_REMEMBERED: Final = 512
 """Nodes whose weights are kept: a node weighs each shard once."""
 
 
-def shard_of(tenant: TenantUid, instance: InstanceId, spread: int, shard_count: int) -> int:
-    """`spread` is over how many shards the tenant's instances lie; a power of two."""
-    return (_hash(tenant) + _hash(instance) % spread) % shard_count
+def shard_of(tenant: TenantUid, instance: InstanceId, shard_count: int) -> int:
+    """The tenant's uid says over how many shards its instances lie."""
+    return (_hash(tenant) + _hash(instance) % spread_of(tenant)) % shard_count
 
 
 def assigned(nodes: Collection[str], shard_count: int) -> list[str | None]:

@@ -106,7 +106,7 @@ async def _serve(config: NodeConfig) -> int:
         shard_count = config.cluster.shard_count
 
         def shard_of_key(key: InstanceKey) -> int:
-            return shard_of(key.tenant, key.instance, 1, shard_count)
+            return shard_of(key.tenant, key.instance, shard_count)
 
         node = Node(
             process.telemetry.measured(journal),

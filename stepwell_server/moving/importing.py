@@ -20,6 +20,7 @@ from cluster import keys
 from cluster.codec import RecordFormatError, decode
 from cluster.records import Tenant
 from cluster.store import ClusterStore
+from cluster.tenant_uids import spread_of
 from data_plane.assignment import shard_of
 from data_plane.journal.store import (
     InstanceKey,
@@ -77,7 +78,7 @@ async def import_folder(folder: Path, cluster: Cluster, *, clock: Callable[[], i
     it.
     """
     export = await asyncio.to_thread(ExportFolder, folder)
-    spreads = await asyncio.to_thread(_checked, export)
+    await asyncio.to_thread(_checked, export)
     claim = ImportClaim(cluster.store, export.checksum)
     if await claim.is_done():
         return Import(export.checksum, export.manifest.counts, was_done=True)
@@ -86,7 +87,7 @@ async def import_folder(folder: Path, cluster: Cluster, *, clock: Callable[[], i
     if not claim.written:
         await _check_target(claim, cluster, export)
     await import_bundles(export, cluster.bundles)
-    journals = _Journals(export, cluster, claim, spreads, clock)
+    journals = _Journals(export, cluster, claim, clock)
     await journals.write()
     control = _Control(export, claim)
     await control.write(tokens=False)
@@ -97,28 +98,28 @@ async def import_folder(folder: Path, cluster: Cluster, *, clock: Callable[[], i
     return Import(export.checksum, export.manifest.counts, was_begun=was_begun)
 
 
-def _checked(export: ExportFolder) -> dict[TenantUid, int]:
-    """Read all of it, its bytes first, then every record; the tenants' spreads. Raises DamagedExportError."""
+def _checked(export: ExportFolder) -> None:
+    """Read all of it, its bytes first, then every record. Raises DamagedExportError."""
     export.verify()
-    spreads: dict[TenantUid, int] = {}
+    tenants: set[TenantUid] = set()
     try:
         for key, value in _control_records(export):
             check(key, value)
             if keys.kind(key) == "tenant":
-                tenant = decode(Tenant, value, key)
-                spreads[tenant.uid] = tenant.spread
-    except RecordFormatError as error:
+                uid = decode(Tenant, value, key).uid
+                spread_of(uid)
+                tenants.add(uid)
+    except (RecordFormatError, ValueError) as error:
         raise DamagedExportError(f"the export can't be imported: {error}") from None
     for _ in export.entries("bundles"):
         """Whether they are whole bundles, their store says: by their digests."""
     for part in journal_parts(export):
-        if part.key.tenant not in spreads:
+        if part.key.tenant not in tenants:
             raise DamagedExportError(
                 f"the export has an instance of a tenant with uid {part.key.tenant}, and no such tenant"
             )
         if isinstance(part, WholeInstance):
             state_of(part.rows)
-    return spreads
 
 
 def _control_records(export: ExportFolder) -> Iterator[Record]:
@@ -179,14 +180,12 @@ class _Journals:
         export: ExportFolder,
         cluster: Cluster,
         claim: ImportClaim,
-        spreads: dict[TenantUid, int],
         clock: Callable[[], int],
     ) -> None:
         self.wakes = WakesWritten()
         self._export = export
         self._cluster = cluster
         self._claim = claim
-        self._spreads = spreads
         self._clock = clock
         self._writes = Writes(cluster.journal, asyncio.get_running_loop().call_later)
         self._shards: dict[int, tuple[Shard, int]] = {}
@@ -219,7 +218,7 @@ class _Journals:
         await self._writes.durable()
 
     async def _shard_of(self, key: InstanceKey) -> tuple[Shard, int]:
-        number = shard_of(key.tenant, key.instance, self._spreads[key.tenant], self._cluster.shard_count)
+        number = shard_of(key.tenant, key.instance, self._cluster.shard_count)
         return self._shards.get(number) or await self._take_over(number)
 
     async def _take_over(self, number: int) -> tuple[Shard, int]:

@@ -140,6 +140,7 @@ BAD: Mapping[str, tuple[Bad, ...]] = {
     ),
     "etag": tuple(Bad(f"text {text[:9]!r}", text, "CONFLICT") for text in ("1", "x", "\0", "-1", "x" * 1_000_000)),
     "flag": (),
+    "spread": tuple(_refused("number", -1, 3, 6, 1_000, 2_048, -(2**31))),
     "scopes": tuple(_refused("enum", [0], [99], [-1])),
     "statuses": tuple(_refused("enum", [0], [99], [-1], [1, 2, 99])),
     "workflow id": (

@@ -37,6 +37,7 @@ KINDS: Mapping[str, Value] = {
     "etag": "",
     "flag": False,
     "scopes": [],
+    "spread": 2,
     "statuses": [],
     "workflow id": WORKFLOW,
     "entrypoint": "main:Order",
@@ -48,6 +49,7 @@ KINDS: Mapping[str, Value] = {
 
 FIELDS: Mapping[str, str] = {
     "CreateTenantRequest.tenant_id": "tenant id",
+    "CreateTenantRequest.spread": "spread",
     "GetTenantRequest.name": "tenant",
     "CreateTokenRequest.parent": "owner",
     "CreateTokenRequest.scopes": "scopes",

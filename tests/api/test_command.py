@@ -73,6 +73,7 @@ MEANINGS: Mapping[str, list[Bad]] = {
     "--params": [*JSON],
     "--payload": [*JSON],
     "--status": usage("", "done", "COMPLETE", *UNSAFE),
+    "--spread": [*usage("", "0", "-1", "1025", "1.5", "x", "9" * 400), *refused("INVALID_ARGUMENT", "3", "1023")],
     "--scope": usage("", "write", "all", *UNSAFE),
     "--output": usage("", "xml", "JSON", *UNSAFE),
     "--sandbox": usage("", "docker", *UNSAFE),

@@ -95,7 +95,7 @@ async def clustered(folder: Path, store: EtcdStore, cluster: Cluster) -> AsyncIt
     )
 
     def of(key: InstanceKey) -> int:
-        return shard_of(key.tenant, key.instance, 1, SHARDS)
+        return shard_of(key.tenant, key.instance, SHARDS)
 
     async with house(folder, store, cluster.journal, cluster.bundles, ownership, of) as away:
         yield away

@@ -39,7 +39,7 @@ class Routes:
     def changed(self, now_s: float, events: tuple[Event, ...]) -> None:
         for event in events:
             if event.value is not None and event.key.startswith("route/"):
-                route = decode(Route, event.value)
+                route = decode(Route, event.value, event.key)
                 if route.tenant_uid in self._newest:
                     self._replaced[route.tenant_uid][self._newest[route.tenant_uid]] = now_s
                 self._newest[route.tenant_uid] = route.updated_at_ms

@@ -19,12 +19,13 @@ from cluster.codec import encode
 from cluster.generations import Change, change
 from cluster.records import Route, Scope, Tenant
 from cluster.store import Put
+from cluster.tenant_uids import tenant_uid
 from data_plane import wakes
 from data_plane.assignment import shard_of
 from data_plane.journal.store import InstanceKey
 from stepwell.errors import StepwellError
 from stepwell.guest import bodies
-from stepwell.names import Digest, TenantId, TenantUid
+from stepwell.names import Digest, TenantId
 from tests.simulation import circumstances, etcd_faults, network, sandbox
 from tests.simulation.cassandra import Cassandra
 from tests.simulation.cassandra_client import ReadUnavailableError
@@ -94,9 +95,9 @@ class World:
         self.machines = {name: Machine(self, name) for name in MACHINES}
         self.classes: dict[str, Any] = {}
         self._tenants = {
-            name: Tenant(TenantId(name), TenantUid(f"uid-{name}"), 0, self.random.choice((1, 2, 4))) for name in TENANTS
+            name: Tenant(TenantId(name), tenant_uid(name.encode(), self.random.choice((1, 2, 4))), 0)
+            for name in TENANTS
         }
-        self._spreads = {tenant.uid: tenant.spread for tenant in self._tenants.values()}
         self._locks: dict[str, asyncio.Lock] = {}
         self._minted = 0
 
@@ -119,7 +120,7 @@ class World:
         return self._locks.setdefault(name, asyncio.Lock())
 
     def shard_of(self, key: InstanceKey) -> int:
-        return shard_of(key.tenant, key.instance, self._spreads[key.tenant], self.shard_count)
+        return shard_of(key.tenant, key.instance, self.shard_count)
 
     def _now_ns(self) -> int:
         return round(self.loop.now_s * 1e9)

@@ -178,6 +178,7 @@ def tenant(message: tenants_pb2.Tenant) -> Json:
     return {
         "tenant": id_in(message.name, "tenants"),
         "uid": message.uid or None,
+        "spread": message.spread or 1,
         "createTime": _time(message, "create_time"),
     }
 

@@ -15,13 +15,20 @@ def command() -> None:
 
 @command.command("create")
 @tenant_argument
+@click.option(
+    "--spread",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    default=1,
+    help="Over how many shards of a cluster its instances lie: 1, 2, 4, … 1024. Never changes.",
+)
 @output_option
 @click.pass_obj
-def create(app: App, tenant: str, output: str) -> None:
+def create(app: App, tenant: str, spread: int, output: str) -> None:
     """Create TENANT: 1 to 63 of a-z, 0-9 and '-'."""
     from stepwell.cli import documents
 
-    made = app.ask(lambda client: client.tenants.create(tenant))
+    made = app.ask(lambda client: client.tenants.create(tenant, spread=spread))
     if output == "json":
         print_json(documents.tenant(made))
     else:

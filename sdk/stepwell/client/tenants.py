@@ -17,9 +17,10 @@ class Tenants:
         self._caller = caller
         self._stub = TenantServiceStub(caller.channel)
 
-    async def create(self, tenant: str) -> pb.Tenant:
-        """A new tenant. AlreadyExistsError when the id is taken."""
-        request = pb.CreateTenantRequest(tenant_id=tenant, request_id=self._caller.new_request_id())
+    async def create(self, tenant: str, *, spread: int = 1) -> pb.Tenant:
+        """A new tenant, its instances over so many shards of a cluster: a power of two. AlreadyExistsError when the id
+        is taken."""
+        request = pb.CreateTenantRequest(tenant_id=tenant, request_id=self._caller.new_request_id(), spread=spread)
         return await self._caller.unary(self._stub.CreateTenant, request)
 
     async def get(self, tenant: str) -> pb.Tenant:

@@ -26,37 +26,37 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19stepwell/v1/tenants.proto\x12\x0bstepwell.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"T\n\x06Tenant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"o\n\x05Token\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x06scopes\x18\x03 \x03(\x0e\x32\x17.stepwell.v1.TokenScope\"<\n\x13\x43reateTenantRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\" \n\x10GetTenantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\";\n\x12ListTenantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x13ListTenantsResponse\x12$\n\x07tenants\x18\x01 \x03(\x0b\x32\x13.stepwell.v1.Tenant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"M\n\x12\x43reateTokenRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\'\n\x06scopes\x18\x02 \x03(\x0e\x32\x17.stepwell.v1.TokenScope\"H\n\x13\x43reateTokenResponse\x12!\n\x05token\x18\x01 \x01(\x0b\x32\x12.stepwell.v1.Token\x12\x0e\n\x06secret\x18\x02 \x01(\t\"J\n\x11ListTokensRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Q\n\x12ListTokensResponse\x12\"\n\x06tokens\x18\x01 \x03(\x0b\x32\x12.stepwell.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12RevokeTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t*l\n\nTokenScope\x12\x1b\n\x17TOKEN_SCOPE_UNSPECIFIED\x10\x00\x12\x14\n\x10TOKEN_SCOPE_READ\x10\x01\x12\x13\n\x0fTOKEN_SCOPE_RUN\x10\x02\x12\x16\n\x12TOKEN_SCOPE_DEPLOY\x10\x03\x32\xd2\x03\n\rTenantService\x12\x45\n\x0c\x43reateTenant\x12 .stepwell.v1.CreateTenantRequest\x1a\x13.stepwell.v1.Tenant\x12?\n\tGetTenant\x12\x1d.stepwell.v1.GetTenantRequest\x1a\x13.stepwell.v1.Tenant\x12P\n\x0bListTenants\x12\x1f.stepwell.v1.ListTenantsRequest\x1a .stepwell.v1.ListTenantsResponse\x12P\n\x0b\x43reateToken\x12\x1f.stepwell.v1.CreateTokenRequest\x1a .stepwell.v1.CreateTokenResponse\x12M\n\nListTokens\x12\x1e.stepwell.v1.ListTokensRequest\x1a\x1f.stepwell.v1.ListTokensResponse\x12\x46\n\x0bRevokeToken\x12\x1f.stepwell.v1.RevokeTokenRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19stepwell/v1/tenants.proto\x12\x0bstepwell.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"d\n\x06Tenant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06spread\x18\x04 \x01(\x05\"o\n\x05Token\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x06scopes\x18\x03 \x03(\x0e\x32\x17.stepwell.v1.TokenScope\"L\n\x13\x43reateTenantRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06spread\x18\x03 \x01(\x05\" \n\x10GetTenantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\";\n\x12ListTenantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x13ListTenantsResponse\x12$\n\x07tenants\x18\x01 \x03(\x0b\x32\x13.stepwell.v1.Tenant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"M\n\x12\x43reateTokenRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\'\n\x06scopes\x18\x02 \x03(\x0e\x32\x17.stepwell.v1.TokenScope\"H\n\x13\x43reateTokenResponse\x12!\n\x05token\x18\x01 \x01(\x0b\x32\x12.stepwell.v1.Token\x12\x0e\n\x06secret\x18\x02 \x01(\t\"J\n\x11ListTokensRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Q\n\x12ListTokensResponse\x12\"\n\x06tokens\x18\x01 \x03(\x0b\x32\x12.stepwell.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12RevokeTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t*l\n\nTokenScope\x12\x1b\n\x17TOKEN_SCOPE_UNSPECIFIED\x10\x00\x12\x14\n\x10TOKEN_SCOPE_READ\x10\x01\x12\x13\n\x0fTOKEN_SCOPE_RUN\x10\x02\x12\x16\n\x12TOKEN_SCOPE_DEPLOY\x10\x03\x32\xd2\x03\n\rTenantService\x12\x45\n\x0c\x43reateTenant\x12 .stepwell.v1.CreateTenantRequest\x1a\x13.stepwell.v1.Tenant\x12?\n\tGetTenant\x12\x1d.stepwell.v1.GetTenantRequest\x1a\x13.stepwell.v1.Tenant\x12P\n\x0bListTenants\x12\x1f.stepwell.v1.ListTenantsRequest\x1a .stepwell.v1.ListTenantsResponse\x12P\n\x0b\x43reateToken\x12\x1f.stepwell.v1.CreateTokenRequest\x1a .stepwell.v1.CreateTokenResponse\x12M\n\nListTokens\x12\x1e.stepwell.v1.ListTokensRequest\x1a\x1f.stepwell.v1.ListTokensResponse\x12\x46\n\x0bRevokeToken\x12\x1f.stepwell.v1.RevokeTokenRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stepwell.v1.tenants_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TOKENSCOPE']._serialized_start=894
-  _globals['_TOKENSCOPE']._serialized_end=1002
+  _globals['_TOKENSCOPE']._serialized_start=926
+  _globals['_TOKENSCOPE']._serialized_end=1034
   _globals['_TENANT']._serialized_start=104
-  _globals['_TENANT']._serialized_end=188
-  _globals['_TOKEN']._serialized_start=190
-  _globals['_TOKEN']._serialized_end=301
-  _globals['_CREATETENANTREQUEST']._serialized_start=303
-  _globals['_CREATETENANTREQUEST']._serialized_end=363
-  _globals['_GETTENANTREQUEST']._serialized_start=365
-  _globals['_GETTENANTREQUEST']._serialized_end=397
-  _globals['_LISTTENANTSREQUEST']._serialized_start=399
-  _globals['_LISTTENANTSREQUEST']._serialized_end=458
-  _globals['_LISTTENANTSRESPONSE']._serialized_start=460
-  _globals['_LISTTENANTSRESPONSE']._serialized_end=544
-  _globals['_CREATETOKENREQUEST']._serialized_start=546
-  _globals['_CREATETOKENREQUEST']._serialized_end=623
-  _globals['_CREATETOKENRESPONSE']._serialized_start=625
-  _globals['_CREATETOKENRESPONSE']._serialized_end=697
-  _globals['_LISTTOKENSREQUEST']._serialized_start=699
-  _globals['_LISTTOKENSREQUEST']._serialized_end=773
-  _globals['_LISTTOKENSRESPONSE']._serialized_start=775
-  _globals['_LISTTOKENSRESPONSE']._serialized_end=856
-  _globals['_REVOKETOKENREQUEST']._serialized_start=858
-  _globals['_REVOKETOKENREQUEST']._serialized_end=892
-  _globals['_TENANTSERVICE']._serialized_start=1005
-  _globals['_TENANTSERVICE']._serialized_end=1471
+  _globals['_TENANT']._serialized_end=204
+  _globals['_TOKEN']._serialized_start=206
+  _globals['_TOKEN']._serialized_end=317
+  _globals['_CREATETENANTREQUEST']._serialized_start=319
+  _globals['_CREATETENANTREQUEST']._serialized_end=395
+  _globals['_GETTENANTREQUEST']._serialized_start=397
+  _globals['_GETTENANTREQUEST']._serialized_end=429
+  _globals['_LISTTENANTSREQUEST']._serialized_start=431
+  _globals['_LISTTENANTSREQUEST']._serialized_end=490
+  _globals['_LISTTENANTSRESPONSE']._serialized_start=492
+  _globals['_LISTTENANTSRESPONSE']._serialized_end=576
+  _globals['_CREATETOKENREQUEST']._serialized_start=578
+  _globals['_CREATETOKENREQUEST']._serialized_end=655
+  _globals['_CREATETOKENRESPONSE']._serialized_start=657
+  _globals['_CREATETOKENRESPONSE']._serialized_end=729
+  _globals['_LISTTOKENSREQUEST']._serialized_start=731
+  _globals['_LISTTOKENSREQUEST']._serialized_end=805
+  _globals['_LISTTOKENSRESPONSE']._serialized_start=807
+  _globals['_LISTTOKENSRESPONSE']._serialized_end=888
+  _globals['_REVOKETOKENREQUEST']._serialized_start=890
+  _globals['_REVOKETOKENREQUEST']._serialized_end=924
+  _globals['_TENANTSERVICE']._serialized_start=1037
+  _globals['_TENANTSERVICE']._serialized_end=1503
 # @@protoc_insertion_point(module_scope)

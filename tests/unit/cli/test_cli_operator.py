@@ -14,7 +14,7 @@ from tests.unit.cli.fake_server import ACME, FakeServer
 
 def test_a_created_tenant_is_listed(cli: Cli) -> None:
     made = cli("tenants", "create", "zoo", "-o", "json").document
-    assert made == {"tenant": "zoo", "uid": "u2", "createTime": "2026-01-02T03:04:05Z"}
+    assert made == {"tenant": "zoo", "uid": "u2", "spread": 1, "createTime": "2026-01-02T03:04:05Z"}
     listed = cli("tenants", "list", "-o", "json").document
     assert [item["tenant"] for item in listed["items"]] == ["acme", "zoo"]
     assert listed["nextPageToken"] is None

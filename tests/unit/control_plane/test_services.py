@@ -12,9 +12,9 @@ from tests.unit.control_plane.serving import Api, Part, header, reason, served
 
 
 async def test_a_tenant_is_made_found_and_listed(api: Api) -> None:
-    request = tenants_pb2.CreateTenantRequest(tenant_id="acme", request_id="r1")
+    request = tenants_pb2.CreateTenantRequest(tenant_id="acme", request_id="r1", spread=4)
     made = await api.tenants.CreateTenant(request, metadata=api.operator)
-    assert made.name == "tenants/acme"
+    assert (made.name, made.spread) == ("tenants/acme", 4)
     assert made.create_time.ToMilliseconds() > 0
     assert await api.tenants.CreateTenant(request, metadata=api.operator) == made
     found = await api.tenants.GetTenant(tenants_pb2.GetTenantRequest(name=made.name), metadata=api.operator)

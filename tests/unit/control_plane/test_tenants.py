@@ -6,11 +6,13 @@ import asyncio
 
 import pytest
 
+from cluster.tenant_uids import spread_of
 from stepwell.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 from stepwell.names import TenantId
 from tests.unit.control_plane.settings import Setting
 
 ACME, GLOBEX = TenantId("acme"), TenantId("globex")
+SPREAD = 8
 
 
 async def test_a_made_tenant_is_found() -> None:
@@ -18,6 +20,22 @@ async def test_a_made_tenant_is_found() -> None:
     made = await setting.tenants.create(ACME)
     assert await setting.tenants.get(ACME) == made
     assert made.uid
+
+
+async def test_a_tenants_uid_says_how_far_its_instances_are_spread() -> None:
+    setting = Setting()
+    assert spread_of((await setting.tenants.create(ACME)).uid) == 1
+    made = await setting.tenants.create(GLOBEX, "r1", spread=SPREAD)
+    assert spread_of(made.uid) == SPREAD
+    assert await setting.tenants.create(GLOBEX, "r1", spread=SPREAD) == made
+    with pytest.raises(InvalidArgumentError, match="another request"):
+        await setting.tenants.create(GLOBEX, "r1")
+
+
+@pytest.mark.parametrize("spread", [0, -1, 3, 2_048])
+async def test_what_can_not_be_a_spread_is_refused(spread: int) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"power of two from 1 to 1,024, not {spread}"):
+        await Setting().tenants.create(ACME, spread=spread)
 
 
 async def test_an_unknown_tenant_is_not_found() -> None:

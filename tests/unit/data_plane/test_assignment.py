@@ -6,16 +6,17 @@ from collections import Counter
 
 import pytest
 
+from cluster.tenant_uids import SPREADS, spread_of, tenant_uid
 from data_plane.assignment import SHARD_COUNT, assigned, shard_of
 from stepwell.names import InstanceId, TenantUid
 
 NODES = [f"node-{number}" for number in range(5)]
-SHARD_OF_ONE = 962
+SHARD_OF_ONE = 809
 OWNERS_OF_TWELVE = "aaaaccbcbabc"
 
 
 def test_the_figures_are_the_same_in_every_release() -> None:
-    assert shard_of(TenantUid("t-1"), InstanceId("one"), 1, 1_024) == SHARD_OF_ONE
+    assert shard_of(TenantUid("t1"), InstanceId("one"), 1_024) == SHARD_OF_ONE
     assert assigned(["a", "b", "c"], 12) == list(OWNERS_OF_TWELVE)
 
 
@@ -41,5 +42,17 @@ def test_without_nodes_nobody_is_to_own_anything() -> None:
 
 @pytest.mark.parametrize("spread", [1, 2, 16])
 def test_a_tenants_instances_lie_in_as_many_shards_as_its_spread(spread: int) -> None:
-    shards = {shard_of(TenantUid("t-1"), InstanceId(f"i-{number}"), spread, SHARD_COUNT) for number in range(500)}
+    uid = tenant_uid(b"acme", spread)
+    shards = {shard_of(uid, InstanceId(f"i-{number}"), SHARD_COUNT) for number in range(500)}
     assert len(shards) == spread
+
+
+@pytest.mark.parametrize("spread", SPREADS)
+def test_a_uid_says_its_spread(spread: int) -> None:
+    assert spread_of(tenant_uid(b"acme", spread)) == spread
+
+
+@pytest.mark.parametrize("text", ["a1-", "a1-3", "a1-x", "a1-2048", "a1-0", "a1-2-2", "a1--2", "a1-" + "9" * 5_000])
+def test_what_is_no_tenants_uid_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="can't be a tenant's uid"):
+        spread_of(TenantUid(text))

@@ -186,4 +186,4 @@ def moved_records(store: MemoryStore) -> dict[str, bytes]:
 
 
 def is_operators(key: str, value: bytes) -> bool:
-    return keys.kind(key) == "token" and decode(Token, value).tenant is None
+    return keys.kind(key) == "token" and decode(Token, value, key).tenant is None

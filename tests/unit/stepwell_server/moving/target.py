@@ -41,7 +41,7 @@ def records(target: Cluster) -> dict[str, bytes]:
 
 
 def shard(key: InstanceKey) -> int:
-    return shard_of(key.tenant, key.instance, 1, SHARDS)
+    return shard_of(key.tenant, key.instance, SHARDS)
 
 
 def acme(made: Installation) -> TenantUid:

@@ -55,7 +55,7 @@ async def test_what_belongs_to_the_installation_stays_there(made: Installation, 
     await imported(out, target)
     kinds = {keys.kind(key) for key in records(target)}
     assert kinds == {"tenant", "version", "version-of", "route", "token-of", "token", "generation", "epoch", "imported"}
-    owners = {decode(Token, value).tenant for key, value in records(target).items() if keys.kind(key) == "token"}
+    owners = {decode(Token, value, key).tenant for key, value in records(target).items() if keys.kind(key) == "token"}
     assert owners == {"acme", "globex"}
 
 
@@ -252,8 +252,19 @@ async def test_a_record_that_this_release_can_not_read_is_refused_before_anythin
     made: Installation, target: Cluster, tmp_path: Path
 ) -> None:
     key = keys.route(acme(made), WorkflowId("flow"))
-    await made.control.txn((), (Put(key, b"[2,{}]"),))
+    await made.control.txn((), (Put(key, b"[3,[]]"),))
     await export(made.source, tmp_path / "newer")
-    with pytest.raises(DamagedExportError, match=rf"the record '{key}' has format 2, this program knows 1"):
+    with pytest.raises(DamagedExportError, match=rf"the record '{key}' has format 3, this program knows 2"):
         await imported(tmp_path / "newer", target)
+    assert records(target) == {}
+
+
+async def test_a_tenant_whose_uid_nobody_minted_is_refused_before_anything_is_written(
+    made: Installation, target: Cluster, tmp_path: Path
+) -> None:
+    there = Tenant(TenantId("odd"), TenantUid("a1-3"), NOW)
+    await made.control.txn((), (Put(keys.tenant(there.id), encode(there)),))
+    await export(made.source, tmp_path / "odd")
+    with pytest.raises(DamagedExportError, match="'a1-3' can't be a tenant's uid"):
+        await imported(tmp_path / "odd", target)
     assert records(target) == {}
