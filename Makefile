@@ -26,7 +26,7 @@ cluster-demo: setup  ## the same on etcd, three Cassandra nodes and three data n
 	@$(python) scripts/cluster_demo.py
 
 test: setup  ## every test
-	@scripts/etcd_binary >/dev/null && scripts/cassandra_jars >/dev/null
+	@scripts/test_packages && scripts/etcd_binary >/dev/null && scripts/cassandra_jars >/dev/null
 	@$(python) -m pytest -n auto --maxprocesses 8 tests $(addprefix --ignore=,$(sandboxed))
 	@$(python) -m pytest -n 3 $(sandboxed) $(addprefix --ignore=,$(alone))
 	@$(python) -m pytest $(alone)

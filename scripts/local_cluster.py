@@ -9,10 +9,10 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cluster.cassandra.settings import CassandraSettings
 from scripts.demo_server import COMMAND, DemoFailedError, free_port, until
@@ -25,13 +25,14 @@ ASK_S_MAX: Final = 60
 
 
 class Part:
-    """One process of the cluster."""
+    """One process of the cluster. `environment` and `group`, which it runs as, may be set until it starts."""
 
     def __init__(self, name: str, command: Sequence[str], environment: dict[str, str], folder: Path) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
+        self.environment = environment
+        self.group: int | None = None
         self._command = command
-        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -47,11 +48,12 @@ class Part:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                group=self.group,
             )
 
     def signal(self, number: signal.Signals) -> None:
@@ -85,9 +87,19 @@ class Part:
         return "\n".join(text.splitlines()[-lines:])
 
 
+class Tls(NamedTuple):
+    """Files, and what names them: `authority` is by whom clients trust Stepwell's processes as `localhost`; `etcd` has
+    flags, `cassandra` is a file of settings, `environment` is for Stepwell's processes."""
+
+    authority: Path
+    etcd: tuple[str, ...]
+    cassandra: Path
+    environment: Mapping[str, str]
+
+
 class LocalCluster:
     """`start` it, and `stop` it in any case. `java` adds flags to Cassandra's JVM; `settings` is TOML that all of
-    Stepwell's processes get."""
+    Stepwell's processes get. Without `tls` everything is in plaintext."""
 
     def __init__(
         self,
@@ -99,22 +111,27 @@ class LocalCluster:
         sandbox: str = "gvisor",
         settings: str = "",
         java: str = "",
+        tls: Tls | None = None,
     ) -> None:
         self.folder = folder
         self.token = ""
+        self._tls = tls
         self._mine = {name: value for name, value in os.environ.items() if not name.startswith("STEPWELL_")} | {
-            "XDG_CONFIG_HOME": str(folder / "config")
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            **(tls.environment if tls else {}),
         }
         self._sandbox = sandbox
         self._java = java
         self._replication = min(3, cassandra)
-        self._cassandra_port, self._storage_port, self._etcd_port = free_port(), free_port(), free_port()
+        self.cassandra_port, self.etcd_port, self._storage_port = free_port(), free_port(), free_port()
         self._config = folder / "cluster.toml"
         self._config.write_text(self._settings(cassandra) + settings)
         self.etcd = self._etcd()
         self.cassandra = [self._cassandra(number) for number in range(1, cassandra + 1)]
         self.endpoints: dict[str, str] = {}
         """Where clients reach control servers and data nodes, by name."""
+        self.peer_ports: dict[str, int] = {}
+        """Where they reach each other."""
         self.controls = [self._stepwell("control", number) for number in range(1, control + 1)]
         self.nodes = [self._stepwell("node", number) for number in range(1, nodes + 1)]
 
@@ -143,13 +160,13 @@ class LocalCluster:
 
     def start_etcd(self) -> None:
         self.etcd.start()
-        self._await_port(self.etcd, "127.0.0.1", self._etcd_port)
+        self._await_port(self.etcd, "127.0.0.1", self.etcd_port)
 
     def start_cassandra(self, number: int) -> None:
         """One after the other, as a new cluster's must be."""
         part = self.cassandra[number - 1]
         part.start()
-        self._await_port(part, f"127.0.0.{number}", self._cassandra_port)
+        self._await_port(part, f"127.0.0.{number}", self.cassandra_port)
 
     def start_node(self, part: Part) -> None:
         part.start()
@@ -169,7 +186,7 @@ class LocalCluster:
     def cassandra_settings(self) -> CassandraSettings:
         """For whoever wants to speak to Cassandra itself."""
         points = [f"127.0.0.{number}" for number in range(1, len(self.cassandra) + 1)]
-        return CassandraSettings(points, "datacenter1", port=self._cassandra_port)
+        return CassandraSettings(points, "datacenter1", port=self.cassandra_port)
 
     # ---------------------------------------------------------------- questions
     def ask(self, *arguments: str, of: Part | None = None) -> Any:
@@ -194,8 +211,8 @@ class LocalCluster:
     def _settings(self, cassandra: int) -> str:
         points = ", ".join(f'"127.0.0.{number}"' for number in range(1, cassandra + 1))
         return (
-            f'[etcd]\nendpoints = ["127.0.0.1:{self._etcd_port}"]\n'
-            f'[cassandra]\ncontact_points = [{points}]\ndatacenter = "datacenter1"\nport = {self._cassandra_port}\n'
+            f'[etcd]\nendpoints = ["127.0.0.1:{self.etcd_port}"]\n'
+            f'[cassandra]\ncontact_points = [{points}]\ndatacenter = "datacenter1"\nport = {self.cassandra_port}\n'
             "[cluster]\nshard_count = 64\n"
         )
 
@@ -203,7 +220,8 @@ class LocalCluster:
         found = subprocess.run([ROOT / "scripts/etcd_binary"], capture_output=True, text=True, check=False)
         if found.returncode != 0:
             raise DemoFailedError(found.stderr.strip())
-        client, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{free_port()}"
+        scheme = "https" if self._tls else "http"
+        client, peer = f"{scheme}://127.0.0.1:{self.etcd_port}", f"http://127.0.0.1:{free_port()}"
         command = [
             found.stdout.strip(),
             f"--data-dir={self.folder / 'etcd'}",
@@ -212,15 +230,18 @@ class LocalCluster:
             f"--listen-peer-urls={peer}",
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=default={peer}",
+            *(self._tls.etcd if self._tls else ()),
         ]
         return Part("etcd", command, self._mine, self.folder)
 
     def _cassandra(self, number: int) -> Part:
         environment = self._mine | {
-            "CASSANDRA_PORT": str(self._cassandra_port),
+            "CASSANDRA_PORT": str(self.cassandra_port),
             "CASSANDRA_STORAGE_PORT": str(self._storage_port),
             "CASSANDRA_JAVA": self._java,
         }
+        if self._tls:
+            environment["CASSANDRA_YAML"] = str(self._tls.cassandra)
         folder = self.folder / f"cassandra-{number}"
         command = [str(ROOT / "scripts/cassandra_node"), str(number), str(folder)]
         return Part(f"cassandra-{number}", command, environment, self.folder)
@@ -228,18 +249,26 @@ class LocalCluster:
     def _stepwell(self, kind: str, number: int) -> Part:
         name = f"{kind}-{number}"
         self.endpoints[name] = f"127.0.0.1:{free_port()}"
+        self.peer_ports[name] = free_port()
         environment = self._mine | {
             "STEPWELL__NAME": name,
             "STEPWELL__DATA": str(self.folder / name),
             "STEPWELL__SERVER__LISTEN": self.endpoints[name],
-            "STEPWELL__PEERS__LISTEN": f"127.0.0.1:{free_port()}",
+            "STEPWELL__PEERS__LISTEN": f"127.0.0.1:{self.peer_ports[name]}",
         }
+        if self._tls:
+            environment["STEPWELL__PEERS__ADDRESS"] = f"localhost:{self.peer_ports[name]}"
         if kind == "node":
             environment["STEPWELL__SANDBOX"] = self._sandbox
         return Part(name, [str(COMMAND), kind, "--config", str(self._config)], environment, self.folder)
 
     def _asked(self, endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = self._mine | {"STEPWELL_ENDPOINT": endpoint, "STEPWELL_TOKEN": self.token}
+        if self._tls:
+            environment |= {
+                "STEPWELL_ENDPOINT": endpoint.replace("127.0.0.1", "https://localhost"),
+                "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self._tls.authority),
+            }
         return subprocess.run(
             [str(COMMAND), *arguments, "-o", "json"],
             env=environment,

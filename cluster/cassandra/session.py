@@ -128,11 +128,11 @@ class CassandraSession:
         await asyncio.to_thread(self._cluster.shutdown)
 
     async def prepare(self, cql: str, *, serial: bool = False) -> PreparedStatement:
-        """A statement, to be bound to values; with `serial`, a read of one partition that sees whatever was decided by
-        conditional statements, and ends those that are under way. Raises UnavailableError; also where its table is
-        missing."""
+        """A statement, to be bound to values, that names its tables with their keyspace: a node that starts again knows
+        it then. With `serial`, a read of one partition that sees whatever was decided by conditional statements, and
+        ends those that are under way. Raises UnavailableError; also where its table is missing."""
         try:
-            statement = await asyncio.to_thread(self._session.prepare, cql, keyspace=self.keyspace)
+            statement = await asyncio.to_thread(self._session.prepare, cql)
         except InvalidRequest as error:
             raise UnavailableError(
                 f"The keyspace {self.keyspace!r} lacks what this program needs ({error.args[0]}): "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
@@ -20,6 +21,8 @@ from data_plane.journal import store_cassandra
 from data_plane.journal.cassandra.tables import CHUNK_BYTES, COMPONENT, HOUR_MS, Statements
 from data_plane.journal.store import DeleteInstance, PutBlob, Stamp, WriteUnknownError
 from data_plane.journal.store_cassandra import CassandraJournalStore
+from data_plane.logs.cassandra import tables as logs
+from loader.bundles.cassandra import tables as bundles
 from stepwell.errors import ConflictError, UnavailableError
 from stepwell.names import InstanceUid
 from tests.contract.cassandra_keyspace import CountingSession, Keyspace
@@ -178,6 +181,19 @@ async def test_an_awaited_write_that_a_standing_node_does_not_answer_is_unknown(
         pytest.raises(UnavailableError, match="did not say whether it wrote"),
     ):
         await session.acknowledged(statements.put_mark, (Stamp(1, 1).as_one_number(), 5, 0, 1))
+
+
+async def test_every_statement_says_its_keyspace(keyspace: Keyspace) -> None:
+    """A node keeps statements for its next start, and can't use those that go by what a connection was set to."""
+    session = keyspace.session()
+    await Statements.prepare(session)
+    await bundles.Statements.prepare(session)
+    await logs.Statements.prepare(session)
+    kept = await session.execute("SELECT query_string FROM system.prepared_statements")
+    tables = [table.name for component in (COMPONENT, bundles.COMPONENT, logs.COMPONENT) for table in component.tables]
+    bare = re.compile(rf"(FROM|INTO|UPDATE) ({'|'.join(tables)})\b")
+    assert [text for (text,) in kept if f"{session.keyspace}." in text]
+    assert [text for (text,) in kept if bare.search(text)] == []
 
 
 async def test_a_node_that_was_killed_lost_nothing_and_is_found_again(

@@ -34,8 +34,14 @@ _OPTIONS = (
 class Api:
     """One caller's stubs. `call` is for what must get through; the stubs themselves are for what must be refused."""
 
-    def __init__(self, endpoint: str, token: str) -> None:
-        self.channel = grpc.aio.insecure_channel(endpoint, options=_OPTIONS)
+    def __init__(self, endpoint: str, token: str, authority: bytes | None = None) -> None:
+        """With `authority`, a PEM of certificates, over TLS to whoever is `localhost` by it."""
+        if authority is None:
+            self.channel = grpc.aio.insecure_channel(endpoint, options=_OPTIONS)
+        else:
+            options = (*_OPTIONS, ("grpc.ssl_target_name_override", "localhost"))
+            credentials = grpc.ssl_channel_credentials(authority)
+            self.channel = grpc.aio.secure_channel(endpoint, credentials, options=options)
         self.metadata = (("authorization", f"Bearer {token}"),)
         self.instances: Any = instances_pb2_grpc.InstanceServiceStub(self.channel)
         self.tenants: Any = tenants_pb2_grpc.TenantServiceStub(self.channel)

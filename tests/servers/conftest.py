@@ -1,4 +1,4 @@
-"""A whole cluster of real processes, for the tests of this folder together: starting one takes half a minute."""
+"""One cluster for the tests of this folder together: starting it takes half a minute."""
 
 from __future__ import annotations
 
@@ -7,23 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from scripts.local_cluster import LocalCluster
+from tests.servers.installation import Installation, installed
 
 CASSANDRA = int(os.environ.get("NEMESIS_CASSANDRA", "1"))
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """Three data nodes, whose sandboxes are plain processes: what isolates them is tested elsewhere."""
-    made = LocalCluster(
-        tmp_path_factory.mktemp("cluster"),
-        cassandra=CASSANDRA,
-        nodes=3,
-        sandbox="process",
-        java="-XX:TieredStopAtLevel=1",
-    )
-    try:
-        made.start()
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with installed(tmp_path_factory.mktemp("cluster"), CASSANDRA) as made:
         yield made
-    finally:
-        made.stop()

@@ -10,18 +10,19 @@ from itertools import count
 import pytest
 
 from scripts.demo_server import until
-from scripts.local_cluster import LocalCluster
 from tests.e2e.api import BUNDLES, Api
+from tests.servers.installation import Installation
 
 GAP_S_MAX = 6.0
 """On a machine that may be busy. Were a lease waited for, it would be 9 s and more."""
 
 
 @pytest.mark.xdist_group("cluster")
-async def test_no_call_waits_for_a_lease_while_one_node_after_the_other_is_stopped(cluster: LocalCluster) -> None:
-    gaps = list[float]()
-    addresses = ",".join(cluster.endpoints[part.name] for part in cluster.nodes)
-    async with Api(f"ipv4:{addresses}", cluster.token) as api:
+async def test_no_call_waits_for_a_lease_while_one_node_after_the_other_is_stopped(
+    installation: Installation,
+) -> None:
+    gaps, cluster = list[float](), installation.cluster
+    async with Api(installation.addresses, cluster.token, installation.authority) as api:
         await api.create_tenant("moving")
         await api.deploy("moving", BUNDLES / "traffic", {"TENANT": "moving"})
         numbers = count()

@@ -1,5 +1,5 @@
-"""A whole cluster of real processes, of which one after the other is killed, stopped or made to stand still under
-traffic: every instance ends right, and nothing that was promised is lost.
+"""A whole cluster of real processes, which are killed, stopped, made to stand still, cut off, given wrong clocks, full
+disks and slow ones, one after the other, under traffic: every instance ends right, nothing that was promised is lost.
 
 `NEMESIS_S=1800 NEMESIS_CASSANDRA=3 pytest tests/servers/test_nemesis.py -s --timeout=0` does it for half an hour, on
 three nodes of Cassandra; without these it is a short form on one.
@@ -14,44 +14,63 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Final
 
 import pytest
 
 from scripts.demo_server import until
-from scripts.local_cluster import LocalCluster, Part
+from scripts.local_cluster import Part
 from tests.e2e.api import Api
 from tests.e2e.traffic import Traffic
+from tests.servers.disks import slow_disk
+from tests.servers.installation import Installation
 
-SECONDS: Final = float(os.environ.get("NEMESIS_S", "45"))
+SECONDS: Final = float(os.environ.get("NEMESIS_S", "80"))
 SEED: Final = int(os.environ.get("NEMESIS_SEED", "20240817"))
 INSTANCES_A_SECOND: Final = 0.6
 TENANTS: Final = ("acme", "globex", "initech")
-GAP_S: Final = (0.5, 4.0)
+GAP_S: Final = (0.5, 3.0)
 """Between one fault and the next."""
+
+AHEAD_S: Final = (-20, 20)
+"""How far a clock may be from the others'."""
+
+FSYNC_S: Final = (0.05, 0.5)
+"""How much longer a slow disk takes."""
 
 
 class Nemesis:
     """Does one thing at a time, and has it undone after a while. What has ended by itself is started again, as a
     supervisor would."""
 
-    def __init__(self, cluster: LocalCluster, chance: random.Random) -> None:
-        self.cluster = cluster
+    def __init__(self, installation: Installation, chance: random.Random) -> None:
+        self.cluster = cluster = installation.cluster
         self.done: Counter[str] = Counter()
         self.restarts = 0
+        self._of = installation
         self._chance = chance
         self._down: set[Part] = set()
         nodes, controls, etcd, cassandra = cluster.nodes, cluster.controls, [cluster.etcd], cluster.cassandra
-        self._faults: list[tuple[str, Callable[..., Awaitable[None]], list[Part], tuple[float, float]]] = [
+        self._faults: list[tuple[str, Callable[[Part, float], Awaitable[None]], list[Part], tuple[float, float]]] = [
             ("a data node was killed", self._kill, nodes, (0.5, 12)),
             ("a data node was stopped", self._stop, nodes, (0.5, 3)),
             ("a data node stood still", self._stand_still, nodes, (1, 14)),
+            ("a data node was cut off from etcd", self._cut_off_from_etcd, nodes, (1, 14)),
+            ("a data node was cut off from Cassandra", self._cut_off_from_cassandra, nodes, (1, 8)),
+            ("a data node was cut off from the others", self._cut_off_from_others, nodes, (1, 6)),
+            ("a data node's clock was wrong", self._wrong_clock, nodes, (2, 8)),
+            ("a data node's disk was full", self._full_disk, nodes, (1, 5)),
             ("the control server was killed", self._kill, controls, (0.5, 3)),
             ("etcd was killed", self._kill, etcd, (0.2, 4)),
             ("etcd stood still", self._stand_still, etcd, (0.5, 13)),
+            ("etcd's disk was full", self._full_disk, etcd, (1, 4)),
+            ("etcd's disk was slow", self._slow_disk, etcd, (2, 8)),
             ("Cassandra was killed", self._kill, cassandra, (0.5, 2)),
             ("Cassandra stood still", self._stand_still, cassandra, (0.5, 6)),
+            ("Cassandra's disk was full", self._full_disk, cassandra, (1, 3)),
+            ("Cassandra's disk was slow", self._slow_disk, cassandra, (1, 5)),
         ]
 
     async def rage(self, seconds: float) -> None:
@@ -61,7 +80,7 @@ class Nemesis:
             if not queue:
                 queue = self._chance.sample(range(len(self._faults)), len(self._faults))
             name, fault, parts, for_s = self._faults[queue.pop()]
-            await fault(self._chance.choice(parts), for_s)
+            await fault(self._chance.choice(parts), self._chance.uniform(*for_s))
             self.done[name] += 1
             await asyncio.sleep(self._chance.uniform(*GAP_S))
 
@@ -74,35 +93,74 @@ class Nemesis:
                     part.start()
             await asyncio.sleep(0.5)
 
-    async def _kill(self, part: Part, for_s: tuple[float, float]) -> None:
+    async def _kill(self, part: Part, for_s: float) -> None:
         self._down.add(part)
         part.kill()
         await self._back(part, for_s)
 
-    async def _stop(self, part: Part, for_s: tuple[float, float]) -> None:
+    async def _stop(self, part: Part, for_s: float) -> None:
         self._down.add(part)
         await asyncio.to_thread(part.stop)
         await self._back(part, for_s)
 
-    async def _back(self, part: Part, for_s: tuple[float, float]) -> None:
-        await asyncio.sleep(self._chance.uniform(*for_s))
+    async def _back(self, part: Part, for_s: float) -> None:
+        await asyncio.sleep(for_s)
         part.start()
         self._down.discard(part)
 
-    async def _stand_still(self, part: Part, for_s: tuple[float, float]) -> None:
+    async def _stand_still(self, part: Part, for_s: float) -> None:
         if part.runs:
             part.signal(signal.SIGSTOP)
-            await asyncio.sleep(self._chance.uniform(*for_s))
+            await asyncio.sleep(for_s)
             part.signal(signal.SIGCONT)
+
+    async def _cut_off_from_etcd(self, part: Part, for_s: float) -> None:
+        await self._cut_off(part, for_s, [self.cluster.etcd_port])
+
+    async def _cut_off_from_cassandra(self, part: Part, for_s: float) -> None:
+        await self._cut_off(part, for_s, [self.cluster.cassandra_port])
+
+    async def _cut_off_from_others(self, part: Part, for_s: float) -> None:
+        """Clients still reach it, and it reaches its stores."""
+        others = [port for name, port in self.cluster.peer_ports.items() if name != part.name]
+        await self._cut_off(part, for_s, others, [self.cluster.peer_ports[part.name]])
+
+    async def _cut_off(self, part: Part, for_s: float, reaching: list[int], reached: list[int] | None = None) -> None:
+        group = self._of.groups[part.name]
+        async with _while(self._of.firewall.cut(group=group, reaching=reaching, reached=reached or ())):
+            await asyncio.sleep(for_s)
+
+    async def _wrong_clock(self, part: Part, for_s: float) -> None:
+        self._of.clocks[part.name].set(self._chance.uniform(*AHEAD_S))
+        await asyncio.sleep(for_s)
+        self._of.clocks[part.name].set(0)
+
+    async def _full_disk(self, part: Part, for_s: float) -> None:
+        async with _while(self._of.disks[part.name].full()):
+            await asyncio.sleep(for_s)
+
+    async def _slow_disk(self, part: Part, for_s: float) -> None:
+        if part.runs:
+            async with _while(slow_disk(part.pid, self._chance.uniform(*FSYNC_S))):
+                await asyncio.sleep(for_s)
+
+
+@asynccontextmanager
+async def _while(state: AbstractContextManager[None]) -> AsyncIterator[None]:
+    """It is entered and left in a thread: what it does may take a moment."""
+    await asyncio.to_thread(state.__enter__)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(state.__exit__, None, None, None)
 
 
 @pytest.mark.xdist_group("cluster")
 @pytest.mark.timeout(600)
-async def test_nothing_is_lost_whatever_becomes_of_one_process_after_the_other(cluster: LocalCluster) -> None:
-    nemesis = Nemesis(cluster, random.Random(SEED))
-    addresses = ",".join(cluster.endpoints[part.name] for part in cluster.nodes)
+async def test_nothing_is_lost_whatever_becomes_of_one_process_after_the_other(installation: Installation) -> None:
+    nemesis, cluster = Nemesis(installation, random.Random(SEED)), installation.cluster
     instances = max(12, round(SECONDS * INSTANCES_A_SECOND))
-    async with Api(f"ipv4:{addresses}", cluster.token) as api:
+    async with Api(installation.addresses, cluster.token, installation.authority) as api:
         traffic = Traffic(api, TENANTS, instances, SEED)
         await traffic.deploy()
         began = time.monotonic()
@@ -116,11 +174,14 @@ async def test_nothing_is_lost_whatever_becomes_of_one_process_after_the_other(c
             supervising.cancel()
         problems = await traffic.verdict()
     print(
-        f"seed {SEED}: {nemesis.done.total()} faults in {raged_s:.0f} s ({dict(nemesis.done)}), {nemesis.restarts} "
-        f"processes ended by themselves and were started again; {instances} instances all ended after "
-        f"{time.monotonic() - began:.0f} s, {sum(len(run.results) for run in traffic.runs)} committed results, "
-        f"{api.repeats} calls made again, {traffic.doubled_creates} creates and {traffic.doubled_events} events "
-        f"repeated on purpose, {traffic.resumed} resumed; {len(problems)} violations",
+        f"seed {SEED}: {nemesis.done.total()} faults in {raged_s:.0f} s ({dict(nemesis.done)}), "
+        f"{installation.firewall.dropped} packets dropped, {nemesis.restarts} processes ended by themselves and were "
+        f"started again; {instances} instances all ended after {time.monotonic() - began:.0f} s, "
+        f"{sum(len(run.results) for run in traffic.runs)} committed results, {api.repeats} calls made again, "
+        f"{traffic.doubled_creates} creates and {traffic.doubled_events} events repeated on purpose, "
+        f"{traffic.resumed} resumed; {len(problems)} violations",
         file=sys.stderr,
     )
     assert problems == [], cluster.last_words()
+    cuts = sum(count for name, count in nemesis.done.items() if "cut off" in name)
+    assert installation.firewall.dropped >= cuts, "a partition let everything pass"

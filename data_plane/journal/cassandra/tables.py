@@ -109,32 +109,36 @@ class Statements:
     @classmethod
     async def prepare(cls, session: CassandraSession) -> Statements:
         """Raises UnavailableError, also where a table is missing."""
-        some = f"SELECT epoch, seq, append FROM journal WHERE {_INSTANCE} AND (epoch, seq) >= (?, ?)"
+        k = session.keyspace
+        some = f"SELECT epoch, seq, append FROM {k}.journal WHERE {_INSTANCE} AND (epoch, seq) >= (?, ?)"
         cql = {
-            "put_row": f"UPDATE journal USING TIMESTAMP ? SET append = ? WHERE {_INSTANCE} AND epoch = ? AND seq = ?",
-            "put_blob": "UPDATE blobs USING TIMESTAMP ? SET chunks = ?, data = ?"
+            "put_row": f"UPDATE {k}.journal USING TIMESTAMP ? SET append = ?"
+            f" WHERE {_INSTANCE} AND epoch = ? AND seq = ?",
+            "put_blob": f"UPDATE {k}.blobs USING TIMESTAMP ? SET chunks = ?, data = ?"
             f" WHERE {_INSTANCE} AND uid = ? AND id = ? AND chunk = ?",
-            "put_wake": "INSERT INTO wakes (shard, bucket, due, tenant, workflow, instance)"
+            "put_wake": f"INSERT INTO {k}.wakes (shard, bucket, due, tenant, workflow, instance)"
             " VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
-            "put_mark": "UPDATE marks USING TIMESTAMP ? SET bucket = ? WHERE shard = ? AND epoch = ?",
-            "put_listing_hour": "INSERT INTO listing_hours (tenant, workflow, hour) VALUES (?, ?, ?) USING TIMESTAMP 1",
-            "put_listing": "UPDATE listings USING TIMESTAMP ? SET status = ?, digest = ?, started_at = ?, ended_at = ?,"
+            "put_mark": f"UPDATE {k}.marks USING TIMESTAMP ? SET bucket = ? WHERE shard = ? AND epoch = ?",
+            "put_listing_hour": f"INSERT INTO {k}.listing_hours (tenant, workflow, hour)"
+            " VALUES (?, ?, ?) USING TIMESTAMP 1",
+            "put_listing": f"UPDATE {k}.listings USING TIMESTAMP ?"
+            " SET status = ?, digest = ?, started_at = ?, ended_at = ?,"
             f" stored_bytes = ? WHERE {_HOUR} AND created_at = ? AND instance = ? AND uid = ?",
-            "drop_bucket": "DELETE FROM wakes USING TIMESTAMP ? WHERE shard = ? AND bucket = ?",
-            "delete_blobs": f"DELETE FROM blobs USING TIMESTAMP ? WHERE {_INSTANCE} AND uid = ?",
-            "delete_listing": "DELETE FROM listings USING TIMESTAMP ?"
+            "drop_bucket": f"DELETE FROM {k}.wakes USING TIMESTAMP ? WHERE shard = ? AND bucket = ?",
+            "delete_blobs": f"DELETE FROM {k}.blobs USING TIMESTAMP ? WHERE {_INSTANCE} AND uid = ?",
+            "delete_listing": f"DELETE FROM {k}.listings USING TIMESTAMP ?"
             f" WHERE {_HOUR} AND created_at = ? AND instance = ? AND uid = ?",
-            "delete_journal": f"DELETE FROM journal USING TIMESTAMP ? WHERE {_INSTANCE}",
-            "journal": f"SELECT epoch, seq, append FROM journal WHERE {_INSTANCE}",
+            "delete_journal": f"DELETE FROM {k}.journal USING TIMESTAMP ? WHERE {_INSTANCE}",
+            "journal": f"SELECT epoch, seq, append FROM {k}.journal WHERE {_INSTANCE}",
             "journal_first": f"{some} LIMIT 1",
             "journal_some": some,
-            "blob": f"SELECT chunks, data FROM blobs WHERE {_INSTANCE} AND uid = ? AND id = ?",
-            "wakes": "SELECT due, tenant, workflow, instance FROM wakes WHERE shard = ? AND bucket = ?",
-            "marks": "SELECT epoch, bucket FROM marks WHERE shard = ?",
-            "listing_hours": "SELECT workflow, hour FROM listing_hours WHERE tenant = ?",
-            "listings": f"SELECT {_LISTED} FROM listings WHERE {_HOUR}",
-            "listings_after": f"SELECT {_LISTED} FROM listings WHERE {_HOUR}"
+            "blob": f"SELECT chunks, data FROM {k}.blobs WHERE {_INSTANCE} AND uid = ? AND id = ?",
+            "wakes": f"SELECT due, tenant, workflow, instance FROM {k}.wakes WHERE shard = ? AND bucket = ?",
+            "marks": f"SELECT epoch, bucket FROM {k}.marks WHERE shard = ?",
+            "listing_hours": f"SELECT workflow, hour FROM {k}.listing_hours WHERE tenant = ?",
+            "listings": f"SELECT {_LISTED} FROM {k}.listings WHERE {_HOUR}",
+            "listings_after": f"SELECT {_LISTED} FROM {k}.listings WHERE {_HOUR}"
             " AND (created_at, instance, uid) < (?, ?, ?)",
-            "stored_bytes": f"SELECT stored_bytes FROM listings WHERE {_HOUR}",
+            "stored_bytes": f"SELECT stored_bytes FROM {k}.listings WHERE {_HOUR}",
         }  # fmt: skip
         return cls(**{name: await session.prepare(text) for name, text in cql.items()})

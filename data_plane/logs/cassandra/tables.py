@@ -72,20 +72,21 @@ class Statements:
     @classmethod
     async def prepare(cls, session: CassandraSession) -> Statements:
         """Raises UnavailableError, also where a table is missing."""
-        block = f"SELECT number, bytes, total FROM log_blocks WHERE {_INSTANCE}"
+        k = session.keyspace
+        block = f"SELECT number, bytes, total FROM {k}.log_blocks WHERE {_INSTANCE}"
         cql = {
-            "put_block": "INSERT INTO log_blocks (tenant, instance, number, lines, bytes, total)"
+            "put_block": f"INSERT INTO {k}.log_blocks (tenant, instance, number, lines, bytes, total)"
             " VALUES (?, ?, ?, ?, ?, ?) USING TTL ?",
-            "put_size": "INSERT INTO log_sizes (tenant, slice, instance, bytes, newest_at) VALUES (?, ?, ?, ?, ?)"
+            "put_size": f"INSERT INTO {k}.log_sizes (tenant, slice, instance, bytes, newest_at) VALUES (?, ?, ?, ?, ?)"
             " USING TTL ?",
-            "delete_blocks": f"DELETE FROM log_blocks WHERE {_INSTANCE}",
-            "delete_blocks_before": f"DELETE FROM log_blocks WHERE {_INSTANCE} AND number < ?",
-            "delete_size": f"DELETE FROM log_sizes WHERE {_SLICE} AND instance = ?",
+            "delete_blocks": f"DELETE FROM {k}.log_blocks WHERE {_INSTANCE}",
+            "delete_blocks_before": f"DELETE FROM {k}.log_blocks WHERE {_INSTANCE} AND number < ?",
+            "delete_size": f"DELETE FROM {k}.log_sizes WHERE {_SLICE} AND instance = ?",
             "newest": f"{block} ORDER BY number DESC LIMIT 1",
             "oldest": f"{block} LIMIT 1",
-            "sizes_of_blocks": f"SELECT number, bytes FROM log_blocks WHERE {_INSTANCE}",
-            "blocks": f"SELECT lines FROM log_blocks WHERE {_INSTANCE} AND number > ?",
-            "sum_of_sizes": f"SELECT sum(bytes) FROM log_sizes WHERE {_SLICE}",
-            "sizes": f"SELECT instance, bytes, newest_at FROM log_sizes WHERE {_SLICE}",
+            "sizes_of_blocks": f"SELECT number, bytes FROM {k}.log_blocks WHERE {_INSTANCE}",
+            "blocks": f"SELECT lines FROM {k}.log_blocks WHERE {_INSTANCE} AND number > ?",
+            "sum_of_sizes": f"SELECT sum(bytes) FROM {k}.log_sizes WHERE {_SLICE}",
+            "sizes": f"SELECT instance, bytes, newest_at FROM {k}.log_sizes WHERE {_SLICE}",
         }
         return cls(**{name: await session.prepare(text) for name, text in cql.items()})

@@ -80,32 +80,38 @@ class Statements:
     @classmethod
     async def prepare(cls, session: CassandraSession) -> Statements:
         """Raises UnavailableError, also where a table is missing."""
+        k = session.keyspace
         upload = (
-            "INSERT INTO bundles (tenant, kind, name, digest, parts, begun_at, ended) VALUES (?, 'upload', ?, ?, ?, "
+            f"INSERT INTO {k}.bundles (tenant, kind, name, digest, parts, begun_at, ended)"
+            " VALUES (?, 'upload', ?, ?, ?, "
         )
-        bundle = f"SELECT upload, manifest, parts FROM bundles WHERE {_BUNDLE}"
+        bundle = f"SELECT upload, manifest, parts FROM {k}.bundles WHERE {_BUNDLE}"
         return cls(
             begin=await session.prepare(f"{upload} ?, false) IF NOT EXISTS"),
             keep=await session.prepare(
-                "BEGIN BATCH INSERT INTO bundles (tenant, kind, name, upload, manifest, parts)"
+                f"BEGIN BATCH INSERT INTO {k}.bundles (tenant, kind, name, upload, manifest, parts)"
                 " VALUES (?, 'bundle', ?, ?, ?, ?) IF NOT EXISTS;"
-                f" DELETE FROM bundles WHERE {_UPLOAD} IF ended = false; APPLY BATCH"
+                f" DELETE FROM {k}.bundles WHERE {_UPLOAD} IF ended = false; APPLY BATCH"
             ),
             delete=await session.prepare(
-                f"BEGIN BATCH DELETE FROM bundles WHERE {_BUNDLE} IF upload = ?; {upload} 0, true); APPLY BATCH"
+                f"BEGIN BATCH DELETE FROM {k}.bundles WHERE {_BUNDLE} IF upload = ?; {upload} 0, true); APPLY BATCH"
             ),
-            end=await session.prepare(f"UPDATE bundles SET ended = true WHERE {_UPLOAD} IF ended = false"),
-            forget=await session.prepare(f"DELETE FROM bundles WHERE {_UPLOAD} IF ended = true"),
+            end=await session.prepare(f"UPDATE {k}.bundles SET ended = true WHERE {_UPLOAD} IF ended = false"),
+            forget=await session.prepare(f"DELETE FROM {k}.bundles WHERE {_UPLOAD} IF ended = true"),
             bundle=await session.prepare(bundle),
             decided_bundle=await session.prepare(bundle, serial=True),
             uploads=await session.prepare(
-                "SELECT name, digest, parts, begun_at, ended FROM bundles WHERE tenant = ? AND kind = 'upload' LIMIT ?"
+                f"SELECT name, digest, parts, begun_at, ended FROM {k}.bundles"
+                " WHERE tenant = ? AND kind = 'upload' LIMIT ?"
             ),
             put_chunk=await session.prepare(
-                "INSERT INTO bundle_chunks (tenant, upload, part, chunk, data) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP 1"
+                f"INSERT INTO {k}.bundle_chunks (tenant, upload, part, chunk, data)"
+                " VALUES (?, ?, ?, ?, ?) USING TIMESTAMP 1"
             ),
             delete_part=await session.prepare(
-                "DELETE FROM bundle_chunks USING TIMESTAMP 2 WHERE tenant = ? AND upload = ? AND part = ?"
+                f"DELETE FROM {k}.bundle_chunks USING TIMESTAMP 2 WHERE tenant = ? AND upload = ? AND part = ?"
             ),
-            part=await session.prepare("SELECT data FROM bundle_chunks WHERE tenant = ? AND upload = ? AND part = ?"),
+            part=await session.prepare(
+                f"SELECT data FROM {k}.bundle_chunks WHERE tenant = ? AND upload = ? AND part = ?"
+            ),
         )
