@@ -27,14 +27,13 @@ CALL_S: Final = 2.0
 """How long a call may take once it is sent: etcd's own requests time out after some 7 s, which is too long for leases
 of 10 s."""
 
-KEEP_ALIVE_MS: Final = 5_000
-"""A connection on which nothing comes is asked for a sign of life so often, so that a member that is cut off is given
-up (etcd refuses it more often than that)."""
+KEEP_ALIVE_MS: Final = 6_000
+"""A connection on which a call waits and nothing comes is asked for a sign of life so often, so that a member that is
+cut off is given up. etcd closes connections that ask more often than every 5 s, or without a call."""
 
 _OPTIONS: Final = (
     ("grpc.keepalive_time_ms", KEEP_ALIVE_MS),
     ("grpc.keepalive_timeout_ms", 2_000),
-    ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),

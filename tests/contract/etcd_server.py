@@ -17,9 +17,9 @@ START_S_MAX = 20.0
 
 
 @contextmanager
-def etcd_server(folder: Path, *tls: str) -> Iterator[EtcdServer]:
-    """Started, with those flags for TLS if there are any; ended by pid."""
-    server = EtcdServer(folder, tls)
+def etcd_server(folder: Path, *flags: str) -> Iterator[EtcdServer]:
+    """Started, with those flags besides; ended by pid."""
+    server = EtcdServer(folder, flags)
     try:
         server.start()
         yield server
@@ -30,18 +30,19 @@ def etcd_server(folder: Path, *tls: str) -> Iterator[EtcdServer]:
 class EtcdServer:
     """`start` and `kill` may follow each other; what was durable stays."""
 
-    def __init__(self, folder: Path, tls: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, flags: Sequence[str] = ()) -> None:
         told = subprocess.run([ROOT / "scripts/etcd_binary"], capture_output=True, text=True, check=False)
         assert told.returncode == 0, told.stderr
         self._binary = told.stdout.strip()
         self._folder = folder
-        self._tls = tls
+        self._flags = flags
         self._client, self._peer = _free_port(), _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.endpoint = f"127.0.0.1:{self._client}"
 
     def start(self) -> None:
-        client, peer = f"http{'s' if self._tls else ''}://{self.endpoint}", f"http://127.0.0.1:{self._peer}"
+        scheme = "https" if any(flag.startswith("--cert-file=") for flag in self._flags) else "http"
+        client, peer = f"{scheme}://{self.endpoint}", f"http://127.0.0.1:{self._peer}"
         command = [
             self._binary,
             f"--data-dir={self._folder / 'etcd'}",
@@ -52,7 +53,7 @@ class EtcdServer:
             f"--initial-cluster=default={peer}",
             "--heartbeat-interval=20",
             "--election-timeout=200",
-            *self._tls,
+            *self._flags,
         ]
         with (self._folder / "etcd.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)

@@ -11,6 +11,7 @@ import grpc
 import pytest
 import trustme
 
+from cluster.etcd import connection as connection_module
 from cluster.etcd.connection import CALL_S, CONNECT_S, EtcdSettings
 from cluster.store import WATCH_PROGRESS_SECONDS, CompactedError, LeaseLostError, Put, WatchBatch
 from cluster.store_etcd import EtcdStore, open_etcd_store
@@ -18,6 +19,9 @@ from stepwell.errors import UnavailableError
 from tests.contract.etcd_server import EtcdServer, etcd_server
 
 NOBODY = "127.0.0.1:1"
+IDLE_S = 6.0
+ETCD_KEEP_ALIVE_MS_MIN = 5_000
+"""`--grpc-keepalive-min-time` by default, from its manual."""
 
 
 @pytest.fixture
@@ -146,6 +150,23 @@ async def test_what_was_compacted_is_said_to_be(server: EtcdServer, store: EtcdS
     watch = store.watch("", after=4)
     assert await told(watch) == [("a", 5)]
     await watch.aclose()
+
+
+async def test_etcd_closes_no_connection_for_its_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes one a second here, every 5 s by default; three that come too often are too many."""
+    quick = {"grpc.keepalive_time_ms": 1_200, "grpc.http2.max_pings_without_data": 0}
+    options = dict(connection_module._OPTIONS) | quick
+    monkeypatch.setattr(connection_module, "_OPTIONS", tuple(options.items()))
+    with etcd_server(tmp_path, "--grpc-keepalive-min-time=1s") as server:
+        async with open_etcd_store(EtcdSettings([server.endpoint])) as store:
+            await store.revision()
+            (channel,) = store._connection._channels.values()
+            before = channel.get_state()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(IDLE_S):
+                    await channel.wait_for_state_change(before)
+            assert before is grpc.ChannelConnectivity.READY
+    assert connection_module.KEEP_ALIVE_MS > ETCD_KEEP_ALIVE_MS_MIN
 
 
 async def test_a_password_is_asked_for_and_a_token_that_grew_old_is_renewed(server: EtcdServer) -> None:
