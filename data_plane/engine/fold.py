@@ -39,6 +39,12 @@ from data_plane.engine.records import (
     WaitTimedOut,
 )
 
+_NO_PROGRESS: Final = (
+    Activated, SandboxDied, EventReceived, EventMatched, NothingToDo, SleepFired, WaitTimedOut,
+)  # fmt: skip
+"""What is done to an instance by those who run it, by callers and by time, and not by its code: whoever calls or sleeps
+often must not keep alive what dies of each activation."""
+
 RECORD_BYTES: Final = 128
 """What a record takes on a disk beside its payload or failure: its key, its times and its share of a row, roughly."""
 
@@ -60,8 +66,7 @@ def apply(instance: Instance, record: Record) -> None:
     if isinstance(record, ActivationEnded) and record.runnable:
         # It was ended in good order, by a node that lets go: no death, and no progress either.
         instance.activations = max(0, instance.activations - 1)
-    elif not isinstance(record, Activated | SandboxDied | EventReceived | NothingToDo):
-        # A call is somebody else's doing: whoever makes many must not keep alive what dies of each activation.
+    elif not isinstance(record, _NO_PROGRESS):
         instance.activations = instance.sandbox_deaths = 0
     match record:
         case StepCompleted():

@@ -16,8 +16,7 @@ from tests.simulation.loop import PROCESS
 
 POISONINGS_MAX: Final = {"poison": 3, "poison machine": 6}
 """So many sandboxes, or machines, may one instance take down. The third sandbox is its last. It is paused once five
-machines died of activations that had done nothing; the first one may have done something before. Time that is over is
-progress as well: of as many more as sleep beside it."""
+machines died of activations that had done nothing; the first one may have done something before."""
 
 LETS_GO_S: Final = 5.0
 """What runs in a shard has so long to end in good order."""
@@ -75,8 +74,6 @@ class Life:
     steps: dict[tuple[str, int], bytes] = field(default_factory=dict)
     """What the API showed of results."""
     activations: int = 0
-    timed: int = 0
-    """Sleeps and timers in its plan."""
     poisonings: int = 0
     """By it, since all was calm, or somebody resumed it."""
     poisoned: tuple[str, float] = ("", 0.0)
@@ -188,7 +185,7 @@ class Oracle:
         if self.now_s() - self.let_go_s.get(machine, -LETS_GO_S) >= LETS_GO_S:
             life.poisonings += self.calm
         life.poisoned = (PROCESS.get().name if poison == "poison" else "", self.now_s())
-        if life.poisonings > POISONINGS_MAX[poison] + life.timed:
+        if life.poisonings > POISONINGS_MAX[poison]:
             self.violated(f"{life.name} ({life.uid}) took down {life.poisonings} in a row by {poison}")
 
     def lets_go(self, name: str) -> None:

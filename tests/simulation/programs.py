@@ -116,7 +116,6 @@ class Follower(WorkflowEntrypoint):
         plan = event["payload"]
         name = f"tenants/{self.tenant}/workflows/{event['workflowName']}/instances/{event['instanceId']}"
         life = self.oracle.runs(self.ctx, name, self.version, plan["tenant"])
-        life.timed = sum(operation[0] in ("sleep", "timer", "wait or give up") for operation in _flat(plan["plan"]))
         self.oracle.made(life, plan["nonce"])
         saw = await self._follow(life, step, plan["plan"], ())
         output = {"version": self.version, "saw": saw}

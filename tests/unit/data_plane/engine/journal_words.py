@@ -156,11 +156,11 @@ def rests(records: Iterable[r.Record]) -> bool:
 
 
 def without_progress(records: Sequence[r.Record]) -> tuple[int, int]:
-    """Activations since anything was recorded but what calls and moves leave, and deaths of sandboxes."""
+    """Activations since anything was recorded but what calls, time and moves leave, and deaths of sandboxes."""
     begun, deaths, live = 0, 0, False
     for record in records:
         match record:
-            case r.EventReceived() | r.NothingToDo():
+            case r.EventReceived() | r.EventMatched() | r.NothingToDo() | r.SleepFired() | r.WaitTimedOut():
                 pass
             case r.Activated():
                 begun, live = begun + 1, True

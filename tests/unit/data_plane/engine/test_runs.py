@@ -288,6 +288,31 @@ def test_events_that_come_meanwhile_are_no_progress() -> None:
     assert names(actions) == ["SandboxDied", "Errored"]
 
 
+def test_what_time_does_meanwhile_is_no_progress() -> None:
+    run = Driven().running()
+    run.sleep("a while", 1_000)
+    run.wait("news", "news", 2_000)
+    for death in range(3):
+        run.at += 1_000
+        run.tick()
+        actions = run.lose("exit 137")
+        if death < 2:
+            run.activate()
+    assert names(actions) == ["SandboxDied", "Errored"]
+
+
+def test_an_event_that_a_wait_gets_is_no_progress() -> None:
+    run = Driven().running()
+    for number in range(3):
+        run.wait(f"news {number}", "news")
+    for death in range(3):
+        actions = run.lose("exit 137")
+        if death < 2:
+            run.activate()
+            assert "EventMatched" in names(run.send("news", b"1", f"request-{death}"))
+    assert names(actions) == ["SandboxDied", "Errored"]
+
+
 def test_the_fifth_death_of_a_node_pauses_the_instance() -> None:
     run = Driven()
     run.create()
