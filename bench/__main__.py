@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable
 
-from bench import alone, cluster, first_step, growth, help_time, telemetry, throughput
+from bench import alone, cluster, compaction, first_step, growth, help_time, telemetry, tenants, throughput
 from bench.figure import Figure
 
 BENCHMARKS: dict[str, Callable[[], AsyncIterator[Figure]]] = {
@@ -22,6 +22,8 @@ BENCHMARKS: dict[str, Callable[[], AsyncIterator[Figure]]] = {
     "help": help_time.figures,
     "telemetry": telemetry.figures,
     "cluster": cluster.figures,
+    "tenants": tenants.figures,
+    "compaction": compaction.figures,
 }
 
 

@@ -11,10 +11,10 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import grpc
 
@@ -27,7 +27,7 @@ from data_plane.engine.records import StepCompleted, StepKey
 from data_plane.journal.cassandra.tables import Statements
 from data_plane.journal.codec import RowCodec
 from data_plane.journal.store import Position, Row
-from scripts.local_cluster import LocalCluster
+from scripts.local_cluster import LocalCluster, Part
 
 SHAPE: Final = Shape(10, 10, 100)
 ROUNDS: Final = 2
@@ -39,7 +39,7 @@ IN_FLIGHT: Final = 128
 
 async def figures() -> AsyncIterator[Figure]:
     for nodes, copies in ((1, 1), (2, 1), (1, 3)):
-        async with running(nodes, copies) as (server, raw_session):
+        async with running(nodes, copies) as (server, raw_session, cassandra):
             raw = Raw(raw_session, await Statements.prepare(raw_session))
             await raw.writes(WARM_WRITES)
             workflows = [await server.tenant(f"bench-{number}") for number in range(SHAPE.sandboxes)]
@@ -52,12 +52,21 @@ async def figures() -> AsyncIterator[Figure]:
                 ours.append(statistics.median(rates))
             name = f"cassandra_{copies}x_nodes_{nodes}_steps_per_s_{SHAPE}"
             yield Figure(name, statistics.median(ours), "steps/s", statistics.median(floors))
+            before = await Written.of(raw_session, cassandra)
+            await run_all(server, workflows, SHAPE.instances, SHAPE.steps)
+            after = await Written.of(raw_session, cassandra)
+            steps = len(workflows) * SHAPE.instances * SHAPE.steps
+            work = f"cassandra_{copies}x_nodes_{nodes}"
+            yield Figure(f"{work}_statements_a_step", (after.statements - before.statements) / steps, "statements", 1.0)
+            yield Figure(
+                f"{work}_disk_bytes_a_step_and_copy", (after.disk_bytes - before.disk_bytes) / steps / copies, "B"
+            )
             alone = [await run_instance(server, workflows[0], {"steps": 10}) for _ in range(20)]
             yield Figure(f"cassandra_{copies}x_nodes_{nodes}_instance_1x1x10_ms", statistics.median(alone), "ms")
 
 
 @asynccontextmanager
-async def running(nodes: int, copies: int) -> AsyncIterator[tuple[Server, CassandraSession]]:
+async def running(nodes: int, copies: int) -> AsyncIterator[tuple[Server, CassandraSession, list[Part]]]:
     """A cluster of so many data nodes, and of Cassandra nodes with a copy on each."""
     config = f"[loader]\nsandboxes_max = {SHAPE.sandboxes + 4}\nwarm_sandboxes = 2\n"
     with tempfile.TemporaryDirectory(prefix="stepwell-bench-", ignore_cleanup_errors=True) as folder:
@@ -67,10 +76,31 @@ async def running(nodes: int, copies: int) -> AsyncIterator[tuple[Server, Cassan
             session = await CassandraSession.connect(cluster.cassandra_settings())
             addresses = ",".join(cluster.endpoints[part.name] for part in cluster.nodes)
             async with grpc.aio.insecure_channel(f"ipv4:{addresses}") as channel:
-                yield Server(cluster.nodes[0].pid, channel, cluster.token, Path(folder)), session
+                yield Server(cluster.nodes[0].pid, channel, cluster.token, Path(folder)), session, cluster.cassandra
             await session.close()
         finally:
             await asyncio.to_thread(cluster.stop)
+
+
+class Written(NamedTuple):
+    """By everybody, until now: what Cassandra's own count says of statements, the kernel of what its nodes wrote."""
+
+    statements: int
+    disk_bytes: int
+
+    @classmethod
+    async def of(cls, session: CassandraSession, nodes: Sequence[Part]) -> Written:
+        """With as many copies as nodes, each node counts each statement once."""
+        rows = await session.execute("SELECT keyspace_name, count FROM system_views.local_write_latency")
+        written = 0
+        for node in nodes:
+            (line,) = [
+                line
+                for line in Path(f"/proc/{node.pid}/io").read_text().splitlines()
+                if line.startswith("write_bytes:")
+            ]
+            written += int(line.split()[1])
+        return cls(sum(count for keyspace, count in rows if keyspace == session.keyspace), written)
 
 
 class Raw:

@@ -1,4 +1,4 @@
-"""The measured workflow: as many small steps, one after the other, as its params say."""
+"""The measured workflow: as many small steps, one after the other, as its params say, and a sleep."""
 
 import time
 from typing import Any
@@ -19,4 +19,6 @@ class Steps(WorkflowEntrypoint):
             total += await one()
             if window and (number + 1) % window == 0:
                 marks.append(time.monotonic())
+        if "rest" in event["payload"]:
+            await step.sleep("rest", event["payload"]["rest"])
         return {"total": total, "marks": marks} if window else total

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from dataclasses import dataclass
 
 from stepwell.v1 import instances_pb2 as pb
@@ -33,6 +34,15 @@ starts_a_minute_per_tenant_max = {STARTS_A_MINUTE}
 """
 
 END_S_MAX = 45.0
+
+SPIN = """
+import os
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+while True:
+    pass
+"""
+"""The kernel lets it run where nothing else wants to, and takes the CPU from it as soon as anything does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,21 @@ class Scene:
         await self._api.create_tenant(MALLORY)
         self.honest.begin(tasks)
         await self._alone()
+
+    async def floor(self) -> Round:
+        """Beside a process of the host's own that does nothing but fill what time one CPU has to spare."""
+        await self._alone()
+        begin = now_ms()
+        await asyncio.sleep(WITHOUT_S)
+        without = await self.honest.timed((begin, now_ms()))
+        spinning = await asyncio.create_subprocess_exec(sys.executable, "-c", SPIN)
+        try:
+            begin = now_ms()
+            await asyncio.sleep(BESIDE_S)
+            return Round(without, await self.honest.timed((begin, now_ms())))
+        finally:
+            spinning.kill()
+            await spinning.wait()
 
     async def round(self, behaviour: Behaviour) -> tuple[Round, list[str]]:
         """How the honest ones fared, and what is wrong with the ends of the hostile one's instances."""
