@@ -71,8 +71,9 @@ class Api:
                 self.repeats += 1
             await asyncio.sleep(RETRY_DELAY_S)
 
-    async def create_tenant(self, tenant: str) -> None:
-        await self.call(self.tenants.CreateTenant, tenants_pb2.CreateTenantRequest(tenant_id=tenant))
+    async def create_tenant(self, tenant: str, spread: int = 1) -> None:
+        request = tenants_pb2.CreateTenantRequest(tenant_id=tenant, spread=spread)
+        await self.call(self.tenants.CreateTenant, request)
 
     async def deploy(self, tenant: str, folder: Path, variables: Mapping[str, str] | None = None) -> str:
         """The folder as a version that its workflows are routed to; the version's name."""

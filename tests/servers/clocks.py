@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,8 @@ class Clock:
     def __init__(self, part: Part, folder: Path) -> None:
         self._file = folder / f"clock-of-{part.name}"
         self.set(0)
-        part.environment |= {"PYTHONPATH": str(_HOW), "WRONG_CLOCK": str(self._file)}
+        path = os.pathsep.join(filter(None, (str(_HOW), part.environment.get("PYTHONPATH"))))
+        part.environment |= {"PYTHONPATH": path, "WRONG_CLOCK": str(self._file)}
 
     def set(self, ahead_s: float) -> None:
         """By so much it is ahead of the machine's, within a second."""

@@ -1,7 +1,7 @@
 """Hostile guests on gVisor beside two honest tenants at work: each harms itself alone, and is told so.
 
-Each test prints the honest tenants' p99 without the behaviour and beside it. The first prints the floor: the same beside
-a process that isn't Stepwell's and takes nothing but time that is to spare. On few CPUs that alone costs a p99 as much.
+Each test prints the honest tenants' p99 without the behaviour and beside it. The first prints the floor: the same
+beside a process that isn't Stepwell's and takes nothing but spare time. On few CPUs that alone costs a p99 as much.
 """
 
 from __future__ import annotations
