@@ -149,10 +149,11 @@ class SecuredCluster(LocalCluster):
                 return False
             raise
         try:
-            copies = f"{{'class': 'NetworkTopologyStrategy', 'datacenter1': {min(3, len(self.cassandra))}}}"
-            session.execute(f"ALTER KEYSPACE system_auth WITH replication = {copies}")
             session.execute(f"CREATE ROLE IF NOT EXISTS {USER} WITH PASSWORD = '{PASSWORD}' AND LOGIN = true")
             session.execute(f"GRANT ALL PERMISSIONS ON ALL KEYSPACES TO {USER}")
+            # Last: from here on a quorum of copies is asked who may enter. Nodes that join are sent theirs.
+            copies = f"{{'class': 'NetworkTopologyStrategy', 'datacenter1': {min(3, len(self.cassandra))}}}"
+            session.execute(f"ALTER KEYSPACE system_auth WITH replication = {copies}")
         finally:
             cluster.shutdown()
         return True
