@@ -112,6 +112,10 @@ class InstanceCalls:
             await server.removed(key)
         raise UnavailableError(f"instance {instance!r} is being deleted; try again in a moment")
 
+    async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> RoutedVersion:
+        """What a new instance would be pinned to now. Raises NotFoundError."""
+        return await self._routes.routed(tenant, workflow)
+
     def _generated_id(self, tenant: TenantUid, workflow: WorkflowId, request_id: str) -> InstanceId:
         if not request_id:
             return InstanceId(self._mint())

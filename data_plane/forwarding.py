@@ -47,6 +47,12 @@ class ForwardingServicer(instances_pb2_grpc.InstanceServiceServicer):
     async def CreateInstance(self, request: pb.CreateInstanceRequest, context: Context) -> pb.Instance:
         return await self._unary(self._local.CreateInstance, request, context)
 
+    async def BatchCreateInstances(
+        self, request: pb.BatchCreateInstancesRequest, context: Context
+    ) -> pb.BatchCreateInstancesResponse:
+        """Each item goes where its shard is served."""
+        return await self._local.batch(request, context, self.CreateInstance)
+
     async def GetInstance(self, request: pb.GetInstanceRequest, context: Context) -> pb.Instance:
         return await self._unary(self._local.GetInstance, request, context)
 

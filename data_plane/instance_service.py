@@ -11,6 +11,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from cluster.records import Tenant
 from data_plane import views
+from data_plane.batches import Create, checked_batch, created_batch
 from data_plane.calls import InstanceCalls, Seen
 from data_plane.engine.instance import Step
 from data_plane.engine.records import BlobRef, Completed
@@ -55,6 +56,20 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         trace = call.stored() if (call := current()) is not None else b""
         seen = await self._calls.create(uid, workflow, instance, params, request_id, trace)
         return await self._instance(tenant, seen, context)
+
+    async def BatchCreateInstances(
+        self, request: pb.BatchCreateInstancesRequest, context: Context
+    ) -> pb.BatchCreateInstancesResponse:
+        return await self.batch(request, context, self.CreateInstance)
+
+    async def batch(
+        self, request: pb.BatchCreateInstancesRequest, context: Context, create: Create
+    ) -> pb.BatchCreateInstancesResponse:
+        """Each item by that call, once the batch as a whole is in order, its tenant and its workflow's route there."""
+        tenant, workflow = parse_workflow(request.parent, principal(context), "parent")
+        checked_batch(request)
+        await self._calls.routed((await self._tenants.tenant(tenant)).uid, workflow)
+        return await created_batch(request, context, create)
 
     async def GetInstance(self, request: pb.GetInstanceRequest, context: Context) -> pb.Instance:
         tenant, key = await self._named(request.name, context)

@@ -49,6 +49,7 @@ RIGHTS: Final[Table] = {
     },
     "stepwell.v1.InstanceService": {
         "CreateInstance": Right.RUN,
+        "BatchCreateInstances": Right.RUN,
         "GetInstance": Right.READ,
         "ListInstances": Right.READ,
         "ListSteps": Right.READ,

@@ -22,7 +22,7 @@ from stepwell.v1 import instances_pb2 as i
 from stepwell.v1 import tenants_pb2 as t
 from tests.api.bad_values import BAD
 from tests.api.methods import METHODS
-from tests.api.requests import meaning
+from tests.api.requests import WORKFLOW, meaning
 from tests.api.running import CALL_S_MAX, bearer, running, told
 from tests.api.test_states import STREAMS
 from tests.api.world import World, deploy, made
@@ -99,6 +99,12 @@ def a_deploy_beside_a_deploy(world: World) -> ApiError:
             call.cancel()
 
 
+def a_batch_of_too_many(world: World) -> ApiError:
+    items = [i.BatchCreateInstancesRequest.Item()] * 101
+    asked = i.BatchCreateInstancesRequest(parent=f"tenants/-/workflows/{WORKFLOW}", items=items).SerializeToString()
+    return world.server.refused("/stepwell.v1.InstanceService/BatchCreateInstances", asked, world.ours.token)
+
+
 def an_event_more(world: World) -> ApiError:
     return until_refused(world, SEND, i.SendEventRequest(name=ONE, type="go").SerializeToString())
 
@@ -156,6 +162,7 @@ class Case:
 
 
 CASES = [
+    Case("batch_items_max", {}, a_batch_of_too_many, "100", "101"),
     Case("versions_max", {"control_plane": ControlLimits(versions_max=2)}, a_version_more, "2", "3"),
     Case("versions_bytes_max", {"control_plane": ControlLimits(versions_bytes_max=16)}, a_version_more, "16", "20"),
     Case("workflows_max", {"control_plane": ControlLimits(workflows_max=2)}, a_workflow_more, "2", "3"),

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf.message import Message
 
@@ -93,6 +94,44 @@ def test_an_id_that_is_taken_is_refused(world: World) -> None:
     tenant = t.CreateTenantRequest(tenant_id=world.ours.id).SerializeToString()
     error = world.server.refused("/stepwell.v1.TenantService/CreateTenant", tenant, world.server.operator)
     assert error.reason == "ALREADY_EXISTS"
+
+
+def test_each_item_of_a_batch_has_an_outcome_of_its_own(world: World) -> None:
+    parent = IN_WORKFLOW.format_map(world.ours.values)
+    items = [
+        i.BatchCreateInstancesRequest.Item(instance_id="of-a-batch", params=b"1"),
+        i.BatchCreateInstancesRequest.Item(instance_id=RUNNING, params=b"2"),
+        i.BatchCreateInstancesRequest.Item(params=b"3"),
+    ]
+
+    def outcomes(*items: i.BatchCreateInstancesRequest.Item) -> list[Any]:
+        asked = i.BatchCreateInstancesRequest(parent=parent, items=items, request_id="batch")
+        (data,) = world.server.call(path_of("BatchCreateInstances"), asked.SerializeToString(), world.ours.token)
+        answer = i.BatchCreateInstancesResponse.FromString(data)
+        return [getattr(each, str(each.WhichOneof("outcome"))) for each in answer.results]
+
+    first, taken, minted = outcomes(*items)
+    assert (first.name, first.params) == (f"{parent}/instances/of-a-batch", b"1")
+    assert (taken.code, taken.reason) == (grpc.StatusCode.ALREADY_EXISTS.value[0], "ALREADY_EXISTS")
+    assert RUNNING in taken.message
+    assert minted.params == b"3"
+    again = outcomes(*items)
+    assert [each.name for each in (again[0], again[2])] == [first.name, minted.name]
+    assert [each.uid for each in (again[0], again[2])] == [first.uid, minted.uid]
+    items[0].params = b"4"
+    changed, *_ = outcomes(*items)
+    assert (changed.reason, changed.metadata["field"]) == ("INVALID_ARGUMENT", "request_id")
+
+
+@pytest.mark.parametrize("ids", [[], ["twice", "once", "twice"]])
+def test_a_batch_of_none_or_of_one_id_twice_is_refused_whole(world: World, ids: list[str]) -> None:
+    parent = IN_WORKFLOW.format_map(world.ours.values)
+    items = [i.BatchCreateInstancesRequest.Item(instance_id=id) for id in ids]
+    asked = i.BatchCreateInstancesRequest(parent=parent, items=items)
+    error = world.server.refused(path_of("BatchCreateInstances"), asked.SerializeToString(), world.ours.token)
+    assert (error.reason, error.metadata["field"]) == ("INVALID_ARGUMENT", "items[2].instance_id" if ids else "items")
+    gone = i.GetInstanceRequest(name=f"{parent}/instances/once").SerializeToString()
+    assert world.server.refused(path_of("GetInstance"), gone, world.ours.token).reason == "NOT_FOUND"
 
 
 def test_a_request_id_that_was_used_for_something_else_is_refused(world: World) -> None:

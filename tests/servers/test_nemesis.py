@@ -156,7 +156,7 @@ async def _while(state: AbstractContextManager[None]) -> AsyncIterator[None]:
 
 
 @pytest.mark.xdist_group("cluster")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600 + 2 * SECONDS)
 async def test_nothing_is_lost_whatever_becomes_of_one_process_after_the_other(installation: Installation) -> None:
     nemesis, cluster = Nemesis(installation, random.Random(SEED)), installation.cluster
     instances = max(12, round(SECONDS * INSTANCES_A_SECOND))

@@ -77,7 +77,13 @@ class Client:
                 await world.network.without_strays(name)
 
     async def _together(self, count: int) -> None:
-        """So many lives at once, made by as many calls at once; none has an id of its own."""
+        """So many lives at once, made by as many calls at once, or by one; none has an id of its own."""
+        if count > 1 and self._world.random.random() < 0.5:
+            lives = [self._world.loop.world.spawn(self._driven(life)) for life in await self._batch(count)]
+            await asyncio.wait(lives)
+            for life in lives:
+                life.result()
+            return
         lives = [self._world.loop.world.spawn(self._nameless()) for _ in range(count)]
         await asyncio.wait(lives)
         for life in lives:
@@ -119,6 +125,35 @@ class Client:
             if isinstance(refused.error, AlreadyExistsError):
                 return None
             raise
+        return self._born(created, plan, nonce, asked_s)
+
+    async def _batch(self, count: int) -> list[Life]:
+        """As many instances, by one call that is made again until each item of it is there."""
+        world = self._world
+        plans = [(self._plan(), world.mint()) for _ in range(count)]
+        items = [pb.BatchCreateInstancesRequest.Item(params=params_of(self._tenant, *each)) for each in plans]
+        request = pb.BatchCreateInstancesRequest(parent=self._parent, items=items, request_id=world.mint())
+        asked_s, before = world.loop.now_s, dict[int, str]()
+        while True:
+            answer: pb.BatchCreateInstancesResponse = await self._call("BatchCreateInstances", request)
+            created = {at: each.instance for at, each in enumerate(answer.results) if each.HasField("instance")}
+            for at, instance in created.items():
+                if before.setdefault(at, instance.uid) != instance.uid:
+                    world.oracle.violated(
+                        f"item {at} of a batch was {before[at]}, and is {instance.name} {instance.uid}"
+                    )
+            refused = [each.error for each in answer.results if not each.HasField("instance")]
+            if not refused:
+                world.oracle.counted["batches created"] += 1
+                return [self._born(created[at], *plan, asked_s) for at, plan in enumerate(plans)]
+            world.oracle.counted["items of batches without an answer"] += len(refused)
+            if any(error.reason != "UNAVAILABLE" for error in refused):
+                world.oracle.violated(f"items of a batch were refused: {refused}")
+            await asyncio.sleep(PAUSE_S * (1 + world.random.random()))
+
+    def _born(self, created: pb.Instance, plan: list[Any], nonce: str, asked_s: float) -> Life:
+        """What a create was answered with."""
+        world = self._world
         life = world.oracle.life(created.uid, created.name)
         world.oracle.made(life, nonce)
         version = created.version.rpartition("/")[2]
@@ -324,6 +359,8 @@ def _shown(message: Message) -> str:
     about = ""
     if isinstance(message, pb.Instance):
         about = f"{message.name} {message.uid} {_STATUSES[message.status]}"
+    elif isinstance(message, pb.BatchCreateInstancesRequest):
+        about = f"{message.parent} {len(message.items)}"
     elif isinstance(message, pb.CreateInstanceRequest):
         about = f"{message.parent}/instances/{message.instance_id}"
     elif isinstance(message, pb.ListStepsRequest):

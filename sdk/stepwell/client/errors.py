@@ -131,6 +131,12 @@ def error_from(error: grpc.aio.AioRpcError) -> ApiError:
     return _made(_WITHOUT_REASON.get(error.code(), tree.InternalError), message, _limit_in(message))
 
 
+def error_by(reason: str, code: int, message: str, metadata: Mapping[str, str]) -> ApiError:
+    """The error of one item of a batch, as the class that a call of its own would have raised."""
+    by_code = (kind for status, kind in _WITHOUT_REASON.items() if status.value[0] == code)
+    return _made(_BY_REASON.get(reason) or next(by_code, tree.InternalError), message, metadata)
+
+
 def cut(text: str, bytes_max: int) -> str:
     """The text, without lone surrogates and ended by '…' where it was longer than that in UTF-8."""
     data = text.encode("utf-8", "replace")

@@ -11,8 +11,9 @@ from contextlib import aclosing
 from typing import Protocol, TypeVar
 
 from stepwell.client.calls import Caller
+from stepwell.client.errors import error_by
 from stepwell.client.resource_names import instance_name, workflow_name
-from stepwell.errors import NotFoundError, UnavailableError
+from stepwell.errors import ApiError, NotFoundError, UnavailableError
 from stepwell.v1 import instances_pb2 as pb
 from stepwell.v1.instances_pb2_grpc import InstanceServiceStub
 
@@ -48,6 +49,27 @@ class Instances:
             request_id=self._caller.new_request_id(),
         )
         return await self._caller.unary(self._stub.CreateInstance, request)
+
+    async def create_batch(
+        self, tenant: str | None, workflow: str, items: Iterable[tuple[str, bytes]]
+    ) -> list[pb.Instance | ApiError]:
+        """A run for each (instance id, params), up to 100: what came of each, in their order. An empty id: one is made.
+
+        An item that could not be done is the error that a create of its own would have raised. InvalidArgumentError,
+        and nothing created, for what is no item at all.
+        """
+        request = pb.BatchCreateInstancesRequest(
+            parent=workflow_name(tenant, workflow),
+            items=[pb.BatchCreateInstancesRequest.Item(instance_id=id, params=params) for id, params in items],
+            request_id=self._caller.new_request_id(),
+        )
+        answer = await self._caller.unary(self._stub.BatchCreateInstances, request)
+        return [
+            each.instance
+            if each.HasField("instance")
+            else error_by(each.error.reason, each.error.code, each.error.message, each.error.metadata)
+            for each in answer.results
+        ]
 
     async def get(self, name: str) -> pb.Instance:
         """NotFoundError when there is none."""

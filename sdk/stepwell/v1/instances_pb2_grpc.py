@@ -40,6 +40,11 @@ class InstanceServiceStub:
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.CreateInstanceRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
                 _registered_method=True)
+        self.BatchCreateInstances = channel.unary_unary(
+                '/stepwell.v1.InstanceService/BatchCreateInstances',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.BatchCreateInstancesRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.BatchCreateInstancesResponse.FromString,
+                _registered_method=True)
         self.GetInstance = channel.unary_unary(
                 '/stepwell.v1.InstanceService/GetInstance',
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.GetInstanceRequest.SerializeToString,
@@ -102,6 +107,14 @@ class InstanceServiceServicer:
 
     def CreateInstance(self, request, context):
         """A new run of the version that the workflow's route names. ALREADY_EXISTS when the id is taken.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCreateInstances(self, request, context):
+        """Up to 100 of one workflow; each is created or not by itself. What is no item at all refuses the whole call, and
+        nothing is created.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -186,6 +199,11 @@ def add_InstanceServiceServicer_to_server(servicer, server):
                     request_deserializer=stepwell_dot_v1_dot_instances__pb2.CreateInstanceRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_instances__pb2.Instance.SerializeToString,
             ),
+            'BatchCreateInstances': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCreateInstances,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.BatchCreateInstancesRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.BatchCreateInstancesResponse.SerializeToString,
+            ),
             'GetInstance': grpc.unary_unary_rpc_method_handler(
                     servicer.GetInstance,
                     request_deserializer=stepwell_dot_v1_dot_instances__pb2.GetInstanceRequest.FromString,
@@ -269,6 +287,33 @@ class InstanceService:
             '/stepwell.v1.InstanceService/CreateInstance',
             stepwell_dot_v1_dot_instances__pb2.CreateInstanceRequest.SerializeToString,
             stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCreateInstances(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/BatchCreateInstances',
+            stepwell_dot_v1_dot_instances__pb2.BatchCreateInstancesRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.BatchCreateInstancesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,6 +34,10 @@ class InstanceServiceStub:
     def __new__(cls, channel: _aio.Channel) -> InstanceServiceAsyncStub: ...
     CreateInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.CreateInstanceRequest, _instances_pb2.Instance]
     """A new run of the version that the workflow's route names. ALREADY_EXISTS when the id is taken."""
+    BatchCreateInstances: _grpc.UnaryUnaryMultiCallable[_instances_pb2.BatchCreateInstancesRequest, _instances_pb2.BatchCreateInstancesResponse]
+    """Up to 100 of one workflow; each is created or not by itself. What is no item at all refuses the whole call, and
+    nothing is created.
+    """
     GetInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.GetInstanceRequest, _instances_pb2.Instance]
     ListInstances: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ListInstancesRequest, _instances_pb2.ListInstancesResponse]
     ListSteps: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ListStepsRequest, _instances_pb2.ListStepsResponse]
@@ -56,6 +60,10 @@ class InstanceServiceAsyncStub(InstanceServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.CreateInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     """A new run of the version that the workflow's route names. ALREADY_EXISTS when the id is taken."""
+    BatchCreateInstances: _aio.UnaryUnaryMultiCallable[_instances_pb2.BatchCreateInstancesRequest, _instances_pb2.BatchCreateInstancesResponse]  # type: ignore[assignment]
+    """Up to 100 of one workflow; each is created or not by itself. What is no item at all refuses the whole call, and
+    nothing is created.
+    """
     GetInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.GetInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     ListInstances: _aio.UnaryUnaryMultiCallable[_instances_pb2.ListInstancesRequest, _instances_pb2.ListInstancesResponse]  # type: ignore[assignment]
     ListSteps: _aio.UnaryUnaryMultiCallable[_instances_pb2.ListStepsRequest, _instances_pb2.ListStepsResponse]  # type: ignore[assignment]
@@ -81,6 +89,16 @@ class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_instances_pb2.Instance, _abc.Awaitable[_instances_pb2.Instance]]:
         """A new run of the version that the workflow's route names. ALREADY_EXISTS when the id is taken."""
+
+    @_abc_1.abstractmethod
+    def BatchCreateInstances(
+        self,
+        request: _instances_pb2.BatchCreateInstancesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.BatchCreateInstancesResponse, _abc.Awaitable[_instances_pb2.BatchCreateInstancesResponse]]:
+        """Up to 100 of one workflow; each is created or not by itself. What is no item at all refuses the whole call, and
+        nothing is created.
+        """
 
     @_abc_1.abstractmethod
     def GetInstance(

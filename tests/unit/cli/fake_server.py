@@ -223,6 +223,19 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         self.instances = {name: made, **self.instances}
         return made
 
+    def BatchCreateInstances(
+        self, request: i.BatchCreateInstancesRequest, context: grpc.ServicerContext
+    ) -> i.BatchCreateInstancesResponse:
+        parent, answer = self.tenant_of(request.parent, context), i.BatchCreateInstancesResponse()
+        for item in request.items:
+            name = f"{parent}/instances/{item.instance_id}"
+            if name in self.instances:
+                error = i.ItemError(code=6, reason="ALREADY_EXISTS", message=f"{name} exists", metadata={"a": "b"})
+                answer.results.add(error=error)
+            else:
+                answer.results.add(instance=i.Instance(name=name, params=item.params))
+        return answer
+
     def GetInstance(self, request: i.GetInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
         return self._found(request.name, context)
 

@@ -13,6 +13,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_s
 from stepwell.client import connect
 from stepwell.client.endpoints import NotReachableError
 from stepwell.errors import AlreadyExistsError, InvalidArgumentError
+from stepwell.v1.instances_pb2 import Instance
 from stepwell.v1.workflows_pb2 import Manifest
 from tests.unit.cli.fake_server import ACME, OPERATOR, FakeServer
 from tests.unit.cli.samples import put_errored_order
@@ -47,6 +48,16 @@ async def test_each_change_carries_a_request_id_of_its_own(server: FakeServer) -
         await client.instances.create(None, "order", instance="a")
         await client.instances.create(None, "order", instance="b")
     assert [request.request_id for request in server.created] == ["first", "second"]
+
+
+async def test_a_batch_tells_of_each_item_what_came_of_it(server: FakeServer) -> None:
+    async with connect(server.endpoint, ACME) as client:
+        await client.instances.create(None, "order", instance="a")
+        made, taken = await client.instances.create_batch(None, "order", [("b", b"1"), ("a", b"2")])
+    assert isinstance(made, Instance)
+    assert made.params == b"1"
+    assert isinstance(taken, AlreadyExistsError)
+    assert (taken.message, taken.metadata) == ("tenants/acme/workflows/order/instances/a exists", {"a": "b"})
 
 
 async def test_nobody_listening_is_not_reachable() -> None:
