@@ -45,15 +45,16 @@ class Part:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
+        # Not by Popen, which would fork in full for it: gRPC's handlers don't always live through that.
+        as_group = () if self.group is None else ("setpriv", f"--regid={self.group}", "--keep-groups")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command,
+                [*as_group, *self._command],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                group=self.group,
             )
 
     def signal(self, number: signal.Signals) -> None:
