@@ -19,18 +19,22 @@ from stepwell.cli.screen import Cell
 def command(app: App, folder: Path, tenant: str | None, no_route: bool, output: str) -> None:
     """Upload FOLDER, check it in a sandbox, and route new instances of its workflows to it.
 
-    FOLDER has a stepwell.toml with [[workflows]] name = "…", entrypoint = "module:Class", and its code beside it.
-    .git, .venv, .env*, __pycache__, *.pyc and the caches of mypy, ruff and pytest stay out. Running instances stay on
-    the version that they began with.
+    FOLDER has a stepwell.toml with [[workflows]] name = "…", entrypoint = "module:Class", and its code beside it; or a
+    Cloudflare project's wrangler.jsonc or wrangler.toml, of which workflows, main and vars are taken.
+    .git, .venv, .env*, .dev.vars*, .wrangler, __pycache__, *.pyc and the caches of mypy, ruff and pytest stay out.
+    Running instances stay on the version that they began with.
     """
     from stepwell.cli import documents
     from stepwell.cli.folder import files_of
-    from stepwell.cli.manifest_file import read_manifest
+    from stepwell.cli.manifest_file import FILE, read_manifest
+    from stepwell.cli.wrangler_file import read_wrangler
     from stepwell.client.resource_names import id_in
     from stepwell.v1.workflows_pb2 import Manifest, WorkflowEntry
 
-    declared = read_manifest(folder)
-    files = files_of(folder)
+    declared = (None if (folder / FILE).exists() else read_wrangler(folder)) or read_manifest(folder)
+    for why in declared.ignored:
+        app.screen.aside(f"Ignored: {why}")
+    files = files_of(declared.root)
     entries = [WorkflowEntry(workflow_id=name, entrypoint=entrypoint) for name, entrypoint in declared.workflows]
     manifest = Manifest(workflows=entries, vars=declared.vars)
     if output == "text":

@@ -15,7 +15,10 @@ from pathlib import Path
 
 from stepwell.errors import BundleRefusedError
 
-LEFT_OUT = (".git", ".venv", ".env*", "__pycache__", "*.pyc", ".mypy_cache", ".ruff_cache", ".pytest_cache")
+LEFT_OUT = (
+    ".git", ".venv", ".env*", ".dev.vars*", ".wrangler", "__pycache__", "*.pyc", ".mypy_cache", ".ruff_cache",
+    ".pytest_cache",
+)  # fmt: skip
 """By name, at any depth: secrets, and what tools leave behind."""
 
 CHUNK_SIZE = 256 * 1024

@@ -34,20 +34,25 @@ class ManifestFile:
     workflows: tuple[tuple[str, str], ...]
     """(name, entrypoint)"""
     vars: Mapping[str, str]
+    root: Path
+    """The folder that is uploaded."""
+    ignored: tuple[str, ...] = ()
+    """What else it says, that has no meaning here."""
 
 
 def read_manifest(folder: Path) -> ManifestFile:
     """The folder's manifest. Raises BundleRefusedError with the line that is wrong and what to write there."""
-    source = _source(folder / FILE)
+    source = source_of(folder / FILE)
     try:
         document = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:
-        raise _refused(str(error), _line_in(str(error))) from None
+        raise refused(str(error), _line_in(str(error))) from None
     _only(document, {"workflows", "vars"}, source, "")
-    return ManifestFile(_workflows(document, source), _vars(document, source))
+    return ManifestFile(_workflows(document, source), _vars(document, source), folder)
 
 
-def _source(path: Path) -> str:
+def source_of(path: Path) -> str:
+    """The file's text. Raises BundleRefusedError."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -63,20 +68,20 @@ def _source(path: Path) -> str:
         return content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise _refused("it is not UTF-8", line) from None
+        raise refused("it is not UTF-8", line, path.name) from None
 
 
 def _workflows(document: Mapping[str, Any], source: str) -> tuple[tuple[str, str], ...]:
     tables = document.get("workflows")
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
-        raise _refused(f"it declares no workflow: write\n{EXAMPLE}", _line_of(source, r"\[?\[?\s*workflows"))
+        raise refused(f"it declares no workflow: write\n{EXAMPLE}", _line_of(source, r"\[?\[?\s*workflows"))
     found: dict[str, str] = {}
     for number, table in enumerate(tables):
         line = _line_of(source, r"\[\[\s*workflows\s*\]\]", number)
         _only(table, {"name", "entrypoint"}, source, " in [[workflows]]", line)
         name = _text(table, "name", names.workflow_id, source, line)
         if name in found:
-            raise _refused(f"workflow {name} is declared twice", line)
+            raise refused(f"workflow {name} is declared twice", line)
         found[name] = _text(table, "entrypoint", names.entrypoint, source, line)
     return tuple(found.items())
 
@@ -86,22 +91,22 @@ def _text(table: Mapping[str, Any], key: str, rule: Callable[[str], str], source
     here = _line_of(source, rf"{key}\s*=", after=line) if key in table else line
     if not isinstance(text, str):
         example = {"name": '"order"', "entrypoint": '"main:Order"'}[key]
-        raise _refused(f"a workflow needs a text as its {key}: {key} = {example}", here)
+        raise refused(f"a workflow needs a text as its {key}: {key} = {example}", here)
     try:
         return rule(text)
     except ValueError as error:
-        raise _refused(str(error), here) from None
+        raise refused(str(error), here) from None
 
 
 def _vars(document: Mapping[str, Any], source: str) -> Mapping[str, str]:
     table = document.get("vars", {})
     line = _line_of(source, r"\[?\s*vars")
     if not isinstance(table, dict):
-        raise _refused("[vars] is a table of texts", line)
+        raise refused("[vars] is a table of texts", line)
     for key, text in table.items():
         if not isinstance(text, str):
             here = _line_of(source, rf"[\"']?{re.escape(key)}[\"']?\s*=", after=line)
-            raise _refused(f'the value of {key} in [vars] must be a text: {key} = "…"', here)
+            raise refused(f'the value of {key} in [vars] must be a text: {key} = "…"', here)
     return table
 
 
@@ -110,7 +115,7 @@ def _only(table: Mapping[str, Any], known: set[str], source: str, where: str, li
         if key not in known:
             here = _line_of(source, rf"\[*\s*[\"']?{re.escape(key)}", after=line) or line
             shown = shortened(clean(key), 60)
-            raise _refused(f"unknown key {shown!r}{where}; known are {', '.join(sorted(known))}", here)
+            raise refused(f"unknown key {shown!r}{where}; known are {', '.join(sorted(known))}", here)
 
 
 def _line_of(source: str, pattern: str, number: int = 0, after: int | None = None) -> int | None:
@@ -125,6 +130,7 @@ def _line_in(message: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _refused(why: str, line: int | None) -> BundleRefusedError:
-    where = FILE if line is None else f"{FILE}, line {line}"
-    return BundleRefusedError(f"{where}: {why}", path=FILE, **({} if line is None else {"line": str(line)}))
+def refused(why: str, line: int | None, file: str = FILE) -> BundleRefusedError:
+    """What is wrong in that file, and where."""
+    where = file if line is None else f"{file}, line {line}"
+    return BundleRefusedError(f"{where}: {why}", path=file, **({} if line is None else {"line": str(line)}))
