@@ -51,7 +51,13 @@ class ForwardingServicer(instances_pb2_grpc.InstanceServiceServicer):
         self, request: pb.BatchCreateInstancesRequest, context: Context
     ) -> pb.BatchCreateInstancesResponse:
         """Each item goes where its shard is served."""
-        return await self._local.batch(request, context, self.CreateInstance)
+        return await self._local.create_batch(request, context, self.CreateInstance)
+
+    async def BatchDeleteInstances(
+        self, request: pb.BatchDeleteInstancesRequest, context: Context
+    ) -> pb.BatchDeleteInstancesResponse:
+        """As above."""
+        return await self._local.delete_batch(request, context, self.DeleteInstance)
 
     async def GetInstance(self, request: pb.GetInstanceRequest, context: Context) -> pb.Instance:
         return await self._unary(self._local.GetInstance, request, context)

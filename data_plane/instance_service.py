@@ -10,8 +10,8 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from cluster.records import Tenant
-from data_plane import views
-from data_plane.batches import Create, checked_batch, created_batch
+from data_plane import batches, views
+from data_plane.batches import Create, Delete
 from data_plane.calls import InstanceCalls, Seen
 from data_plane.engine.instance import Step
 from data_plane.engine.records import BlobRef, Completed
@@ -60,16 +60,30 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
     async def BatchCreateInstances(
         self, request: pb.BatchCreateInstancesRequest, context: Context
     ) -> pb.BatchCreateInstancesResponse:
-        return await self.batch(request, context, self.CreateInstance)
+        return await self.create_batch(request, context, self.CreateInstance)
 
-    async def batch(
+    async def create_batch(
         self, request: pb.BatchCreateInstancesRequest, context: Context, create: Create
     ) -> pb.BatchCreateInstancesResponse:
         """Each item by that call, once the batch as a whole is in order, its tenant and its workflow's route there."""
         tenant, workflow = parse_workflow(request.parent, principal(context), "parent")
-        checked_batch(request)
+        batches.checked_creates(request)
         await self._calls.routed((await self._tenants.tenant(tenant)).uid, workflow)
-        return await created_batch(request, context, create)
+        return await batches.created(request, context, create)
+
+    async def BatchDeleteInstances(
+        self, request: pb.BatchDeleteInstancesRequest, context: Context
+    ) -> pb.BatchDeleteInstancesResponse:
+        return await self.delete_batch(request, context, self.DeleteInstance)
+
+    async def delete_batch(
+        self, request: pb.BatchDeleteInstancesRequest, context: Context, delete: Delete
+    ) -> pb.BatchDeleteInstancesResponse:
+        """Each id by that call, once the batch as a whole is in order, and its tenant there."""
+        tenant, _ = parse_workflow(request.parent, principal(context), "parent")
+        batches.checked_deletes(request)
+        await self._tenants.tenant(tenant)
+        return await batches.deleted(request, context, delete)
 
     async def GetInstance(self, request: pb.GetInstanceRequest, context: Context) -> pb.Instance:
         tenant, key = await self._named(request.name, context)

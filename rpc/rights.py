@@ -58,6 +58,7 @@ RIGHTS: Final[Table] = {
         "ResumeInstance": Right.RUN,
         "TerminateInstance": Right.RUN,
         "DeleteInstance": Right.RUN,
+        "BatchDeleteInstances": Right.RUN,
         "WatchInstance": Right.READ,
         "ListLogs": Right.READ,
         "WatchLogs": Right.READ,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from control_plane.workflow_service import CHUNK_BYTES_MAX
 from rpc.json_edge import DEPTH_MAX, NUMBER_CHARACTERS_MAX, PAYLOAD_BYTES_MAX
@@ -115,12 +115,22 @@ def _bundle_refused(what: str, *values: Value) -> Iterator[Bad]:
         yield Bad(f"{what} {str(value)[:30]!r}", value, "BUNDLE_REFUSED")
 
 
+INSTANCE_IDS = tuple(_ids("instance_id_length_max", names.INSTANCE_ID_LENGTH_MAX, ("latest", ".", "a.b")))
+
 BAD: Mapping[str, tuple[Bad, ...]] = {
     **{kind: tuple(_resource_names(kind)) for kind in NAMES},
     "tenant id": tuple(
         _ids("tenant_id_length_max", names.TENANT_ID_LENGTH_MAX, ("", "A", "a_b", "a-", "-", "tenants/a"))
     ),
-    "instance id": tuple(_ids("instance_id_length_max", names.INSTANCE_ID_LENGTH_MAX, ("latest", ".", "a.b"))),
+    "instance id": INSTANCE_IDS,
+    "instance ids": (
+        *(replace(bad, value=["one", str(bad.value)]) for bad in INSTANCE_IDS),
+        *_refused("ids", [], [""], ["one", "two", "one"]),
+        Bad(
+            "101", [f"i{number}" for number in range(101)], "LIMIT_EXCEEDED",
+            {"limit": "batch_items_max", "value": "100", "seen": "101"},
+        ),
+    ),
     "event type": tuple(_ids("event_type_length_max", names.EVENT_TYPE_LENGTH_MAX, ("", ".a", "a:b"))),
     "request id": (
         *_refused("text", " ", "a b", "ä", *(f"a{text}b" for text in CONTROLS.values())),

@@ -11,7 +11,7 @@ from typing import Any
 from tests.api.methods import Field, Method
 
 WORKFLOW, RUNNING = "order", "one"
-Value = str | bytes | int | bool | list[int] | dict[str, str]
+Value = str | bytes | int | bool | list[int] | list[str] | dict[str, str]
 
 TENANT = "tenants/{tenant}"
 IN_WORKFLOW = f"{TENANT}/workflows/{WORKFLOW}"
@@ -27,6 +27,7 @@ KINDS: Mapping[str, Value] = {
     "token": f"{TENANT}/tokens/{{token}}",
     "tenant id": "initech",
     "instance id": "",
+    "instance ids": ["nobody"],
     "request id": "",
     "event type": "go",
     "step name": "",
@@ -75,6 +76,8 @@ FIELDS: Mapping[str, str] = {
     "CreateInstanceRequest.instance_id": "instance id",
     "CreateInstanceRequest.params": "json",
     "BatchCreateInstancesRequest.parent": "workflow",
+    "BatchDeleteInstancesRequest.parent": "workflow",
+    "BatchDeleteInstancesRequest.instance_ids": "instance ids",
     "Item.instance_id": "instance id",
     "Item.params": "json",
     "GetInstanceRequest.name": "instance",

@@ -27,7 +27,9 @@ UNKNOWN = {
     "token": "tenants/acme/tokens/" + "0" * 16,
 }
 
-EMPTY_LISTS = frozenset({("InstanceService.ListInstances", "parent")})
+EMPTY_LISTS = frozenset(
+    {("InstanceService.ListInstances", "parent"), ("InstanceService.BatchDeleteInstances", "parent")}
+)
 """What has no instances has none, whether or not it was ever deployed."""
 
 
@@ -132,6 +134,20 @@ def test_a_batch_of_none_or_of_one_id_twice_is_refused_whole(world: World, ids: 
     assert (error.reason, error.metadata["field"]) == ("INVALID_ARGUMENT", "items[2].instance_id" if ids else "items")
     gone = i.GetInstanceRequest(name=f"{parent}/instances/once").SerializeToString()
     assert world.server.refused(path_of("GetInstance"), gone, world.ours.token).reason == "NOT_FOUND"
+
+
+def test_each_id_of_a_batch_is_deleted_or_told_why_not(world: World) -> None:
+    parent = IN_WORKFLOW.format_map(world.ours.values)
+    create = i.CreateInstanceRequest(parent=parent, instance_id="to-go", request_id="to-go")
+    end = i.TerminateInstanceRequest(name=f"{parent}/instances/to-go")
+    for name, asked in (("CreateInstance", create), ("TerminateInstance", end)):
+        world.server.call(path_of(name), asked.SerializeToString(), world.ours.token)
+    ids = ["to-go", RUNNING, "never-was"]
+    batch = i.BatchDeleteInstancesRequest(parent=parent, instance_ids=ids, request_id="batch-delete")
+    for first in ("", "NOT_FOUND"):
+        (data,) = world.server.call(path_of("BatchDeleteInstances"), batch.SerializeToString(), world.ours.token)
+        reasons = [each.error.reason for each in i.BatchDeleteInstancesResponse.FromString(data).results]
+        assert reasons == [first, "WRONG_STATE", "NOT_FOUND"]
 
 
 def test_a_request_id_that_was_used_for_something_else_is_refused(world: World) -> None:

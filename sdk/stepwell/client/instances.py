@@ -6,7 +6,7 @@ Every call that changes something carries a request id of its own. `name` is an 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Protocol, TypeVar
 
@@ -52,7 +52,7 @@ class Instances:
 
     async def create_batch(
         self, tenant: str | None, workflow: str, items: Iterable[tuple[str, bytes]]
-    ) -> list[pb.Instance | ApiError]:
+    ) -> Sequence[pb.Instance | ApiError]:
         """A run for each (instance id, params), up to 100: what came of each, in their order. An empty id: one is made.
 
         An item that could not be done is the error that a create of its own would have raised. InvalidArgumentError,
@@ -64,12 +64,7 @@ class Instances:
             request_id=self._caller.new_request_id(),
         )
         answer = await self._caller.unary(self._stub.BatchCreateInstances, request)
-        return [
-            each.instance
-            if each.HasField("instance")
-            else error_by(each.error.reason, each.error.code, each.error.message, each.error.metadata)
-            for each in answer.results
-        ]
+        return [each.instance if each.HasField("instance") else _error_of(each.error) for each in answer.results]
 
     async def get(self, name: str) -> pb.Instance:
         """NotFoundError when there is none."""
@@ -119,6 +114,19 @@ class Instances:
         """Of an instance that has ended: its data goes, its id is free again."""
         request = pb.DeleteInstanceRequest(name=name, request_id=self._caller.new_request_id())
         await self._caller.unary(self._stub.DeleteInstance, request)
+
+    async def delete_batch(
+        self, tenant: str | None, workflow: str, instances: Iterable[str]
+    ) -> Sequence[ApiError | None]:
+        """As `delete`, of up to 100 by their ids: for each the error that a delete of its own would have raised, or
+        None where it is deleted. InvalidArgumentError, and nothing deleted, for what is no id."""
+        request = pb.BatchDeleteInstancesRequest(
+            parent=workflow_name(tenant, workflow),
+            instance_ids=instances,
+            request_id=self._caller.new_request_id(),
+        )
+        answer = await self._caller.unary(self._stub.BatchDeleteInstances, request)
+        return [_error_of(each.error) if each.HasField("error") else None for each in answer.results]
 
     def watch(
         self, name: str, *, cursor: str = "", status_only: bool = False, resume_tries: int = RESUME_TRIES_MAX
@@ -184,3 +192,7 @@ async def _resumed(
                 raise
         tries += 1
         await asyncio.sleep(RESUME_DELAY_S)
+
+
+def _error_of(error: pb.ItemError) -> ApiError:
+    return error_by(error.reason, error.code, error.message, error.metadata)

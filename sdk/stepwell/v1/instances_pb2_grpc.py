@@ -85,6 +85,11 @@ class InstanceServiceStub:
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.DeleteInstanceRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.BatchDeleteInstances = channel.unary_unary(
+                '/stepwell.v1.InstanceService/BatchDeleteInstances',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.BatchDeleteInstancesRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.BatchDeleteInstancesResponse.FromString,
+                _registered_method=True)
         self.WatchInstance = channel.unary_stream(
                 '/stepwell.v1.InstanceService/WatchInstance',
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.WatchInstanceRequest.SerializeToString,
@@ -170,6 +175,14 @@ class InstanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchDeleteInstances(self, request, context):
+        """Up to 100 of one workflow; each is deleted or not by itself. What is no id refuses the whole call, and nothing is
+        deleted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchInstance(self, request, context):
         """History first, then live; ends when the instance has ended.
         """
@@ -243,6 +256,11 @@ def add_InstanceServiceServicer_to_server(servicer, server):
                     servicer.DeleteInstance,
                     request_deserializer=stepwell_dot_v1_dot_instances__pb2.DeleteInstanceRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'BatchDeleteInstances': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchDeleteInstances,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.BatchDeleteInstancesRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.BatchDeleteInstancesResponse.SerializeToString,
             ),
             'WatchInstance': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchInstance,
@@ -530,6 +548,33 @@ class InstanceService:
             '/stepwell.v1.InstanceService/DeleteInstance',
             stepwell_dot_v1_dot_instances__pb2.DeleteInstanceRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchDeleteInstances(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/BatchDeleteInstances',
+            stepwell_dot_v1_dot_instances__pb2.BatchDeleteInstancesRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.BatchDeleteInstancesResponse.FromString,
             options,
             channel_credentials,
             insecure,

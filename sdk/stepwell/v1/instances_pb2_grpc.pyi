@@ -48,6 +48,10 @@ class InstanceServiceStub:
     TerminateInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.TerminateInstanceRequest, _instances_pb2.Instance]
     DeleteInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.DeleteInstanceRequest, _empty_pb2.Empty]
     """Of an instance that has ended: its data goes, its id is free again."""
+    BatchDeleteInstances: _grpc.UnaryUnaryMultiCallable[_instances_pb2.BatchDeleteInstancesRequest, _instances_pb2.BatchDeleteInstancesResponse]
+    """Up to 100 of one workflow; each is deleted or not by itself. What is no id refuses the whole call, and nothing is
+    deleted.
+    """
     WatchInstance: _grpc.UnaryStreamMultiCallable[_instances_pb2.WatchInstanceRequest, _instances_pb2.InstanceEvent]
     """History first, then live; ends when the instance has ended."""
     ListLogs: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ListLogsRequest, _instances_pb2.ListLogsResponse]
@@ -74,6 +78,10 @@ class InstanceServiceAsyncStub(InstanceServiceStub):
     TerminateInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.TerminateInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     DeleteInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.DeleteInstanceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Of an instance that has ended: its data goes, its id is free again."""
+    BatchDeleteInstances: _aio.UnaryUnaryMultiCallable[_instances_pb2.BatchDeleteInstancesRequest, _instances_pb2.BatchDeleteInstancesResponse]  # type: ignore[assignment]
+    """Up to 100 of one workflow; each is deleted or not by itself. What is no id refuses the whole call, and nothing is
+    deleted.
+    """
     WatchInstance: _aio.UnaryStreamMultiCallable[_instances_pb2.WatchInstanceRequest, _instances_pb2.InstanceEvent]  # type: ignore[assignment]
     """History first, then live; ends when the instance has ended."""
     ListLogs: _aio.UnaryUnaryMultiCallable[_instances_pb2.ListLogsRequest, _instances_pb2.ListLogsResponse]  # type: ignore[assignment]
@@ -157,6 +165,16 @@ class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Of an instance that has ended: its data goes, its id is free again."""
+
+    @_abc_1.abstractmethod
+    def BatchDeleteInstances(
+        self,
+        request: _instances_pb2.BatchDeleteInstancesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.BatchDeleteInstancesResponse, _abc.Awaitable[_instances_pb2.BatchDeleteInstancesResponse]]:
+        """Up to 100 of one workflow; each is deleted or not by itself. What is no id refuses the whole call, and nothing is
+        deleted.
+        """
 
     @_abc_1.abstractmethod
     def WatchInstance(

@@ -236,6 +236,15 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
                 answer.results.add(instance=i.Instance(name=name, params=item.params))
         return answer
 
+    def BatchDeleteInstances(
+        self, request: i.BatchDeleteInstancesRequest, context: grpc.ServicerContext
+    ) -> i.BatchDeleteInstancesResponse:
+        parent, answer = self.tenant_of(request.parent, context), i.BatchDeleteInstancesResponse()
+        for id in request.instance_ids:
+            there = self.instances.pop(f"{parent}/instances/{id}", None)
+            answer.results.add(error=None if there else i.ItemError(code=5, reason="NOT_FOUND", message=f"no {id}"))
+        return answer
+
     def GetInstance(self, request: i.GetInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
         return self._found(request.name, context)
 

@@ -12,7 +12,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_s
 
 from stepwell.client import connect
 from stepwell.client.endpoints import NotReachableError
-from stepwell.errors import AlreadyExistsError, InvalidArgumentError
+from stepwell.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 from stepwell.v1.instances_pb2 import Instance
 from stepwell.v1.workflows_pb2 import Manifest
 from tests.unit.cli.fake_server import ACME, OPERATOR, FakeServer
@@ -54,9 +54,12 @@ async def test_a_batch_tells_of_each_item_what_came_of_it(server: FakeServer) ->
     async with connect(server.endpoint, ACME) as client:
         await client.instances.create(None, "order", instance="a")
         made, taken = await client.instances.create_batch(None, "order", [("b", b"1"), ("a", b"2")])
+        deleted, gone = await client.instances.delete_batch(None, "order", ["a", "z"])
     assert isinstance(made, Instance)
     assert made.params == b"1"
     assert isinstance(taken, AlreadyExistsError)
+    assert deleted is None
+    assert isinstance(gone, NotFoundError)
     assert (taken.message, taken.metadata) == ("tenants/acme/workflows/order/instances/a exists", {"a": "b"})
 
 
