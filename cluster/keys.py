@@ -83,6 +83,11 @@ def request(request_id: str) -> str:
     return f"request/{request_id}"
 
 
+def deploying(uid: TenantUid) -> str:
+    """Whose turn it is to deploy for the tenant; on a lease of that turn's own."""
+    return f"deploying/{uid}"
+
+
 def generation(bucket: int) -> str:
     return f"{GENERATIONS}{bucket:03x}"
 

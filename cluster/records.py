@@ -100,6 +100,14 @@ class ShardOwner:
 
 
 @dataclass(frozen=True, slots=True)
+class Deploying:
+    """Which control server deploys for a tenant. `attempt` names the one turn that made the record."""
+
+    node: str
+    attempt: str
+
+
+@dataclass(frozen=True, slots=True)
 class Importing:
     """That an import has begun and not ended. `export` is the SHA-256 of what is imported.
 

@@ -1,7 +1,11 @@
 """A deploy: a stream of files becomes a checked, immutable version that a tenant's workflows are routed to.
 
 In this order, so that whatever fails leaves nothing half done: the manifest is judged, the files are uploaded, the
-bundle is kept, the check runs it in a sandbox, and one transaction writes the version and all its routes.
+tenant's turn is taken, the bundle is kept, the check runs it in a sandbox, and one transaction, which happens within
+the turn or not at all, writes the version and all its routes.
+
+A bundle is shared only once a version names it. One that is there and that none names was left by a turn that is over:
+it gives way to the deploy's own bytes. So a deploy that is refused, however late, takes back what nobody relies on.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 
 from cluster.generations import change
@@ -18,12 +22,12 @@ from cluster.store import ClusterStore
 from control_plane.check import BundleCheck
 from control_plane.limits import ControlLimits
 from control_plane.routing import Routing
-from control_plane.turns import Turns
+from control_plane.turns import DeployTurns, Turn, TurnLostError
 from control_plane.versions import Versions
 from loader.bundles.manifest import Manifest, check_manifest
 from loader.bundles.store import Bundle, BundleStore, Upload
-from stepwell.errors import LimitExceededError, SandboxUnavailableError
-from stepwell.names import TenantUid
+from stepwell.errors import ConflictError, LimitExceededError, SandboxUnavailableError
+from stepwell.names import Digest, TenantUid
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +49,14 @@ class Deployed:
 
 
 class Deploys:
-    """Deploys of all tenants in one control process."""
+    """Deploys of all tenants in one control process. `turns` are those of all processes that share the stores."""
 
     def __init__(
         self,
         store: ClusterStore,
         bundles: BundleStore,
         check: BundleCheck,
+        turns: DeployTurns,
         *,
         clock_ms: Callable[[], int],
         limits: ControlLimits,
@@ -62,7 +67,7 @@ class Deploys:
         self._clock_ms = clock_ms
         self._limits = limits
         self._versions = Versions(store)
-        self._turns = Turns()
+        self._turns = turns
         self._checks = asyncio.Semaphore(limits.checks_at_once_max)
         self._under_way: Counter[TenantUid] = Counter()
 
@@ -78,7 +83,8 @@ class Deploys:
 
         With `no_route` their routes stay as they are. The same files and manifest again are the same version: nothing
         is checked or made twice, and its workflows are routed to it. Raises BundleRefusedError, LimitExceededError,
-        SandboxUnavailableError, and what the store raises.
+        SandboxUnavailableError, what the stores raise, and UnavailableError where the tenant's turn can't be had, or
+        was lost.
         """
         check_manifest(manifest)
         with self._counted(tenant):
@@ -103,37 +109,37 @@ class Deploys:
     async def _deploy(
         self, tenant: Tenant, manifest: Manifest, parts: AsyncIterable[FileStart | bytes], no_route: bool
     ) -> Deployed:
+        """What surely won't become a version is taken back; a transaction of which nobody told may have happened."""
         upload = self._bundles.upload(tenant.uid)
-        try:
-            await self._receive(upload, parts)
-            # A refused bundle is deleted: nobody may be between keeping the same one and its version's record.
-            async with self._turns.of(tenant.uid):
-                bundle = await self._committed(upload, manifest)
-                if await self._versions.find(tenant.uid, bundle.digest) is None:
-                    return await self._accept(tenant, bundle, no_route)
-                return await self._route(tenant, bundle, no_route)
-        finally:
-            await upload.abandon()
+        async with AsyncExitStack() as turns:
+            try:
+                await self._receive(upload, parts)
+                turn = await turns.enter_async_context(self._turns.of(tenant.uid))
+                bundle = await self._accepted(tenant, upload, manifest, turn)
+            except BaseException:
+                await upload.abandon()
+                raise
+            try:
+                return await self._route(tenant, bundle, turn, no_route)
+            except (ConflictError, LimitExceededError, TurnLostError):
+                await upload.abandon()
+                raise
 
-    async def _committed(self, upload: Upload, manifest: Manifest) -> Bundle:
-        try:
-            return await upload.commit(manifest)
-        except BaseException:
-            await upload.abandon()
-            raise
+    async def _accepted(self, tenant: Tenant, upload: Upload, manifest: Manifest, turn: Turn) -> Bundle:
+        """The bundle, kept, and checked unless a version names it."""
+        named = False
 
-    async def _accept(self, tenant: Tenant, bundle: Bundle, no_route: bool) -> Deployed:
-        """Make the bundle a version. What surely won't become one is deleted; a lost transaction may have happened."""
-        try:
+        async def is_named(digest: Digest) -> bool:
+            nonlocal named
+            # In this order: what is there, and has no name when the turn is confirmed, can't get one any more.
+            named = await self._versions.find(tenant.uid, digest) is not None
+            await turn.confirm()
+            return named
+
+        bundle = await upload.commit(manifest, is_named)
+        if not named:
             await self._passes(tenant, bundle)
-        except BaseException:
-            await self._bundles.delete(tenant.uid, bundle.digest)
-            raise
-        try:
-            return await self._route(tenant, bundle, no_route)
-        except LimitExceededError:
-            await self._bundles.delete(tenant.uid, bundle.digest)
-            raise
+        return bundle
 
     async def _receive(self, upload: Upload, parts: AsyncIterable[FileStart | bytes]) -> None:
         seconds = self._limits.upload_seconds_max
@@ -167,9 +173,9 @@ class Deploys:
                 f"the bundle's check did not end within {self._limits.check_seconds_max:g} seconds: try again later"
             ) from None
 
-    async def _route(self, tenant: Tenant, bundle: Bundle, no_route: bool) -> Deployed:
+    async def _route(self, tenant: Tenant, bundle: Bundle, turn: Turn, no_route: bool) -> Deployed:
         version, now_ms = self._version(tenant, bundle), self._clock_ms()
-        routing = Routing(self._store, tenant, version, self._limits, now_ms, no_route=no_route)
+        routing = Routing(self._store, tenant, version, turn, self._limits, now_ms, no_route=no_route)
         routed = await change(self._store, tenant.uid, routing.decide)
         return Deployed(routed.version, routed.routes, routed.created, routed.warnings)
 

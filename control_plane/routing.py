@@ -11,6 +11,7 @@ from cluster.generations import Change, change
 from cluster.records import Route, Tenant, Version
 from cluster.store import ClusterStore, Operation, Put
 from control_plane.limits import ControlLimits
+from control_plane.turns import Turn
 from stepwell.errors import ConflictError, LimitExceededError, NotFoundError
 from stepwell.names import Digest, WorkflowId
 
@@ -26,7 +27,7 @@ class Routed:
 
 
 class Routing:
-    """What one deploy changes, decided from what the store holds; see `cluster.generations.change`.
+    """What one deploy changes within its turn, decided from what the store holds; see `cluster.generations.change`.
 
     With `no_route` the version is kept, and its workflows' routes stay as they are.
     """
@@ -36,6 +37,7 @@ class Routing:
         store: ClusterStore,
         tenant: Tenant,
         version: Version,
+        turn: Turn,
         limits: ControlLimits,
         now_ms: int,
         *,
@@ -44,18 +46,20 @@ class Routing:
         self._store = store
         self._tenant = tenant
         self._version = version
+        self._turn = turn
         self._limits = limits
         self._now_ms = now_ms
         self._no_route = no_route
 
     async def decide(self) -> Change[Routed]:
-        """Raises LimitExceededError."""
+        """Raises LimitExceededError and TurnLostError."""
+        await self._turn.confirm()
         version, operations = await self._kept()
         created = bool(operations)
         before = await self._routes_before()
         if self._no_route:
             kept = tuple(before[workflow] for workflow, _ in version.entrypoints if workflow in before)
-            return Change(tuple(operations), lambda _: Routed(version, kept, created, ()))
+            return Change(tuple(operations), lambda _: Routed(version, kept, created, ()), self._turn.compares)
         after = {
             workflow: _route_to(version, workflow, entrypoint, before.get(workflow), self._now_ms)
             for workflow, entrypoint in version.entrypoints
@@ -71,7 +75,7 @@ class Routing:
             routes = (replace(r, mod_revision=revision) if w in changed else r for w, r in after.items())
             return Routed(version, tuple(routes), created, warnings)
 
-        return Change(tuple(operations), answer)
+        return Change(tuple(operations), answer, self._turn.compares)
 
     async def _kept(self) -> tuple[Version, list[Operation]]:
         """The version as it was kept before, or what keeps it now."""

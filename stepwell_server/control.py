@@ -18,6 +18,7 @@ from control_plane.routing import Routes
 from control_plane.tenant_service import TenantService
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens
+from control_plane.turns_leased import LeasedTurns
 from control_plane.versions import Versions
 from control_plane.workflow_service import WorkflowService
 from control_plane.workflows import Workflows
@@ -98,7 +99,8 @@ async def _serve(config: ControlConfig) -> int:
         check = RemoteCheck(peers, nodes, config.control_plane.check_seconds_max)
         tenants = Tenants(store, clock_ms=clock, random_bytes=secrets.token_bytes)
         tokens = Tokens(store, clock_ms=clock, random_bytes=secrets.token_bytes, limits=config.control_plane)
-        deploys = Deploys(store, bundles, check, clock_ms=clock, limits=config.control_plane)
+        turns = LeasedTurns(store, process.node_name, process.tasks, mint=mint)
+        deploys = Deploys(store, bundles, check, turns, clock_ms=clock, limits=config.control_plane)
         routes = Routes(store, clock_ms=clock, limits=config.control_plane)
         services = (
             Service(add_TenantServiceServicer_to_server, TenantService(tenants, tokens, directory)),

@@ -22,6 +22,7 @@ from control_plane.routing import Routes
 from control_plane.tenant_service import TenantService
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens
+from control_plane.turns import Turns
 from control_plane.versions import Versions
 from control_plane.workflow_service import WorkflowService
 from control_plane.workflows import Workflows
@@ -149,7 +150,7 @@ async def _serve(config: DevConfig) -> int:
         await owner.start(node, tasks)
         tenants = Tenants(control_store, clock_ms=clock, random_bytes=secrets.token_bytes)
         tokens = Tokens(control_store, clock_ms=clock, random_bytes=secrets.token_bytes, limits=config.control_plane)
-        deploys = Deploys(control_store, bundles, loader, clock_ms=clock, limits=config.control_plane)
+        deploys = Deploys(control_store, bundles, loader, Turns(), clock_ms=clock, limits=config.control_plane)
         calls = InstanceCalls(node, DirectoryRoutes(directory), mint=mint)
         log_reading = LogReading(calls, node.watchers, log_store, recorder)
         routes = Routes(control_store, clock_ms=clock, limits=config.control_plane)

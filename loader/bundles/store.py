@@ -5,14 +5,21 @@ Keys are (tenant uid, digest): to know a digest grants nothing, and no tenant le
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from loader.bundles.manifest import Manifest
-from stepwell.errors import InternalError, NotFoundError
+from stepwell.errors import InternalError, NotFoundError, UnavailableError
 from stepwell.names import Digest, TenantUid
+
+IsNamed = Callable[[Digest], Awaitable[bool]]
+"""Whether a record that stays, such as a version's, names the bundle of that digest."""
+
+KEEP_TRIES: Final = 5
+"""How often a commit looks anew at what is kept, because that changed before its own bytes took the place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +48,21 @@ class Upload(Protocol):
     async def write(self, chunk: bytes) -> None:
         """Add bytes to the open file. Raises LimitExceededError (too many bytes), BundleRefusedError (no open file)."""
 
-    async def commit(self, manifest: Manifest) -> Bundle:
-        """Keep the bundle. Once this answers, it survives the loss of the process and of power.
+    async def commit(self, manifest: Manifest, is_named: IsNamed | None = None) -> Bundle:
+        """Keep the bundle, once. When this answers, it survives the loss of the process and of power.
 
-        Idempotent: the same content is the same digest, kept once; where the stored bytes are not what was uploaded,
-        these take their place. Raises BundleRefusedError and LimitExceededError when the manifest can't be used,
-        UnavailableError when it is unknown whether the bundle is kept.
+        `is_named` is asked after it was looked what is kept under the digest. Where it says yes, and without it, that
+        is shared; where there is none, or its bytes are not what was uploaded, these take the place, for good. Where it
+        says no, these take the place, and `abandon` takes them back. What takes the place does so in one step, and of
+        nothing but what was seen before the question: when that has changed, all this is done again.
+
+        Raises BundleRefusedError and LimitExceededError when the manifest can't be used, UnavailableError when it is
+        unknown whether the bundle is kept or what is kept changed again and again, and what `is_named` raises.
         """
 
     async def abandon(self) -> None:
-        """Forget the upload, and what a `commit` has kept that was cancelled or raised. Idempotent, and without effect
-        once `commit` has answered. Where the store is away, a later commit of the tenant removes the bytes."""
+        """Forget the upload, and its bytes also where they are kept by now, unless they are for good. What others keep
+        stays. Idempotent. Where the store is away, a later commit of the tenant removes the bytes."""
 
 
 class BundleStore(Protocol):
@@ -86,3 +97,8 @@ def missing(digest: Digest) -> NotFoundError:
 def changed(digest: Digest) -> InternalError:
     """What a store raises whose bytes are not what was uploaded."""
     return InternalError(f"The stored files of version {digest} were changed; deploy it again.", version=digest)
+
+
+def contested(digest: Digest) -> UnavailableError:
+    """What a commit raises that found another bundle kept `KEEP_TRIES` times."""
+    return UnavailableError(f"others deploy the version {digest} again and again: deploy again in a moment")

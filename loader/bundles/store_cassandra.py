@@ -1,8 +1,9 @@
 """The bundle store in Cassandra: what is decided there about a bundle, and this node's folder as its cache.
 
 An upload is staged here, as anywhere. Its bytes are written to Cassandra under an id that is minted for it, whose row
-is there before them. Then one decision makes that row the bundle's, if no other bundle is there and the upload was not
-given up. A deletion is that decision the other way round. So a node may die between any two writes: what it leaves is a
+is there before them. Then one decision makes that row the bundle's, if what is there is still what was seen, a bundle
+or none, and the upload was not given up; what was there is an ended upload then. A deletion is that decision the other
+way round. So a node may die between any two writes: what it leaves is a
 row of kind `upload`, which a later commit of the tenant finds. Clocks say when an upload looks dead, and nothing else:
 to give up one that lives costs its deploy, and no bundle its bytes.
 """
@@ -25,7 +26,7 @@ from loader.bundles.cassandra.tables import Statements
 from loader.bundles.folder import FILES
 from loader.bundles.manifest import Manifest
 from loader.bundles.staging import StagedFiles
-from loader.bundles.store import Bundle, Upload, changed, missing
+from loader.bundles.store import KEEP_TRIES, Bundle, IsNamed, Upload, changed, contested, missing
 from loader.bundles.stream import DamagedStreamError, Packing, Unpacking
 from stepwell.errors import InternalError, NotFoundError, UnavailableError
 from stepwell.names import Digest, TenantUid
@@ -123,20 +124,33 @@ class CassandraBundleStore:
     async def write(self, tenant: TenantUid, upload: str, packing: Packing) -> None:
         await self._chunks.write(tenant, upload, packing)
 
-    async def keep(self, tenant: TenantUid, upload: str, bundle: Bundle, parts: int) -> str | None:
-        """Make the upload's bytes the bundle's. Under which upload's id it has them then: another's, where there was a
-        bundle before; None, where there is none and this upload was given up."""
-        row = (tenant, bundle.digest, upload, bundle.manifest.canonical(), parts)
-        if await self._session.decided(self._statements.keep, (*row, tenant, upload)):
-            return upload
-        kept = await self.decided(tenant, bundle.digest)
-        return None if kept is None else kept.upload
+    async def keep(self, tenant: TenantUid, upload: str, bundle: Bundle, parts: int, seen: Kept | None) -> bool:
+        """Make the upload's bytes the bundle's, unless another one than `seen` is there. Raises UnavailableError when
+        the upload was given up."""
+        manifest = bundle.manifest.canonical()
+        if seen is None:
+            new = (tenant, bundle.digest, upload, manifest, parts, tenant, upload)
+            done = await self._session.decided(self._statements.keep, new)
+        else:
+            swap = (upload, manifest, parts, tenant, bundle.digest, seen.upload, tenant, upload)
+            old = (tenant, seen.upload, bundle.digest, seen.parts)
+            done = await self._session.decided(self._statements.replace, (*swap, *old))
+        if not done:
+            kept = await self.decided(tenant, bundle.digest)
+            found = None if kept is None else kept.upload
+            if found == (None if seen is None else seen.upload):
+                raise UnavailableError("The upload was given up: it took very long; deploy again.")
+            if found != upload:
+                return False
+        if seen is not None:
+            await self._clear(tenant, bundle.digest, seen.upload, seen.parts)
+        return True
 
-    async def undo(self, tenant: TenantUid, digest: Digest, upload: str, parts: int) -> None:
-        """Forget an upload of that digest, whatever became of it."""
+    async def undo(self, tenant: TenantUid, digest: Digest, upload: str, parts: int, for_good: bool) -> None:
+        """Forget an upload of that digest, whatever became of it; but for one that is kept, and was to be for good."""
         if await self._session.decided(self._statements.end, (tenant, upload)):
             await self._clear(tenant, digest, upload, parts)
-        else:
+        elif not for_good:
             await self._remove(tenant, digest, upload, parts)
 
     async def sweep(self, tenant: TenantUid) -> None:
@@ -204,7 +218,9 @@ class CassandraUpload:
         self._tenant = tenant
         self._id = id
         self._begun: tuple[Digest, int] | None = None
-        """Its digest and parts, while there may be something of it in Cassandra that nobody has been told of."""
+        """Its digest and parts, while there may be something of it in Cassandra that can be forgotten."""
+        self._for_good = False
+        """Whether it stays once it is kept."""
 
     async def open(self, path: str, executable: bool) -> None:
         await self._files.put([(path, executable)])
@@ -212,40 +228,41 @@ class CassandraUpload:
     async def write(self, chunk: bytes) -> None:
         await self._files.put([chunk])
 
-    async def commit(self, manifest: Manifest) -> Bundle:
+    async def commit(self, manifest: Manifest, is_named: IsNamed | None = None) -> Bundle:
         bundle = await self._files.finish(manifest)
         store, tenant = self._store, self._tenant
         await store.sweep(tenant)
-        if await store.decided(tenant, bundle.digest) is not None:
-            if await store.is_intact(tenant, bundle.digest):
-                await self._files.discard()
-                return bundle
-            await store.delete(tenant, bundle.digest)
-        await self._keep(bundle)
-        await self._files.discard()
-        self._begun = None
-        return bundle
+        for _ in range(KEEP_TRIES):
+            seen = await store.decided(tenant, bundle.digest)
+            self._for_good = is_named is None or await is_named(bundle.digest)
+            if self._for_good and seen is not None and await store.is_intact(tenant, bundle.digest):
+                await self._undo()
+            elif not await store.keep(tenant, self._id, bundle, await self._written(bundle), seen):
+                continue
+            elif self._for_good:
+                self._begun = None
+            await self._files.discard()
+            return bundle
+        raise contested(bundle.digest)
 
-    async def _keep(self, bundle: Bundle) -> None:
-        store, tenant = self._store, self._tenant
-        packing = Packing(self._files.folder / FILES, self._files.files, PART_BYTES)
-        parts = parts_of(packing.size_bytes)
-        self._begun = (bundle.digest, parts)
-        await store.begin(tenant, bundle.digest, self._id, parts)
-        await store.write(tenant, self._id, packing)
-        keeper = await store.keep(tenant, self._id, bundle, parts)
-        if keeper is None:
-            raise UnavailableError("The upload was given up: it took very long, or a deletion came by; deploy again.")
-        if keeper != self._id:
-            await store.undo(tenant, bundle.digest, self._id, parts)
+    async def _written(self, bundle: Bundle) -> int:
+        """How many parts its bytes have, which are in Cassandra then."""
+        if self._begun is None:
+            packing = Packing(self._files.folder / FILES, self._files.files, PART_BYTES)
+            self._begun = (bundle.digest, parts_of(packing.size_bytes))
+            await self._store.begin(self._tenant, bundle.digest, self._id, self._begun[1])
+            await self._store.write(self._tenant, self._id, packing)
+        return self._begun[1]
 
     async def abandon(self) -> None:
         await self._files.discard()
+        try:
+            await self._undo()
+        except UnavailableError as error:
+            _log.warning("the upload %s of %s stays for now: %s", self._id, self._tenant, error)
+
+    async def _undo(self) -> None:
         if self._begun is not None:
             digest, parts = self._begun
-            try:
-                await self._store.undo(self._tenant, digest, self._id, parts)
-            except UnavailableError as error:
-                _log.warning("the upload %s of %s %s stays for now: %s", self._id, self._tenant, digest, error)
-                return
+            await self._store.undo(self._tenant, digest, self._id, parts, self._for_good)
             self._begun = None

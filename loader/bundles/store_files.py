@@ -11,12 +11,13 @@ import shutil
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from loader.bundles.folder import FILES, MANIFEST, stored_digest, sync_folder, sync_tree
 from loader.bundles.manifest import Manifest
 from loader.bundles.staging import StagedFiles
-from loader.bundles.store import Bundle, Upload, changed, missing
+from loader.bundles.store import KEEP_TRIES, Bundle, IsNamed, Upload, changed, contested, missing
 from stepwell import names
 from stepwell.names import Digest, TenantUid
 
@@ -77,24 +78,25 @@ class FileBundleStore:
         self._staging.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(dir=self._staging))
 
-    def settle(self, staged: Path, tenant_folder: Path, digest: Digest) -> bool:
-        """Make a staged bundle the stored one, unless the same is there in good order. Whether there was none
-        before."""
+    def settle(self, staged: Path, tenant_folder: Path, digest: Digest, share: bool = True) -> None:
+        """Make a staged bundle the stored one; where it may be shared, unless the same is there in good order."""
         folder = tenant_folder / digest
-        if stored_digest(folder) == digest:
+        if share and stored_digest(folder) == digest:
             shutil.rmtree(staged)
-            return False
+            return
         if self._durable:
             sync_tree(staged)
         tenant_folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        spoilt = folder.exists()
-        if spoilt:
-            folder.rename(Path(tempfile.mkdtemp(dir=self._staging)) / "spoilt")
-        staged.rename(folder)
+        if folder.exists():
+            replaced = self.stage()
+            folder.rename(replaced / "replaced")
+            staged.rename(folder)
+            shutil.rmtree(replaced, ignore_errors=True)
+        else:
+            staged.rename(folder)
         if self._durable:
             for changed_folder in (tenant_folder, self.folder, self.folder.parent):
                 sync_folder(changed_folder)
-        return not spoilt
 
     def discard(self, folder: Path) -> None:
         """Take a bundle away at once, then its bytes; one that is not there is gone already."""
@@ -115,8 +117,8 @@ class FileUpload:
         self._store = store
         self._tenant_folder = tenant_folder
         self._files = StagedFiles(store.stage)
-        self._unanswered: Path | None = None
-        """Where the bundle is kept that nobody has been told of: new, and its commit not answered."""
+        self._kept: tuple[Path, _Identity] | None = None
+        """Where its bytes are kept, or about to be, that can be taken back."""
 
     async def open(self, path: str, executable: bool) -> None:
         await self._files.put([(path, executable)])
@@ -124,19 +126,51 @@ class FileUpload:
     async def write(self, chunk: bytes) -> None:
         await self._files.put([chunk])
 
-    async def commit(self, manifest: Manifest) -> Bundle:
-        bundle = await self._files.finish(manifest, self._keep)
-        self._unanswered = None
-        return bundle
+    async def commit(self, manifest: Manifest, is_named: IsNamed | None = None) -> Bundle:
+        digest = (await self._files.finish(manifest)).digest
+        for _ in range(KEEP_TRIES):
+            seen = await asyncio.to_thread(_identity, self._tenant_folder / digest)
+            named = is_named is None or await is_named(digest)
+            try:
+                return await self._files.finish(manifest, partial(self._keep, seen, named))
+            except _ChangedError:
+                pass
+        raise contested(digest)
 
     async def abandon(self) -> None:
         await self._files.discard(self._forget)
 
-    def _keep(self, folder: Path, bundle: Bundle) -> None:
-        if self._store.settle(folder, self._tenant_folder, bundle.digest):
-            self._unanswered = self._tenant_folder / bundle.digest
+    def _keep(self, seen: _Identity | None, named: bool, staged: Path, bundle: Bundle) -> None:
+        folder = self._tenant_folder / bundle.digest
+        if _identity(folder) != seen:
+            raise _ChangedError
+        mine = _identity(staged)
+        if not named and mine is not None:
+            self._kept = folder, mine
+        self._store.settle(staged, self._tenant_folder, bundle.digest, share=named)
 
     def _forget(self) -> None:
-        if self._unanswered is not None:
-            self._store.discard(self._unanswered)
-            self._unanswered = None
+        if self._kept is not None:
+            folder, mine = self._kept
+            if _identity(folder) == mine:
+                self._store.discard(folder)
+            self._kept = None
+
+
+class _ChangedError(Exception):
+    """Another bundle is kept than was seen."""
+
+
+_Identity = tuple[int, int]
+
+
+def _identity(folder: Path) -> _Identity | None:
+    """Tells a bundle's folder from every other one, also from one that takes its place; None when there is none.
+
+    It stays when the folder is renamed. The number alone might be given again once the folder is gone.
+    """
+    try:
+        status = folder.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns

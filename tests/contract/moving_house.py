@@ -16,6 +16,7 @@ from cluster.records import Tenant
 from cluster.store import ClusterStore
 from control_plane.deploys import Deploys, FileStart
 from control_plane.limits import ControlLimits
+from control_plane.turns import Turns
 from data_plane.calls import InstanceCalls
 from data_plane.engine.instance import Instance
 from data_plane.engine.limits import EngineLimits
@@ -77,7 +78,7 @@ class Passes:
 class House:
     def __init__(self, control: ClusterStore, bundles: BundleStore, node: Node, directory: Directory) -> None:
         self.node = node
-        self.deploys = Deploys(control, bundles, Passes(), clock_ms=now_ms, limits=ControlLimits())
+        self.deploys = Deploys(control, bundles, Passes(), Turns(), clock_ms=now_ms, limits=ControlLimits())
         numbers = count(1)
         made_by = uuid4().hex
         self.calls = InstanceCalls(node, DirectoryRoutes(directory), mint=lambda: f"{made_by}-{next(numbers)}")

@@ -17,6 +17,8 @@ from tests.contract.bundle_worlds import (
     MANIFEST,
     OTHER,
     CassandraNodes,
+    left_over,
+    named,
     pulled,
     put,
     rows,
@@ -69,7 +71,7 @@ async def test_a_commit_that_meets_the_same_bundle_just_before_its_own_leaves_no
     a, b = await nodes.open("a"), await nodes.open("b")
     keep = a.keep
 
-    async def keep_second(*of: Any) -> str | None:
+    async def keep_second(*of: Any) -> bool:
         await upload(b)
         return await keep(*of)
 
@@ -103,7 +105,7 @@ async def test_an_upload_that_was_taken_for_dead_never_becomes_a_bundle(
     a, b = await nodes.open("a"), await nodes.open("b")
     keep = a.keep
 
-    async def keep_late(*of: Any) -> str | None:
+    async def keep_late(*of: Any) -> bool:
         nodes.now += DEAD_AFTER_MS + 1
         await upload(b, files={"other.py": b""})
         return await keep(*of)
@@ -137,7 +139,7 @@ async def test_a_commit_that_is_cancelled_keeps_nothing(
     reached = hangs(a, monkeypatch, after)
     incoming = await put(a, files=LARGE)
     async with asyncio.TaskGroup() as group:
-        committing = group.create_task(incoming.commit(MANIFEST))
+        committing = group.create_task(incoming.commit(MANIFEST, left_over))
         await reached.wait()
         committing.cancel()
     assert await rows(nodes) != []
@@ -206,3 +208,65 @@ async def test_a_write_that_comes_after_the_deletion_stays_deleted(nodes: Cassan
     statements = await Statements.prepare(session)
     await session.acknowledged(statements.put_chunk, (ACME, "u1", 0, 0, b"late"))
     assert await stored(nodes) == set()
+
+
+async def test_left_over_bytes_give_way_in_one_step_and_go(nodes: CassandraNodes) -> None:
+    a, b = await nodes.open("a"), await nodes.open("b")
+    first, second = await put(a, files=LARGE), await put(b, files=LARGE)
+    await first.commit(MANIFEST, left_over)
+    digest = (await second.commit(MANIFEST, left_over)).digest
+    assert (await rows(nodes), await stored(nodes)) == ([("bundle", "u2")], {"u2"})
+    await first.abandon()
+    assert (await rows(nodes), await stored(nodes)) == ([("bundle", "u2")], {"u2"})
+    assert await pulled(await nodes.open("c"), digest) == LARGE
+    await second.abandon()
+    assert (await rows(nodes), await stored(nodes)) == ([], set())
+
+
+async def test_a_commit_that_dies_once_its_bytes_took_a_place_leaves_what_was_there_to_a_later_one(
+    nodes: CassandraNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = await nodes.open("a"), await nodes.open("b")
+    await (await put(a)).commit(MANIFEST, left_over)
+    dies(b, monkeypatch, "_clear")
+    with pytest.raises(RuntimeError, match="killed"):
+        await (await put(b)).commit(MANIFEST, left_over)
+    assert (await rows(nodes), await stored(nodes)) == ([("bundle", "u2"), ("upload", "u1")], {"u1", "u2"})
+    await upload(a, files={"other.py": b""})
+    assert (await rows(nodes), await stored(nodes)) == ([("bundle", "u2"), ("bundle", "u3")], {"u2", "u3"})
+
+
+async def test_a_commit_of_a_named_bundle_that_is_cancelled_once_it_is_kept_leaves_it(
+    nodes: CassandraNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another may have been told meanwhile that it is there."""
+    a = await nodes.open("a")
+    reached = hangs(a, monkeypatch, "keep")
+    incoming = await put(a)
+    async with asyncio.TaskGroup() as group:
+        committing = group.create_task(incoming.commit(MANIFEST, named))
+        await reached.wait()
+        committing.cancel()
+    await incoming.abandon()
+    assert (await rows(nodes), await stored(nodes)) == ([("bundle", "u1")], {"u1"})
+
+
+async def test_a_commit_that_was_given_up_while_others_bytes_stood_there_takes_no_place(
+    nodes: CassandraNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = await nodes.open("a"), await nodes.open("b")
+    digest = (await upload(b)).digest
+    keep = a.keep
+
+    async def keep_late(*of: Any) -> bool:
+        nodes.now += DEAD_AFTER_MS + 1
+        await upload(b, files={"other.py": b""})
+        return await keep(*of)
+
+    monkeypatch.setattr(a, "keep", keep_late)
+    incoming = await put(a)
+    with pytest.raises(UnavailableError, match="deploy again"):
+        await incoming.commit(MANIFEST, left_over)
+    await incoming.abandon()
+    assert (await rows(nodes), await stored(nodes)) == ([("bundle", "u1"), ("bundle", "u3")], {"u1", "u3"})
+    assert await pulled(await nodes.open("c"), digest) == FILES

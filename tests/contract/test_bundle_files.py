@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from loader.bundles.store_files import FileBundleStore
 from stepwell.errors import InternalError, NotFoundError
-from tests.contract.bundle_worlds import ACME, FILES, MANIFEST, pulled, put, upload
+from stepwell.names import Digest
+from tests.contract.bundle_worlds import ACME, FILES, MANIFEST, left_over, named, pulled, put, upload
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ async def test_an_upload_that_is_cancelled_while_a_thread_works_for_it_leaves_no
 
 
 @pytest.mark.parametrize("before", [False, True])
-async def test_a_commit_that_is_cancelled_keeps_nothing_that_was_not_there_before(
+async def test_a_commit_that_is_cancelled_keeps_nothing_but_what_is_named(
     store: FileBundleStore, monkeypatch: pytest.MonkeyPatch, before: bool
 ) -> None:
     digest = (await upload(store)).digest
@@ -72,15 +72,15 @@ async def test_a_commit_that_is_cancelled_keeps_nothing_that_was_not_there_befor
     settling, go_on = threading.Event(), threading.Event()
     settle = store.settle
 
-    def settle_slowly(*settled: Any) -> bool:
+    def settle_slowly(staged: Path, tenant_folder: Path, digest: Digest, share: bool) -> None:
         settling.set()
         go_on.wait(10)
-        return settle(*settled)
+        settle(staged, tenant_folder, digest, share)
 
     monkeypatch.setattr(store, "settle", settle_slowly)
     incoming = await put(store)
     async with asyncio.TaskGroup() as group:
-        committing = group.create_task(incoming.commit(MANIFEST))
+        committing = group.create_task(incoming.commit(MANIFEST, named if before else left_over))
         await asyncio.to_thread(settling.wait, 10)
         committing.cancel()
         abandoning = group.create_task(incoming.abandon())
@@ -126,3 +126,4 @@ async def test_stored_bytes_that_were_changed_are_never_given_out_and_a_new_uplo
         await pulled(store, digest)
     assert (await upload(store)).digest == digest
     assert await pulled(store, digest) == FILES
+    assert not list((tmp_path / "bundles" / ".staging").iterdir())

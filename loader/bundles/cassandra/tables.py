@@ -3,7 +3,8 @@
 - `bundles`: a tenant is one partition, which everything that is decided about its bundles is decided in, by conditional
   statements alone. A row of kind `bundle`, named by its digest, is a bundle that is kept, and says under which upload's
   id its bytes are. A row of kind `upload`, named by its id, is of bytes that no bundle has: not yet, or, once it has
-  `ended`, not any more. One batch makes the one of the other, so that bytes always have a row, and a bundle its bytes.
+  `ended`, not any more. One batch makes the one of the other, or swaps two, so that bytes always have a row, and a
+  bundle its bytes.
 - `bundle_chunks`: the bytes of an upload, in partitions of 4 MiB. An id is used once, and what is written under it is
   written once: writes have the timestamp 1 and deletions 2, so that a write that comes late stays deleted.
 
@@ -67,6 +68,7 @@ class Statements:
 
     begin: PreparedStatement
     keep: PreparedStatement
+    replace: PreparedStatement
     delete: PreparedStatement
     end: PreparedStatement
     forget: PreparedStatement
@@ -92,6 +94,10 @@ class Statements:
                 f"BEGIN BATCH INSERT INTO {k}.bundles (tenant, kind, name, upload, manifest, parts)"
                 " VALUES (?, 'bundle', ?, ?, ?, ?) IF NOT EXISTS;"
                 f" DELETE FROM {k}.bundles WHERE {_UPLOAD} IF ended = false; APPLY BATCH"
+            ),
+            replace=await session.prepare(
+                f"BEGIN BATCH UPDATE {k}.bundles SET upload = ?, manifest = ?, parts = ? WHERE {_BUNDLE} IF upload = ?;"
+                f" DELETE FROM {k}.bundles WHERE {_UPLOAD} IF ended = false; {upload} 0, true); APPLY BATCH"
             ),
             delete=await session.prepare(
                 f"BEGIN BATCH DELETE FROM {k}.bundles WHERE {_BUNDLE} IF upload = ?; {upload} 0, true); APPLY BATCH"

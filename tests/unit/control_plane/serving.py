@@ -22,6 +22,7 @@ from control_plane.routing import Routes
 from control_plane.tenant_service import TenantService
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens
+from control_plane.turns import Turns
 from control_plane.versions import Versions
 from control_plane.workflow_service import WorkflowService
 from control_plane.workflows import Workflows
@@ -92,7 +93,8 @@ async def served(folder: Path) -> AsyncIterator[Api]:
         watching = group.create_task(directory.run())
         tokens = Tokens(store, clock_ms=clock_ms, random_bytes=secrets.token_bytes, limits=limits)
         tenants = Tenants(store, clock_ms=clock_ms, random_bytes=secrets.token_bytes)
-        deploys = Deploys(store, FileBundleStore(folder / "bundles"), check, clock_ms=clock_ms, limits=limits)
+        bundles = FileBundleStore(folder / "bundles")
+        deploys = Deploys(store, bundles, check, Turns(), clock_ms=clock_ms, limits=limits)
         routes = Routes(store, clock_ms=clock_ms, limits=limits)
         workflows = WorkflowService(directory, deploys, Versions(store), Workflows(store), routes)
         calls = OpenCalls(directory, RpcLimits(), time.monotonic)

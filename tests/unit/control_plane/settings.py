@@ -8,14 +8,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from cluster.store import ClusterStore
 from control_plane.deploys import Deployed, Deploys, FileStart
 from control_plane.limits import ControlLimits
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens
+from control_plane.turns import DeployTurns, Turns
 from control_plane.versions import Versions
 from control_plane.workflows import Workflows
 from loader.bundles.manifest import Manifest, WorkflowEntry
-from loader.bundles.store import Bundle, Upload
+from loader.bundles.store import KEEP_TRIES, Bundle, IsNamed, Upload, contested, missing
 from stepwell.names import Digest, TenantUid, WorkflowId
 from tests.contract.memory_store import MemoryStore
 
@@ -33,6 +35,8 @@ class MemoryBundles:
         return upload
 
     async def manifest(self, tenant: TenantUid, digest: Digest) -> Manifest:
+        if (tenant, digest) not in self.kept:
+            raise missing(digest)
         return self.kept[tenant, digest].manifest
 
     def pull(self, tenant: TenantUid, digest: Digest) -> AbstractAsyncContextManager[Path]:
@@ -50,6 +54,8 @@ class MemoryUpload:
         self._tenant = tenant
         self._files: dict[str, bytes] = {}
         self._last = ""
+        self._mine: tuple[tuple[TenantUid, Digest], Bundle] | None = None
+        """What it keeps and may take back."""
 
     async def open(self, path: str, executable: bool) -> None:
         self._last = path
@@ -58,16 +64,29 @@ class MemoryUpload:
     async def write(self, chunk: bytes) -> None:
         self._files[self._last] += chunk
 
-    async def commit(self, manifest: Manifest) -> Bundle:
+    async def commit(self, manifest: Manifest, is_named: IsNamed | None = None) -> Bundle:
         content = repr(sorted(self._files.items())).encode() + manifest.canonical()
         digest = Digest("sha256-" + hashlib.sha256(content).hexdigest())
         bundle = Bundle(digest, manifest, len(self._files), sum(map(len, self._files.values())))
-        self._bundles.kept[self._tenant, digest] = bundle
-        self._bundles.uploads.discard(self)
-        return bundle
+        kept, key = self._bundles.kept, (self._tenant, digest)
+        for _ in range(KEEP_TRIES):
+            seen = kept.get(key)
+            named = is_named is None or await is_named(digest)
+            if kept.get(key) is seen:
+                if seen is None or not named:
+                    kept[key] = bundle
+                    self._mine = None if named else (key, bundle)
+                self._bundles.uploads.discard(self)
+                return bundle
+        raise contested(digest)
 
     async def abandon(self) -> None:
         self._bundles.uploads.discard(self)
+        if self._mine is not None:
+            key, bundle = self._mine
+            if self._bundles.kept.get(key) is bundle:
+                del self._bundles.kept[key]
+            self._mine = None
 
 
 async def accept(tenant: TenantUid, digest: Digest) -> None:
@@ -100,9 +119,9 @@ async def files(**contents: str) -> AsyncIterator[FileStart | bytes]:
 class Setting:
     """All of the control plane. Its clock moves by a millisecond each time it is read."""
 
-    def __init__(self, limits: ControlLimits | None = None) -> None:
+    def __init__(self, limits: ControlLimits | None = None, store: MemoryStore | None = None) -> None:
         ticks, dice = itertools.count(1_000), itertools.count(1)
-        self.store = MemoryStore()
+        self.store = store or MemoryStore()
         self.bundles = MemoryBundles()
         self.check = Check()
         self.limits = limits or ControlLimits()
@@ -118,7 +137,11 @@ class Setting:
         self.tokens = Tokens(self.store, clock_ms=clock_ms, random_bytes=random_bytes, limits=self.limits)
         self.versions = Versions(self.store)
         self.workflows = Workflows(self.store)
-        self.deploys = Deploys(self.store, self.bundles, self.check, clock_ms=clock_ms, limits=self.limits)
+        self.deploys = self.another(self.store, self.check, Turns())
+
+    def another(self, store: ClusterStore, check: Check, turns: DeployTurns) -> Deploys:
+        """Deploys of one more server, over the same records and bundles."""
+        return Deploys(store, self.bundles, check, turns, clock_ms=self.clock_ms, limits=self.limits)
 
     async def deploy(self, tenant_id: str, code: str, *workflows: str, no_route: bool = False) -> Deployed:
         """A bundle of one module with that code."""
