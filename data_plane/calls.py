@@ -102,12 +102,13 @@ class InstanceCalls:
                             self._node.clock(), uid, version.digest, version.entrypoint, payload, request_id, trace
                         )
                     )
-                    resident.list_first()
                     seen = Seen(key, replace(state))
                     await server.flushed(resident)
+                    await server.listed(resident)
                     return seen
                 if state.phase is not Phase.DELETING:
                     await server.flushed(resident)
+                    await server.listed(resident)
                     return await self._repeated(server, key, resident.instance, params, request_id)
             await server.removed(key)
         raise UnavailableError(f"instance {instance!r} is being deleted; try again in a moment")

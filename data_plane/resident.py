@@ -17,9 +17,8 @@ from data_plane.engine.actions import Action, Activate, Append, TellStart, TellS
 from data_plane.engine.events import Event, Tick
 from data_plane.engine.instance import IllegalTransition, Instance
 from data_plane.engine.records import BlobRef, Payload
-from data_plane.journal.store import InstanceKey, PutBlob, PutListing, Row, Wake
+from data_plane.journal.store import InstanceKey, PutBlob, Row, Wake
 from data_plane.lane import Lane
-from data_plane.listing import listing_of
 from stepwell.names import InstanceUid
 
 if TYPE_CHECKING:
@@ -67,6 +66,8 @@ class Resident:
         self.resting = False
         self.listed = ("", 0)
         """Status and stored bytes, as they were listed last."""
+        self.listing: asyncio.Future[None] | None = None
+        """Done once this owner's first listing of it was answered."""
         self.counted_bytes = self.instance.stored_bytes
         """What of it counts as its tenant's."""
         self.listing_due = False
@@ -123,13 +124,6 @@ class Resident:
         if isinstance(payload, BlobRef):
             stamp = self.shard.stamp()
             self.lane.write_before(PutBlob(self.key, uid or self.instance.uid, payload.id, data, stamp))
-
-    def list_first(self) -> None:
-        """Have the instance listed before its next row is durable."""
-        listing = listing_of(self.key, self.instance)
-        if listing is not None:
-            self.listed = listing.status, listing.stored_bytes
-            self.lane.write_before(PutListing(listing, self.shard.stamp()))
 
     # ---------------------------------------------------------------- what the lane performs
     def _perform(self, action: Action) -> None:

@@ -322,12 +322,26 @@ class ShardServer:
             failure = Failure("stepwell.errors", type(full).__name__, f"{full.message}, then resume")
             resident.step(Suspended(self.clock(), failure))
 
+    async def listed(self, resident: Resident) -> None:
+        """Return once the list has what is durable of it; at once, where this owner has had it listed before.
+
+        Not before the instance's first row: a create that never took effect would stay in the list, under a uid of its
+        own, for ever. An owner that dies in between leaves that to the next one, which a wake leads there.
+        """
+        if resident.listing is None:
+            self._list(resident)
+        if resident.listing is not None:
+            await asyncio.shield(resident.listing)
+
     def _list(self, resident: Resident) -> None:
         resident.listing_due = False
         listing = listing_of(resident.key, resident.instance)
         if listing is not None and (listing.status, listing.stored_bytes) != resident.listed:
             resident.listed = listing.status, listing.stored_bytes
-            self.store.write(PutListing(listing, self.shard.stamp()), _ignore)
+            first = resident.listing
+            if first is None:
+                resident.listing = first = asyncio.get_running_loop().create_future()
+            self.store.write(PutListing(listing, self.shard.stamp()), partial(_listed, first))
 
     # ---------------------------------------------------------------- wakes
     def _works_on(self, key: InstanceKey) -> bool:
@@ -360,5 +374,8 @@ def _shard_lost() -> UnavailableError:
     return UnavailableError("the instance moved to another server while it was called; try again in a moment")
 
 
-def _ignore(error: Exception | None) -> None:
-    """A listing is a hint: the next change of status writes it again."""
+def _listed(first: asyncio.Future[None], error: Exception | None) -> None:
+    """A listing is a hint: the next change of status writes it again. So whoever waits for the first one waits for no
+    more than an answer, whatever it is."""
+    if not first.done():
+        first.set_result(None)

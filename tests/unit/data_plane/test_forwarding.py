@@ -10,6 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from data_plane import batches
 from data_plane.forwarding import ForwardingServicer
 from data_plane.instance_service import InstanceServicer
 from data_plane.journal.store import InstanceKey
@@ -26,8 +27,10 @@ CONTEXT = cast(Any, None)
 UNARY = {
     method.name: GetMessageClass(method.input_type)
     for method in pb.DESCRIPTOR.services_by_name["InstanceService"].methods
-    if not method.server_streaming and method.name != "ListInstances"
+    if not method.server_streaming
+    and method.name not in ("ListInstances", "BatchCreateInstances", "BatchDeleteInstances")
 }
+"""Those of one instance."""
 
 
 class Elsewhere:
@@ -46,6 +49,12 @@ class Elsewhere:
             return serve
         return object.__getattribute__(self, name)
 
+    async def create_batch(self, request: Message, context: object, create: Any) -> pb.BatchCreateInstancesResponse:
+        return await batches.created(cast(pb.BatchCreateInstancesRequest, request), CONTEXT, create)
+
+    async def delete_batch(self, request: Message, context: object, delete: Any) -> pb.BatchDeleteInstancesResponse:
+        return await batches.deleted(cast(pb.BatchDeleteInstancesRequest, request), CONTEXT, delete)
+
     async def ListInstances(self, request: pb.ListInstancesRequest, context: object) -> pb.ListInstancesResponse:
         return pb.ListInstancesResponse(next_page_token="here")
 
@@ -61,7 +70,7 @@ class Peers:
 
     async def unary(self, address: str, method: str, request: Message, caller: Principal) -> Message:
         self.asked.append((address, method, request, caller))
-        return Empty()
+        return pb.Instance(name="there") if method == "CreateInstance" else Empty()
 
     async def stream(self, address: str, method: str, request: Message, caller: Principal) -> AsyncIterator[Message]:
         self.asked.append((address, method, request, caller))
@@ -81,7 +90,7 @@ async def watched(forwarding: ForwardingServicer) -> list[str]:
 async def test_a_call_is_passed_on_to_the_shards_owner(method: str) -> None:
     peers, request = Peers(), UNARY[method]()
     with acting_as(CALLER):
-        assert await getattr(servicer(peers), method)(request, CONTEXT) == Empty()
+        assert await getattr(servicer(peers), method)(request, CONTEXT) in (Empty(), pb.Instance(name="there"))
     assert peers.asked == [("b:1", method, request, CALLER)]
 
 
@@ -103,6 +112,26 @@ async def test_a_create_is_passed_on_with_the_id_that_was_minted_for_it() -> Non
         pb.CreateInstanceRequest(instance_id="minted", request_id="r"),
         pb.CreateInstanceRequest(instance_id="given"),
     ]
+
+
+async def test_each_part_of_a_batch_is_passed_on_to_its_shards_owner() -> None:
+    peers = Peers()
+    Item = pb.BatchCreateInstancesRequest.Item
+    with acting_as(CALLER):
+        creates = pb.BatchCreateInstancesRequest(parent="p", items=[Item(instance_id="a"), Item(instance_id="b")])
+        made = await servicer(peers).BatchCreateInstances(creates, CONTEXT)
+        deletes = pb.BatchDeleteInstancesRequest(parent="p", instance_ids=["a", "b"])
+        gone = await servicer(peers).BatchDeleteInstances(deletes, CONTEXT)
+        nobody = await servicer(peers, None).BatchDeleteInstances(deletes, CONTEXT)
+    assert [(method, request) for _, method, request, _ in peers.asked] == [
+        ("CreateInstance", pb.CreateInstanceRequest(parent="p", instance_id="a")),
+        ("CreateInstance", pb.CreateInstanceRequest(parent="p", instance_id="b")),
+        ("DeleteInstance", pb.DeleteInstanceRequest(name="p/instances/a")),
+        ("DeleteInstance", pb.DeleteInstanceRequest(name="p/instances/b")),
+    ]
+    assert [each.instance.name for each in made.results] == ["there", "there"]
+    assert [each.HasField("error") for each in gone.results] == [False, False]
+    assert [each.error.reason for each in nobody.results] == ["UNAVAILABLE", "UNAVAILABLE"]
 
 
 async def test_lists_are_answered_here() -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from data_plane.engine.records import Activated, StepCompleted
+from data_plane.journal.store import PutListing, PutRow
 from loader import messages as m
 from stepwell.errors import (
     BundleRefusedError,
 )
 from tests.unit.data_plane.fakes import MemoryStore
-from tests.unit.data_plane.house import on_virtual_time, serving, sleeping
+from tests.unit.data_plane.house import FLOW, TENANT, on_virtual_time, serving, sleeping
 from tests.unit.data_plane.virtual_loop import until
+
+ALL: Any = {"limit": 10, "token": "", "statuses": frozenset()}
 
 
 @on_virtual_time
@@ -132,6 +136,50 @@ async def test_wakes_that_could_not_be_read_once_are_read_again() -> None:
         await house.asleep()
         await house.guest(2)
         assert house.store.wake_reads_fail_next == 0
+
+
+@on_virtual_time
+async def test_a_create_that_never_took_effect_is_in_no_list() -> None:
+    store = MemoryStore()
+    async with serving(store) as house:
+        store.holds = lambda mutation: isinstance(mutation, PutRow)
+        creating = asyncio.create_task(house.create(request_id="r"))
+        await until(lambda: bool(store.held))
+        house.owned = False
+        creating.cancel()
+    store.held, store.holds = [], None
+    async with serving(store, epoch=2) as house:
+        await house.create(request_id="r")
+        assert [listing.uid for listing in (await house.calls.list(TENANT, FLOW, **ALL)).listings] == ["minted-2-1"]
+
+
+@on_virtual_time
+async def test_a_create_is_answered_once_it_is_in_the_list() -> None:
+    async with serving() as house:
+        house.store.holds = lambda mutation: isinstance(mutation, PutListing)
+        creating = asyncio.create_task(house.create())
+        await until(lambda: bool(house.store.held))
+        assert house.store.rows
+        await asyncio.sleep(1)
+        assert not creating.done()
+        house.store.let_go()
+        await creating
+        assert len((await house.calls.list(TENANT, FLOW, **ALL)).listings) == 1
+
+
+@on_virtual_time
+async def test_a_create_that_comes_again_is_answered_once_it_is_in_the_list() -> None:
+    """The owner that made it died before it had it listed."""
+    store = MemoryStore()
+    async with serving(store) as house:
+        store.holds = lambda mutation: isinstance(mutation, PutListing)
+        creating = asyncio.create_task(house.create(request_id="r"))
+        await until(lambda: bool(store.held))
+        creating.cancel()
+    store.held, store.holds = [], None
+    async with serving(store, epoch=2) as house:
+        await house.create(request_id="r")
+        assert [listing.uid for listing in (await house.calls.list(TENANT, FLOW, **ALL)).listings] == ["minted-1-1"]
 
 
 @on_virtual_time
