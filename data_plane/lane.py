@@ -91,7 +91,7 @@ class Lane:
         self._queue.append(do)
 
     def write_before(self, mutation: Mutation) -> None:
-        """A blob or a listing that must be durable before the next row."""
+        """A blob that must be durable before the next row."""
         self._before.append(mutation)
         if isinstance(mutation, PutBlob):
             self._before_bytes += len(mutation.data)
