@@ -8,6 +8,8 @@ SEEDS ?= 1-200
 sandboxed := tests/e2e tests/contract/test_bundle_check.py $(wildcard tests/contract/test_sandbox*.py)
 # They tell how long things take: nothing else runs beside them.
 alone := tests/e2e/hostile/test_hostile_guests.py tests/e2e/test_soak.py
+# A whole cluster of real processes, for all of its tests together: by one process.
+cluster := tests/servers
 packages := sdk/stepwell sdk/workers cluster rpc loader control_plane data_plane stepwell_server
 typed := $(wildcard $(packages) scripts tests bench deploy)
 # Each is imported from its own folder, as in a sandbox.
@@ -27,7 +29,8 @@ cluster-demo: setup  ## the same on etcd, three Cassandra nodes and three data n
 
 test: setup  ## every test
 	@scripts/test_packages && scripts/etcd_binary >/dev/null && scripts/cassandra_jars >/dev/null
-	@$(python) -m pytest -n auto --maxprocesses 8 tests $(addprefix --ignore=,$(sandboxed))
+	@$(python) -m pytest -n auto --maxprocesses 8 tests $(addprefix --ignore=,$(sandboxed) $(cluster))
+	@$(python) -m pytest $(cluster)
 	@$(python) -m pytest -n 3 $(sandboxed) $(addprefix --ignore=,$(alone))
 	@$(python) -m pytest $(alone)
 

@@ -22,7 +22,7 @@ from stepwell.v1 import instances_pb2 as pb
 from tests.e2e.api import BUNDLES, UNKNOWN, Api
 from tests.servers.installation import Installation
 
-pytestmark = [pytest.mark.xdist_group("cluster"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 TIMES = int(os.environ.get("FAILOVER_TIMES", "1"))
 INSTANCES = 24

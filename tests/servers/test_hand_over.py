@@ -7,8 +7,6 @@ import sys
 import time
 from itertools import count
 
-import pytest
-
 from scripts.demo_server import until
 from tests.e2e.api import BUNDLES, Api
 from tests.servers.installation import Installation
@@ -17,7 +15,6 @@ GAP_S_MAX = 6.0
 """On a machine that may be busy. Were a lease waited for, it would be 9 s and more."""
 
 
-@pytest.mark.xdist_group("cluster")
 async def test_no_call_waits_for_a_lease_while_one_node_after_the_other_is_stopped(
     installation: Installation,
 ) -> None:

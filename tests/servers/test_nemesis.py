@@ -155,7 +155,6 @@ async def _while(state: AbstractContextManager[None]) -> AsyncIterator[None]:
         await asyncio.to_thread(state.__exit__, None, None, None)
 
 
-@pytest.mark.xdist_group("cluster")
 @pytest.mark.timeout(600 + 2 * SECONDS)
 async def test_nothing_is_lost_whatever_becomes_of_one_process_after_the_other(installation: Installation) -> None:
     nemesis, cluster = Nemesis(installation, random.Random(SEED)), installation.cluster

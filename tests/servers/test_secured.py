@@ -11,15 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import pytest
 
 from stepwell.v1 import instances_pb2 as pb
 from stepwell.v1 import tenants_pb2, workflows_pb2
 from stepwell.v1.tenants_pb2 import TOKEN_SCOPE_DEPLOY, TOKEN_SCOPE_READ, TOKEN_SCOPE_RUN
 from tests.e2e.api import BUNDLES, Api, reason_of
 from tests.servers.installation import Installation
-
-pytestmark = pytest.mark.xdist_group("cluster")
 
 REVOKED_S_MAX = 5.0
 HANDSHAKE_S_MAX = 5.0
