@@ -67,6 +67,9 @@ async def created(
         if isinstance(outcome, ApiError):
             results.results.add(error=_item_error(outcome))
         else:
+            # A hundred repeated creates may have ended, each with as much output as a message may have.
+            outcome.ClearField("params")
+            outcome.ClearField("output")
             results.results.add(instance=outcome)
     return results
 

@@ -66,8 +66,8 @@ class Resident:
         self.resting = False
         self.listed = ("", 0)
         """Status and stored bytes, as they were listed last."""
-        self.listing: asyncio.Future[None] | None = None
-        """Done once this owner's first listing of it was answered."""
+        self.listing: asyncio.Future[bool] | None = None
+        """Whether this owner's first listing of it is durable, once that was answered."""
         self.counted_bytes = self.instance.stored_bytes
         """What of it counts as its tenant's."""
         self.listing_due = False

@@ -326,12 +326,16 @@ class ShardServer:
         """Return once the list has what is durable of it; at once, where this owner has had it listed before.
 
         Not before the instance's first row: a create that never took effect would stay in the list, under a uid of its
-        own, for ever. An owner that dies in between leaves that to the next one, which a wake leads there.
+        own, for ever. An owner that dies in between leaves that to the next one, which a wake leads there. Raises
+        UnavailableError where it is unknown whether the list has it: the next call has it listed again.
         """
         if resident.listing is None:
             self._list(resident)
-        if resident.listing is not None:
-            await asyncio.shield(resident.listing)
+        first = resident.listing
+        if first is not None and not await asyncio.shield(first):
+            if resident.listing is first:
+                resident.listing, resident.listed = None, ("", 0)
+            raise UnavailableError("it is unknown whether the list of instances has it; try again in a moment")
 
     def _list(self, resident: Resident) -> None:
         resident.listing_due = False
@@ -374,8 +378,7 @@ def _shard_lost() -> UnavailableError:
     return UnavailableError("the instance moved to another server while it was called; try again in a moment")
 
 
-def _listed(first: asyncio.Future[None], error: Exception | None) -> None:
-    """A listing is a hint: the next change of status writes it again. So whoever waits for the first one waits for no
-    more than an answer, whatever it is."""
+def _listed(first: asyncio.Future[bool], error: Exception | None) -> None:
+    """A listing is a hint: the next change of status writes it again. Whoever waits for the first one is told."""
     if not first.done():
-        first.set_result(None)
+        first.set_result(error is None)

@@ -392,7 +392,9 @@ class BatchCreateInstancesResponse(_message.Message):
         INSTANCE_FIELD_NUMBER: _builtins.int
         ERROR_FIELD_NUMBER: _builtins.int
         @_builtins.property
-        def instance(self) -> Global___Instance: ...
+        def instance(self) -> Global___Instance:
+            """Without params and output."""
+
         @_builtins.property
         def error(self) -> Global___ItemError: ...
         def __init__(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from data_plane.engine.records import Activated, StepCompleted
-from data_plane.journal.store import PutListing, PutRow
+from data_plane.journal.store import PutListing, PutRow, WriteUnknownError
 from loader import messages as m
 from stepwell.errors import (
     BundleRefusedError,
+    UnavailableError,
 )
 from tests.unit.data_plane.fakes import MemoryStore
 from tests.unit.data_plane.house import FLOW, TENANT, on_virtual_time, serving, sleeping
@@ -164,6 +167,19 @@ async def test_a_create_is_answered_once_it_is_in_the_list() -> None:
         assert not creating.done()
         house.store.let_go()
         await creating
+        assert len((await house.calls.list(TENANT, FLOW, **ALL)).listings) == 1
+
+
+@on_virtual_time
+async def test_a_create_of_which_nobody_knows_whether_it_is_listed_is_not_answered() -> None:
+    async with serving() as house:
+        house.store.holds = lambda mutation: isinstance(mutation, PutListing)
+        creating = asyncio.create_task(house.create(request_id="r"))
+        await until(lambda: bool(house.store.held))
+        house.store.let_go(WriteUnknownError("timed out"))
+        with pytest.raises(UnavailableError, match="the list of instances"):
+            await creating
+        await house.create(request_id="r")
         assert len((await house.calls.list(TENANT, FLOW, **ALL)).listings) == 1
 
 
