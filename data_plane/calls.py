@@ -141,6 +141,12 @@ class InstanceCalls:
 
     async def _seen(self, server: ShardServer, key: InstanceKey) -> Seen:
         reading = await self._reading(server, key)
+        resident = server.peek(key)
+        if reading.instance.phase is Phase.PAUSED and resident is not None and resident.lane.busy:
+            # Its last step may have ended in memory alone: "paused" would be said before that result is there.
+            async with server.resident(key) as resident:
+                await server.flushed(resident)
+            reading = await self._reading(server, key)
         instance = replace(reading.instance, live=None)
         _refuse_if_absent(key, instance)
         resident = server.peek(key)

@@ -13,6 +13,7 @@ from data_plane.engine import events
 from data_plane.engine.records import Completed, Created, Paused, Resumed, StepCompleted
 from data_plane.history import Happening
 from data_plane.journal.store import DeleteInstance, InstanceKey, Mutation, Position, PutRow, Row
+from data_plane.listing import status_of
 from data_plane.resident import DURABLE_ROWS_MAX
 from loader import messages as m
 from stepwell.errors import (
@@ -332,6 +333,24 @@ async def test_a_call_is_not_refused_by_an_end_that_is_not_durable() -> None:
         await unanswered_until_durable(house, sending)
         assert isinstance(sending.exception(), WrongStateError)
         assert await house.status(key) == "complete"
+
+
+@on_virtual_time
+async def test_an_instance_is_not_said_to_be_paused_before_its_last_result_is_durable() -> None:
+    async with serving() as house:
+        key = await house.create()
+        guest = await house.guest(1)
+        guest.say(m.Started(1, "fetch", 1, 1, 0))
+        await house.calls.pause(key, "")
+        house.store.holds = rows_but_first
+        guest.say(m.Result(1, "fetch", 1, 1, 10), payload=b"1")
+        guest.say(m.Quiet(1, 1))
+        guest.say(m.Closed(1))
+        await until(lambda: house.store.held)
+        asking = asyncio.ensure_future(house.calls.get(key))
+        await unanswered_until_durable(house, asking)
+        assert status_of(asking.result().instance) == "paused"
+        assert len(asking.result().instance.steps) == 1
 
 
 @on_virtual_time
