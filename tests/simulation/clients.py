@@ -243,6 +243,7 @@ class Client:
         except Refused as refused:
             if not isinstance(refused.error, NotFoundError):
                 raise
+        life.deleted = True
         world.oracle.counted["deleted"] += 1
         if await self._get(name) is not None:
             world.oracle.violated(f"{name} ({life.uid}) was deleted, and is there")
@@ -251,6 +252,18 @@ class Client:
     async def look_at(self, life: Life) -> None:
         """Once, and check what is told of it."""
         await self._seen(life, life.name)
+
+    async def look_at_the_list(self) -> None:
+        """All of it, and check it: everything has come to rest."""
+        listed, token = [], ""
+        while True:
+            page: pb.ListInstancesResponse = await self._call(
+                "ListInstances", pb.ListInstancesRequest(parent=self._parent, page_size=5, page_token=token)
+            )
+            listed += [(each.name, each.uid, _STATUSES[each.status]) for each in page.instances]
+            token = page.next_page_token
+            if not token:
+                return self._world.oracle.told_list(self._parent, listed)
 
     async def look(self) -> None:
         """At what others drive, over and over: whoever serves it shows the same."""

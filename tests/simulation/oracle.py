@@ -64,6 +64,8 @@ class Life:
     """How many of them went to waits that would have given up: so many more are needed."""
     version: str = ""
     returned: Any = None
+    deleted: bool = False
+    """Somebody was told that it is."""
     paused: bool = False
     """Somebody asked for that, or the server did it, and nobody has resumed it."""
     paused_at_s: float = 0.0
@@ -260,6 +262,18 @@ class Oracle:
     def told_step(self, life: Life, step: tuple[str, int], output: bytes) -> None:
         if life.steps.setdefault(step, output) != output:
             self.violated(f"{life.name} ({life.uid}): step {step} was {life.steps[step]!r}, and then {output!r}")
+
+    def told_list(self, parent: str, listed: list[tuple[str, str, str]]) -> None:
+        """The whole list of a workflow, as (name, uid, status), once everything has come to rest."""
+        there = {
+            (life.name, life.uid, life.status)
+            for life in self.lives.values()
+            if life.name.startswith(f"{parent}/") and not life.deleted
+        }
+        self.counted["instances listed"] += len(listed)
+        if len(listed) != len(there) or set(listed) != there:
+            more, missing = sorted(set(listed) - there), sorted(there - set(listed))
+            self.violated(f"the list of {parent} has {more} too many, lacks {missing}, and is {len(listed)} long")
 
     def told_version(self, tenant: str, workflow: str, version: str, asked_s: float, stale_s: float) -> None:
         """A create that was asked for then got that version. Nobody may get one whose route went long before."""

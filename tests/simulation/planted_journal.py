@@ -11,10 +11,12 @@ from typing import Any
 from data_plane import removals
 from data_plane.activating import Guests
 from data_plane.engine.actions import Append
+from data_plane.engine.events import CreateRequested
 from data_plane.engine.records import Deleting
 from data_plane.journal import chain_reading
 from data_plane.journal.store import PutRow, Row, Stamp
 from data_plane.lane import Lane
+from data_plane.resident import Resident
 from data_plane.sending import Sending
 from data_plane.shard import Shard
 from data_plane.shard_server import ShardServer
@@ -165,4 +167,18 @@ def two_appends_in_flight() -> Iterator[None]:
     flying: dict[Any, int] = {}
     busy = property(lambda lane: lane._in_flight or bool(lane._queue) or flying.get(lane, 0) > 0)
     with instead(Lane, "_write_row", write_row), instead(Lane, "flush", flush), instead(Lane, "busy", busy):
+        yield
+
+
+@planted("a create that is listed before it is durable")
+def a_create_that_is_listed_before_it_is_durable() -> Iterator[None]:
+    real = Resident.step
+
+    def step(resident: Resident, event: Any) -> bool:
+        due = real(resident, event)
+        if isinstance(event, CreateRequested):
+            resident.server._list(resident)
+        return due
+
+    with instead(Resident, "step", step):
         yield

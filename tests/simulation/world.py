@@ -194,6 +194,8 @@ class World:
                 self.oracle.violated(f"not at its end {QUIET_S} s after the last fault: {stuck}")
         await asyncio.sleep(REST_S)
         self._check_rest()
+        for tenant in TENANTS:
+            await Client(self, tenant, ids).look_at_the_list()
 
     async def _watched(self, work: Any, clients: list[asyncio.Task[None]]) -> None:
         """Wait for it; whatever is violated ends the run."""
