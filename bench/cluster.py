@@ -23,11 +23,11 @@ from bench.floor import Shape
 from bench.load import run_all, run_instance
 from bench.server import Server
 from cluster.cassandra.session import CassandraSession
-from data_plane.engine.records import StepCompleted, StepKey
 from data_plane.journal.cassandra.tables import Statements
 from data_plane.journal.codec import RowCodec
 from data_plane.journal.store import Position, Row
 from scripts.local_cluster import LocalCluster, Part
+from stepwell.engine.records import StepCompleted, StepKey
 
 SHAPE: Final = Shape(10, 10, 100)
 ROUNDS: Final = 2

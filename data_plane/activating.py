@@ -15,14 +15,14 @@ from typing import Final, Protocol
 import structlog
 
 from data_plane.activation import Activation
-from data_plane.engine.events import ActivationStarted, Suspended
-from data_plane.engine.instance import Phase
-from data_plane.engine.limits import EngineLimits
-from data_plane.engine.records import Failure
 from data_plane.observing import InstanceObserver
 from data_plane.resident import Resident
 from loader.guest import GuestDiedError, GuestHandler
 from loader.room import Room
+from stepwell.engine.events import ActivationStarted, Suspended
+from stepwell.engine.instance import Phase
+from stepwell.engine.limits import EngineLimits
+from stepwell.engine.records import Failure
 from stepwell.errors import BundleRefusedError, NotFoundError, SandboxUnavailableError, UnavailableError
 from stepwell.names import Digest, TenantUid
 

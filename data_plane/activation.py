@@ -10,8 +10,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 from data_plane import payloads
-from data_plane.engine import events
-from data_plane.engine.actions import (
+from loader import messages
+from loader.messages import ActivationMessage, GuestError
+from stepwell.engine import events
+from stepwell.engine.actions import (
     Completion,
     EndGuest,
     TellCompletion,
@@ -21,11 +23,9 @@ from data_plane.engine.actions import (
     TellStart,
     TellStop,
 )
-from data_plane.engine.events import RetryPolicy
-from data_plane.engine.instance import Live
-from data_plane.engine.records import BlobRef, Failure, Payload, StepKey
-from loader import messages
-from loader.messages import ActivationMessage, GuestError
+from stepwell.engine.events import RetryPolicy
+from stepwell.engine.instance import Live
+from stepwell.engine.records import BlobRef, Failure, Payload, StepKey
 
 if TYPE_CHECKING:
     from data_plane.resident import Resident

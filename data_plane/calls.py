@@ -12,10 +12,6 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
-from data_plane.engine import events
-from data_plane.engine.events import Event
-from data_plane.engine.instance import Instance, Phase
-from data_plane.engine.records import Deleting, Payload
 from data_plane.history import Happening, History
 from data_plane.journal.store import InstanceKey, ListingPage, Row
 from data_plane.node import Node
@@ -23,6 +19,10 @@ from data_plane.payloads import fetch
 from data_plane.readings import Reading
 from data_plane.resident import Resident
 from data_plane.shard_server import ShardServer
+from stepwell.engine import events
+from stepwell.engine.events import Event
+from stepwell.engine.instance import Instance, Phase
+from stepwell.engine.records import Deleting, Payload
 from stepwell.errors import AlreadyExistsError, ApiError, InvalidArgumentError, NotFoundError, UnavailableError
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowId
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple, assert_never
 
-from data_plane.engine import fold
-from data_plane.engine.instance import Instance, Step
-from data_plane.engine.records import (
+from data_plane.listing import InstanceStatus, status_of
+from stepwell.engine import fold
+from stepwell.engine.instance import Instance, Step
+from stepwell.engine.records import (
     Activated,
     ActivationEnded,
     AttemptFailed,
@@ -32,7 +33,6 @@ from data_plane.engine.records import (
     WaitStarted,
     WaitTimedOut,
 )
-from data_plane.listing import InstanceStatus, status_of
 
 
 class Happening(NamedTuple):

@@ -13,8 +13,6 @@ from cluster.records import Tenant
 from data_plane import batches, views
 from data_plane.batches import Create, Delete
 from data_plane.calls import InstanceCalls, Seen
-from data_plane.engine.instance import Step
-from data_plane.engine.records import BlobRef, Completed
 from data_plane.journal.store import InstanceKey
 from data_plane.logs.reading import LogReading
 from rpc.auth import principal
@@ -25,6 +23,8 @@ from rpc.rights import Right
 from rpc.times import timestamp
 from rpc.trace_context import current
 from stepwell import names
+from stepwell.engine.instance import Step
+from stepwell.engine.records import BlobRef, Completed
 from stepwell.errors import InvalidArgumentError
 from stepwell.names import TenantId
 from stepwell.v1 import instances_pb2 as pb

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from data_plane.engine.actions import Action, Actions, Append, WakeNow
-from data_plane.engine.records import Record
 from data_plane.journal.store import InstanceKey, JournalStore, Mutation, Position, PutBlob, PutRow, Row
 from data_plane.sending import Sending
 from data_plane.shard import Shard
+from stepwell.engine.actions import Action, Actions, Append, WakeNow
+from stepwell.engine.records import Record
 
 APPEND_RECORDS_MAX: Final = 64
 """Records in one row: with 16 KiB inline each, a row stays near 1 MiB."""

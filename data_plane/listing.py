@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, assert_never
 
-from data_plane.engine.instance import Instance, Phase
-from data_plane.engine.records import Completed, Errored, Terminated
 from data_plane.journal.store import InstanceKey, Listing
+from stepwell.engine.instance import Instance, Phase
+from stepwell.engine.records import Completed, Errored, Terminated
 
 InstanceStatus = Literal[
     "queued", "running", "paused", "waiting", "waitingForPause", "complete", "errored", "terminated"

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import structlog
 
 from data_plane.activating import GuestLoader, Guests
-from data_plane.engine.limits import EngineLimits
 from data_plane.journal.store import InstanceKey, JournalStore
 from data_plane.loads import Loads
 from data_plane.observing import InstanceObserver
@@ -22,6 +21,7 @@ from data_plane.shard_server import ShardServer
 from data_plane.timers import Timers
 from data_plane.wakes import OwnershipLostError
 from data_plane.watchers import Watchers
+from stepwell.engine.limits import EngineLimits
 from stepwell.errors import UnavailableError
 
 log = structlog.get_logger(__name__)

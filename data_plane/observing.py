@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from data_plane.engine.instance import Instance
-from data_plane.engine.records import Record
 from data_plane.journal.store import InstanceKey
+from stepwell.engine.instance import Instance
+from stepwell.engine.records import Record
 
 
 class InstanceObserver(Protocol):

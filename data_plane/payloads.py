@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from data_plane.engine.instance import Instance
-from data_plane.engine.records import BlobRef, Failure, Payload
 from data_plane.journal.store import InstanceKey, JournalStore
 from data_plane.shard import Shard
+from stepwell.engine.instance import Instance
+from stepwell.engine.records import BlobRef, Failure, Payload
 from stepwell.names import InstanceUid
 
 INLINE_BYTES_MAX: Final = 16 * 1024

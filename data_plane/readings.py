@@ -13,11 +13,11 @@ from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from data_plane.engine import fold
-from data_plane.engine.instance import Instance
-from data_plane.engine.records import Created
 from data_plane.journal.chain_reading import read_chain
 from data_plane.journal.store import InstanceKey, JournalStore, Position, Row
+from stepwell.engine import fold
+from stepwell.engine.instance import Instance
+from stepwell.engine.records import Created
 
 ROWS_AT_ONCE: Final = 256
 """Read and folded without a pause: some milliseconds, and a part of a large journal in memory."""

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from data_plane import payloads
 from data_plane.activation import Activation
-from data_plane.engine import fold, machine
-from data_plane.engine.actions import Action, Activate, Append, TellStart, TellStop, WakeNow
-from data_plane.engine.events import Event, Tick
-from data_plane.engine.instance import IllegalTransition, Instance
-from data_plane.engine.records import BlobRef, Payload
 from data_plane.journal.store import InstanceKey, PutBlob, Row, Wake
 from data_plane.lane import Lane
+from stepwell.engine import fold, machine
+from stepwell.engine.actions import Action, Activate, Append, TellStart, TellStop, WakeNow
+from stepwell.engine.events import Event, Tick
+from stepwell.engine.instance import IllegalTransition, Instance
+from stepwell.engine.records import BlobRef, Payload
 from stepwell.names import InstanceUid
 
 if TYPE_CHECKING:

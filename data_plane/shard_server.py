@@ -12,9 +12,6 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from data_plane.engine.events import DrainRequested, Suspended
-from data_plane.engine.instance import Phase
-from data_plane.engine.records import Deleting, Failure, Record
 from data_plane.following import WakeFollower
 from data_plane.journal.chain_reading import read_chain
 from data_plane.journal.store import InstanceKey, PutListing, Row, Wake
@@ -25,6 +22,9 @@ from data_plane.shard import Shard
 from data_plane.unstarted import Unstarted
 from data_plane.wakes import DUE_NOW, ShardWakes
 from data_plane.watchers import steps_alone
+from stepwell.engine.events import DrainRequested, Suspended
+from stepwell.engine.instance import Phase
+from stepwell.engine.records import Deleting, Failure, Record
 from stepwell.errors import UnavailableError
 
 if TYPE_CHECKING:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from data_plane.engine.instance import Instance, Step, StepStatus
-from data_plane.engine.records import Completed, Errored, Failure, Kind
 from data_plane.journal.store import Listing
 from data_plane.listing import InstanceStatus, status_of
 from data_plane.logs.reading import LogEntry
 from data_plane.logs.store import Stream
 from rpc.resource_names import instance_name, version_name
 from rpc.times import timestamp
+from stepwell.engine.instance import Instance, Step, StepStatus
+from stepwell.engine.records import Completed, Errored, Failure, Kind
 from stepwell.names import Digest, InstanceId, TenantId, WorkflowId
 from stepwell.v1 import instances_pb2 as pb
 from stepwell.v1 import resources_pb2

@@ -18,7 +18,6 @@ from cluster.cassandra.settings import CassandraSettings
 from cluster.etcd.connection import EtcdSettings
 from control_plane.limits import ControlLimits
 from data_plane.assignment import SHARD_COUNT
-from data_plane.engine.limits import EngineLimits
 from data_plane.logs.limits import LogLimits
 from data_plane.node import NodeSettings
 from data_plane.quotas import TenantLimits
@@ -27,6 +26,7 @@ from loader.sandbox.sandbox_gvisor import GVisorSettings
 from loader.settings import LoaderSettings
 from rpc.limits import RpcLimits
 from rpc.tls import CertificateFiles
+from stepwell.engine.limits import EngineLimits
 from stepwell_server.sections import ConfigError, checked, document, section, value_of
 from stepwell_server.telemetry_settings import TelemetrySettings
 

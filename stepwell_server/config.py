@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from control_plane.limits import ControlLimits
-from data_plane.engine.limits import EngineLimits
 from data_plane.logs.limits import LogLimits
 from data_plane.node import NodeSettings
 from data_plane.quotas import TenantLimits
 from loader.sandbox.sandbox_gvisor import GVisorSettings
 from loader.settings import LoaderSettings
 from rpc.limits import RpcLimits
+from stepwell.engine.limits import EngineLimits
 from stepwell_server.sections import ConfigError, checked, document, section
 from stepwell_server.telemetry_settings import TelemetrySettings
 

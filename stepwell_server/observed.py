@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
-from data_plane.engine.instance import Instance
-from data_plane.engine.records import (
+from data_plane.journal.store import InstanceKey
+from rpc.auth import Metadata
+from rpc.trace_context import TraceContext, from_stored, received, set_current
+from stepwell.engine.instance import Instance
+from stepwell.engine.records import (
     Activated,
     ActivationEnded,
     AttemptFailed,
@@ -24,9 +27,6 @@ from data_plane.engine.records import (
     StepFailed,
     Terminated,
 )
-from data_plane.journal.store import InstanceKey
-from rpc.auth import Metadata
-from rpc.trace_context import TraceContext, from_stored, received, set_current
 from stepwell_server.metrics import Metrics
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from data_plane.engine.records import Deleting
 from data_plane.journal.store import Position, Row
+from stepwell.engine.records import Deleting
 
 
 class BrokenChainError(Exception):

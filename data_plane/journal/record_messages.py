@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from data_plane.engine import records as r
 from data_plane.journal.v1 import journal_pb2 as pb
+from stepwell.engine import records as r
 from stepwell.names import Digest, InstanceUid
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-from data_plane.engine.records import Record
+from stepwell.engine.records import Record
 from stepwell.names import InstanceId, InstanceUid, TenantUid, WorkflowId
 
 COUNTER_BITS: Final = 39

@@ -15,13 +15,13 @@ from cluster import keys
 from cluster.codec import decode_value
 from cluster.records import Tenant
 from cluster.store import ClusterStore
-from data_plane.engine.instance import Phase
 from data_plane.journal.chain import BrokenChainError
 from data_plane.journal.chain_reading import read_chain
 from data_plane.journal.codec import RowCodec
 from data_plane.journal.store import InstanceKey, Row, StoredFormatError
 from loader.bundles.manifest import Manifest
 from loader.bundles.store import BundleStore
+from stepwell.engine.instance import Phase
 from stepwell.errors import InternalError, NotFoundError
 from stepwell.names import Digest, TenantId, TenantUid
 from stepwell_server.moving.control import moving_records

@@ -10,9 +10,12 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from data_plane.engine import fold
-from data_plane.engine.instance import Instance
-from data_plane.engine.records import (
+from data_plane.journal.chain import BrokenChainError, chain
+from data_plane.journal.codec import RowCodec
+from data_plane.journal.store import InstanceKey, JournalStore, Position, Row, StoredFormatError
+from stepwell.engine import fold
+from stepwell.engine.instance import Instance
+from stepwell.engine.records import (
     BlobRef,
     Completed,
     Created,
@@ -22,9 +25,6 @@ from data_plane.engine.records import (
     Record,
     StepCompleted,
 )
-from data_plane.journal.chain import BrokenChainError, chain
-from data_plane.journal.codec import RowCodec
-from data_plane.journal.store import InstanceKey, JournalStore, Position, Row, StoredFormatError
 from stepwell.names import InstanceUid
 from stepwell_server.moving.entries import BlobHead, EndHead, InstanceHead, RowHead
 from stepwell_server.moving.folder import ExportFolder

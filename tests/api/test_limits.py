@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from control_plane.limits import ControlLimits
-from data_plane.engine.limits import EngineLimits
 from data_plane.quotas import TenantLimits
 from rpc import guard
 from rpc.limits import RpcLimits
+from stepwell.engine.limits import EngineLimits
 from stepwell.errors import ApiError
 from stepwell.v1 import instances_pb2 as i
 from stepwell.v1 import tenants_pb2 as t

@@ -18,6 +18,7 @@ PURE_STANDARD_LIBRARY = frozenset(
     "struct types typing".split()
 )
 THIRD_PARTY_OF_THE_SDK = ("stepwell.client", "stepwell.cli", "stepwell.testing", "stepwell.v1")
+USERS_OF_THE_ENGINE = ("stepwell.engine", "stepwell.testing")
 
 
 def is_in(name: str, *packages: str) -> bool:
@@ -37,10 +38,10 @@ class Arrow:
 ARROWS = (
     Arrow(
         "the engine imports pure standard library and stepwell's value types",
-        applies=lambda module: is_in(module, "data_plane.engine"),
+        applies=lambda module: is_in(module, "stepwell.engine"),
         allows=lambda name: (
             name.split(".")[0] in PURE_STANDARD_LIBRARY
-            or is_in(name, "data_plane.engine", "stepwell.names", "stepwell.errors", "stepwell.durations")
+            or is_in(name, "stepwell.engine", "stepwell.names", "stepwell.errors", "stepwell.durations")
         ),
     ),
     Arrow(
@@ -50,6 +51,11 @@ ARROWS = (
             name.split(".")[0] in sys.stdlib_module_names
             or (is_in(name, "stepwell", "workers") and not is_in(name, *THIRD_PARTY_OF_THE_SDK))
         ),
+    ),
+    Arrow(
+        "in the SDK, only testing imports the engine",
+        applies=lambda module: is_in(module, "stepwell", "workers") and not is_in(module, *USERS_OF_THE_ENGINE),
+        allows=lambda name: not is_in(name, "stepwell.engine"),
     ),
     Arrow(
         "the control plane uses loader.bundles alone of the loader",

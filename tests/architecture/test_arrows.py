@@ -25,17 +25,18 @@ def test_imports_stay_within(arrow: Arrow) -> None:
 @pytest.mark.parametrize(
     ("path", "text", "arrow"),
     [
-        ("data_plane/engine/fold.py", "import time", 0),
-        ("data_plane/engine/fold.py", "def f():\n    from datetime import datetime", 0),
-        ("data_plane/engine/fold.py", "from ..journal import store", 0),
-        ("data_plane/engine/__init__.py", "from ..journal import store", 0),
-        ("data_plane/engine/fold.py", "from stepwell import frames", 0),
+        ("sdk/stepwell/engine/fold.py", "import time", 0),
+        ("sdk/stepwell/engine/fold.py", "def f():\n    from datetime import datetime", 0),
+        ("sdk/stepwell/engine/fold.py", "from ..journal import store", 0),
+        ("sdk/stepwell/engine/__init__.py", "from ..journal import store", 0),
+        ("sdk/stepwell/engine/fold.py", "from stepwell import frames", 0),
         ("sdk/stepwell/durations.py", "import grpc", 1),
         ("sdk/workers/__init__.py", "from stepwell.client import connect", 1),
         ("sdk/stepwell/guest/main.py", "from stepwell import v1", 1),
-        ("control_plane/deploys.py", "from loader.sandbox import port", 2),
-        ("control_plane/deploys.py", "from loader import pool", 2),
-        ("loader/bundles/store.py", "import loader.sandbox.port", 3),
+        ("sdk/stepwell/guest/main.py", "from stepwell.engine import fold", 2),
+        ("control_plane/deploys.py", "from loader.sandbox import port", 3),
+        ("control_plane/deploys.py", "from loader import pool", 3),
+        ("loader/bundles/store.py", "import loader.sandbox.port", 4),
     ],
 )
 def test_a_wrong_import_is_found(path: str, text: str, arrow: int) -> None:
@@ -45,7 +46,7 @@ def test_a_wrong_import_is_found(path: str, text: str, arrow: int) -> None:
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("data_plane/engine/fold.py", "from stepwell.names import TenantId\nfrom . import records\nimport struct"),
+        ("sdk/stepwell/engine/fold.py", "from stepwell.names import TenantId\nfrom . import records\nimport struct"),
         ("data_plane/node.py", "import time"),
         ("sdk/stepwell/client/calls.py", "import grpc"),
         ("control_plane/deploys.py", "from loader.bundles.store import BundleStore"),
@@ -56,10 +57,12 @@ def test_a_right_import_is_let_through(path: str, text: str) -> None:
 
 
 def test_relative_imports_are_named_in_full() -> None:
-    module = Source("data_plane/engine/fold.py", "from . import records\nfrom .steps import begin\nfrom ...x import y")
+    module = Source(
+        "sdk/stepwell/engine/fold.py", "from . import records\nfrom .steps import begin\nfrom ...x import y"
+    )
     assert [name for _, name in imports(module)] == [
-        "data_plane.engine.records",
-        "data_plane.engine.steps.begin",
+        "stepwell.engine.records",
+        "stepwell.engine.steps.begin",
         "x.y",
     ]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from random import Random
 from typing import Protocol
 
-from data_plane.engine.records import Completed, Record
 from data_plane.journal.cassandra.tables import Statements
 from data_plane.journal.store import (
     InstanceKey,
@@ -26,6 +25,7 @@ from data_plane.journal.store import (
 )
 from data_plane.journal.store_cassandra import CassandraJournalStore
 from data_plane.journal.store_sqlite import SqliteJournalStore
+from stepwell.engine.records import Completed, Record
 from stepwell.names import InstanceId, InstanceUid, TenantUid, WorkflowId
 from tests.contract.cassandra_keyspace import Keyspace
 from tests.contract.oracle_store import Cells, OracleJournalStore

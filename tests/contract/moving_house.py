@@ -18,8 +18,6 @@ from control_plane.deploys import Deploys, FileStart
 from control_plane.limits import ControlLimits
 from control_plane.turns import Turns
 from data_plane.calls import InstanceCalls
-from data_plane.engine.instance import Instance
-from data_plane.engine.limits import EngineLimits
 from data_plane.journal.store import InstanceKey, JournalStore
 from data_plane.node import Node, NodeSettings, NotOwnedError
 from data_plane.ownership import Ownership
@@ -29,6 +27,8 @@ from loader.bundles.store import BundleStore
 from loader.loader import Loader
 from loader.sandbox.sandbox_process import ProcessLauncher
 from loader.settings import LoaderSettings
+from stepwell.engine.instance import Instance
+from stepwell.engine.limits import EngineLimits
 from stepwell.names import Digest, InstanceId, TenantUid, WorkflowId
 from stepwell_server.routes import DirectoryRoutes
 

@@ -14,7 +14,6 @@ from google.protobuf.message import Message
 
 from cluster.directory import Directory
 from data_plane.calls import InstanceCalls
-from data_plane.engine.limits import EngineLimits
 from data_plane.forwarding import ForwardingServicer
 from data_plane.instance_service import InstanceServicer
 from data_plane.logs.reading import LogReading
@@ -29,6 +28,7 @@ from loader.loader import Loader
 from loader.sandbox.sandbox import Sandbox
 from loader.settings import LoaderSettings
 from rpc.auth import Principal, acting_as
+from stepwell.engine.limits import EngineLimits
 from stepwell.errors import UnavailableError
 from stepwell.names import Digest, TenantUid, WorkflowId
 from stepwell_server.routes import DirectoryRoutes

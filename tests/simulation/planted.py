@@ -14,9 +14,6 @@ from unittest import mock
 from cluster.directory import Directory
 from data_plane import wakes
 from data_plane.calls import InstanceCalls
-from data_plane.engine import fold, machine
-from data_plane.engine.actions import TellStart
-from data_plane.engine.records import EventReceived, Record, SandboxDied, SleepStarted
 from data_plane.journal.store import Wake
 from data_plane.lane import Lane
 from data_plane.node import Node
@@ -25,6 +22,9 @@ from data_plane.resident import Resident
 from data_plane.shard import Shard
 from data_plane.shard_server import ShardServer
 from data_plane.wakes import ShardWakes
+from stepwell.engine import fold, machine
+from stepwell.engine.actions import TellStart
+from stepwell.engine.records import EventReceived, Record, SandboxDied, SleepStarted
 from stepwell.guest.instance import Instance
 from tests.simulation.circumstances import POISON
 from tests.simulation.loop import PROCESS

@@ -10,9 +10,6 @@ from typing import Any
 
 from data_plane import removals
 from data_plane.activating import Guests
-from data_plane.engine.actions import Append
-from data_plane.engine.events import CreateRequested
-from data_plane.engine.records import Deleting
 from data_plane.journal import chain_reading
 from data_plane.journal.store import PutRow, Row, Stamp
 from data_plane.lane import Lane
@@ -20,6 +17,9 @@ from data_plane.resident import Resident
 from data_plane.sending import Sending
 from data_plane.shard import Shard
 from data_plane.shard_server import ShardServer
+from stepwell.engine.actions import Append
+from stepwell.engine.events import CreateRequested
+from stepwell.engine.records import Deleting
 from tests.simulation.circumstances import FEUD
 from tests.simulation.loop import PROCESS
 from tests.simulation.planting import instead, planted

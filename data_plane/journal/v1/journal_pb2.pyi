@@ -4,7 +4,7 @@ isort:skip_file
 An instance's journal at rest: one Append is one row of the journal's table, whose key holds its position.
 
 Numbers and names are never used again; what a program does not know it refuses by `format`, and does not skip.
-Times are milliseconds since the epoch. The meaning of each record is written in data_plane/engine/records.py, which
+Times are milliseconds since the epoch. The meaning of each record is written in sdk/stepwell/engine/records.py, which
 these messages mirror field by field.
 """
 

@@ -10,8 +10,6 @@ from itertools import count
 from typing import Any, cast
 
 from data_plane.calls import InstanceCalls, RoutedVersion
-from data_plane.engine.limits import EngineLimits
-from data_plane.engine.records import Record
 from data_plane.journal.chain import chain
 from data_plane.journal.store import InstanceKey
 from data_plane.listing import status_of
@@ -22,6 +20,8 @@ from data_plane.observing import InstanceObserver
 from data_plane.quotas import TenantLimits
 from data_plane.shard import Shard
 from loader import messages as m
+from stepwell.engine.limits import EngineLimits
+from stepwell.engine.records import Record
 from stepwell.errors import (
     NotFoundError,
 )

@@ -9,8 +9,9 @@ from typing import Any, cast
 import pytest
 
 from data_plane.activation import STOP_GRACE_S, Activation, error_from, failure_from
-from data_plane.engine import events as e
-from data_plane.engine.actions import (
+from loader import messages as m
+from stepwell.engine import events as e
+from stepwell.engine.actions import (
     Completion,
     EndGuest,
     TellCompletion,
@@ -20,9 +21,8 @@ from data_plane.engine.actions import (
     TellStart,
     TellStop,
 )
-from data_plane.engine.instance import Instance, Live
-from data_plane.engine.records import BlobRef, Failure, Payload, StepKey
-from loader import messages as m
+from stepwell.engine.instance import Instance, Live
+from stepwell.engine.records import BlobRef, Failure, Payload, StepKey
 from stepwell.names import InstanceUid
 from tests.unit.data_plane.fakes import KEY, FakeGuest, Later, MemoryStore
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from data_plane.engine import records as r
 from data_plane.history import Happening, History
+from stepwell.engine import records as r
 from stepwell.names import Digest, InstanceUid
 
 FAILURE = r.Failure("builtins", "ValueError", "boom")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from data_plane.engine.actions import Action, Append, TellHold, TellRelease, TellStop, WakeNow
-from data_plane.engine.records import Record, SleepFired, StepKey
 from data_plane.journal.store import InstanceKey, Position, PutBlob, PutRow, Row, WriteUnknownError
 from data_plane.lane import APPEND_RECORDS_MAX, BEFORE_BYTES_MAX, QUEUED_MAX, Lane
 from data_plane.sending import RESEND_DELAY_S
 from data_plane.shard import Shard
+from stepwell.engine.actions import Action, Append, TellHold, TellRelease, TellStop, WakeNow
+from stepwell.engine.records import Record, SleepFired, StepKey
 from stepwell.names import InstanceId, InstanceUid, TenantUid, WorkflowId
 from tests.unit.data_plane.fakes import HeldStore, Later
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from data_plane.engine.records import Completed, EventReceived, Record
 from data_plane.journal.store import Mutation, PutListing, PutRow
 from loader import messages as m
+from stepwell.engine.records import Completed, EventReceived, Record
 from tests.unit.data_plane.house import on_virtual_time, serving
 from tests.unit.data_plane.virtual_loop import until
 

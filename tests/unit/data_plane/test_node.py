@@ -9,12 +9,12 @@ import weakref
 import pytest
 
 from data_plane.activation import STOP_GRACE_S
-from data_plane.engine.records import Created
 from data_plane.journal.store import PutRow
 from data_plane.node import NodeSettings
 from data_plane.quotas import TenantLimits
 from data_plane.resident import Resident
 from loader import messages as m
+from stepwell.engine.records import Created
 from stepwell.errors import (
     SandboxUnavailableError,
     UnavailableError,

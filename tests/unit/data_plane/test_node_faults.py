@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from data_plane.engine.records import Activated, StepCompleted
 from data_plane.journal.store import PutListing, PutRow, WriteUnknownError
 from loader import messages as m
+from stepwell.engine.records import Activated, StepCompleted
 from stepwell.errors import (
     BundleRefusedError,
     UnavailableError,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data_plane.engine.instance import Instance
-from data_plane.engine.records import Activated, Created, Record, StepCompleted
 from data_plane.journal.store import InstanceKey
 from loader import messages as m
+from stepwell.engine.instance import Instance
+from stepwell.engine.records import Activated, Created, Record, StepCompleted
 from tests.unit.data_plane.fakes import MemoryStore
 from tests.unit.data_plane.house import House, on_virtual_time, serving, sleeping
 from tests.unit.data_plane.virtual_loop import until

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from data_plane import payloads
-from data_plane.engine import fold
-from data_plane.engine.instance import Instance
-from data_plane.engine.records import Created, Failure, StepFailed, StepKey
+from stepwell.engine import fold
+from stepwell.engine.instance import Instance
+from stepwell.engine.records import Created, Failure, StepFailed, StepKey
 from stepwell.names import Digest, InstanceUid
 
 LARGE = Failure("builtins", "ValueError", "m" * 4_096, "t" * 16_384, Failure("builtins", "KeyError", "c" * 2_048))

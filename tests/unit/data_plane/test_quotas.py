@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from data_plane.engine.records import Paused
 from data_plane.node import NodeSettings
 from data_plane.quotas import TenantLimits
 from loader import messages as m
+from stepwell.engine.records import Paused
 from stepwell.errors import LimitExceededError, RateLimitedError
 from stepwell.names import TenantUid
 from tests.unit.data_plane.fakes import MemoryStore

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from data_plane.engine.records import Deleting
 from data_plane.journal.chain import chain
 from data_plane.journal.store import DeleteInstance, InstanceKey, Mutation, PutRow, PutWake, WriteUnknownError
 from loader import messages as m
+from stepwell.engine.records import Deleting
 from stepwell.errors import NotFoundError, UnavailableError
 from stepwell.names import InstanceId
 from tests.unit.data_plane.fakes import MemoryStore

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from data_plane.engine.records import EventReceived, SleepFired
 from loader import messages as m
+from stepwell.engine.records import EventReceived, SleepFired
 from tests.unit.data_plane.house import on_virtual_time, serving
 
 

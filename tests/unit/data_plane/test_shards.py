@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from data_plane.engine.records import Activated
 from data_plane.journal.store import InstanceKey, PutMark
 from data_plane.node import NotOwnedError
 from data_plane.shard import Shard
 from data_plane.wakes import OwnershipLostError
 from loader import messages as m
+from stepwell.engine.records import Activated
 from stepwell.errors import UnavailableError
 from tests.unit.data_plane.fakes import MemoryStore
 from tests.unit.data_plane.house import SHARD, House, on_virtual_time, serving, sleeping

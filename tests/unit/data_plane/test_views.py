@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from data_plane.engine.records import Failure
 from data_plane.views import failure_message
+from stepwell.engine.records import Failure
 
 
 def test_an_error_that_the_guest_could_not_rebuild_shows_the_class_that_was_raised() -> None:

@@ -12,10 +12,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind, StatusCode
 
-from data_plane.engine import records as r
-from data_plane.engine.instance import Instance
 from data_plane.journal.store import InstanceKey
 from rpc.trace_context import TraceContext, current, from_stored
+from stepwell.engine import records as r
+from stepwell.engine.instance import Instance
 from stepwell.names import Digest, InstanceUid
 from stepwell_server.metrics import Metrics
 from stepwell_server.observed import ObservedCalls, ObservedInstances

@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from data_plane.engine.records import Completed, Deleting, Record
 from data_plane.journal.chain import BrokenChainError, chain, tip
 from data_plane.journal.store import Position, Row
+from stepwell.engine.records import Completed, Deleting, Record
 from stepwell.names import InstanceUid
 
 

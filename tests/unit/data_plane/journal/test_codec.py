@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_plane.engine.records import (
+from data_plane.journal.codec import COMPRESS_OVER_BYTES, FORMAT, RowCodec
+from data_plane.journal.store import Position, Row, StoredFormatError
+from data_plane.journal.v1 import journal_pb2 as pb
+from stepwell.engine.records import (
     BlobRef,
     Completed,
     Errored,
@@ -22,9 +25,6 @@ from data_plane.engine.records import (
     StepKey,
     Terminated,
 )
-from data_plane.journal.codec import COMPRESS_OVER_BYTES, FORMAT, RowCodec
-from data_plane.journal.store import Position, Row, StoredFormatError
-from data_plane.journal.v1 import journal_pb2 as pb
 
 RECORD_TYPES: tuple[type[Any], ...] = get_args(Record)
 HERE = Position(3, 7)

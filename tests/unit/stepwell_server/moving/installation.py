@@ -17,7 +17,10 @@ from cluster.store import Put
 from control_plane.limits import ControlLimits
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens
-from data_plane.engine.records import (
+from data_plane.journal.store import InstanceKey, Position, PutBlob, PutRow, Row, Stamp
+from loader.bundles.manifest import Manifest, WorkflowEntry
+from loader.bundles.store_files import FileBundleStore
+from stepwell.engine.records import (
     Activated,
     ActivationEnded,
     AttemptFailed,
@@ -34,9 +37,6 @@ from data_plane.engine.records import (
     StepKey,
     WaitStarted,
 )
-from data_plane.journal.store import InstanceKey, Position, PutBlob, PutRow, Row, Stamp
-from loader.bundles.manifest import Manifest, WorkflowEntry
-from loader.bundles.store_files import FileBundleStore
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantId, TenantUid, WorkflowId
 from stepwell_server.moving.exporting import Source
 from stepwell_server.moving.importing import Cluster

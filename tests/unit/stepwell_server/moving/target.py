@@ -7,11 +7,11 @@ from typing import Final
 
 from cluster import keys
 from data_plane.assignment import shard_of
-from data_plane.engine.records import Created
 from data_plane.journal.chain import chain
 from data_plane.journal.store import InstanceKey
 from data_plane.shard import Shard
 from data_plane.wakes import BUCKET_MS, ShardWakes
+from stepwell.engine.records import Created
 from stepwell.names import TenantUid
 from stepwell_server.moving.importing import Cluster, Import, import_folder
 from tests.contract.memory_store import MemoryStore

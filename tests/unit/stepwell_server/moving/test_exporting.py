@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cluster.store import Put
-from data_plane.engine.records import BlobRef, Created
 from data_plane.journal.store import InstanceKey, Position, PutRow, Row, Stamp
+from stepwell.engine.records import BlobRef, Created
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid
 from stepwell_server.moving.control import RECORDS_AT_ONCE
 from stepwell_server.moving.exporting import export

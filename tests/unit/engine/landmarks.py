@@ -1,0 +1,144 @@
+"""What walks must have come by, or their laws were not put to the test where it matters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, get_args
+
+from stepwell.engine import actions as a
+from stepwell.engine import events as e
+from stepwell.engine import records as r
+from stepwell.engine.instance import IllegalTransition, Phase
+from stepwell.errors import InvalidArgumentError, LimitExceededError, WrongStateError
+from tests.unit.engine.driven import appended
+from tests.unit.engine.lives import Life, Moment
+
+NEVER_REFUSED: Final = frozenset({e.Tick, e.GuestLost, e.DrainRequested, e.Suspended})
+"""What the clock and the node themselves say."""
+
+LANDMARKS: Final = frozenset(
+    {
+        "three bodies run at once",
+        "a step succeeds at a later attempt",
+        "retries run out",
+        "an attempt runs past its timeout",
+        "it hibernates",
+        "a retry is due while it hibernates",
+        "an event comes before its wait",
+        "a wait is cancelled while its event is on its way, which is kept",
+        "a wait is cancelled while its event is on its way, which goes to another",
+        "a match is lost with the node and made again",
+        "a pause comes while bodies run",
+        "a step ends under a pause",
+        "it is quiet, and the pause complete",
+        "a resume tells what was withheld",
+        "a resume moves a deadline by the whole pause",
+        "a resume moves a deadline by a part of the pause",
+        "it is terminated while bodies run",
+        "sandboxes die until it fails",
+        "nodes die until it is paused",
+        "it grows until it fails",
+        "an id is taken again, and old rows are still there",
+        "a call comes twice",
+        "the clock is set back",
+    }
+)
+
+
+def everything() -> set[str]:
+    """All landmarks; each kind of event, carried out and refused; each record; each error."""
+    events, records = get_args(e.Event), get_args(r.Record)
+    errors = (IllegalTransition, InvalidArgumentError, LimitExceededError, WrongStateError)
+    return {
+        *LANDMARKS,
+        *(f"{kind.__name__} carried out" for kind in events),
+        *(f"{kind.__name__} refused" for kind in events if kind not in NEVER_REFUSED),
+        *(kind.__name__ for kind in (*records, *errors)),
+    }
+
+
+def passed(life: Life, moment: Moment) -> Iterator[str]:
+    """What of everything this moment is."""
+    if moment.event is None:
+        return
+    yield f"{type(moment.event).__name__} {'carried out' if moment.refusal is None else 'refused'}"
+    if moment.refusal is not None:
+        yield type(moment.refusal).__name__
+        return
+    records = appended(moment.actions)
+    yield from (type(record).__name__ for record in records)
+    yield from _of_an_event(moment, {type(said) for said in (*records, *moment.actions)})
+    for record in records:
+        yield from _of_a_record(moment, record)
+    yield from _of_a_life(life, moment)
+
+
+def _of_an_event(moment: Moment, kinds: set[type[object]]) -> Iterator[str]:
+    """`kinds` of records and actions that came of it."""
+    before = moment.before
+    bodies = before.live is not None and before.live.running
+    match moment.event:
+        case e.WaitAsked() if r.EventMatched in kinds:
+            yield "an event comes before its wait"
+        case e.KeyCancelled(_, key) if key.kind == "waitForEvent" and key not in before.due and kinds:
+            kept = r.EventMatched not in kinds
+            yield f"a wait is cancelled while its event is on its way, which {'is kept' if kept else 'goes to another'}"
+        case e.ActivationStarted() if r.EventMatched in kinds:
+            yield "a match is lost with the node and made again"
+        case e.GuestIdle() if r.ActivationEnded in kinds:
+            yield "it hibernates"
+        case e.GuestQuiet() if a.TellStop in kinds:
+            yield "it is quiet, and the pause complete"
+        case e.PauseRequested() if r.Paused in kinds and bodies:
+            yield "a pause comes while bodies run"
+        case e.ResumeRequested() if a.TellCompletion in kinds:
+            yield "a resume tells what was withheld"
+        case e.TerminateRequested() if bodies:
+            yield "it is terminated while bodies run"
+        case e.EventSent(request_id=str() as name) if name and not kinds:
+            yield "a call comes twice"
+        case e.Tick() if a.EndGuest in kinds:
+            yield "an attempt runs past its timeout"
+        case _:
+            pass
+
+
+def _of_a_record(moment: Moment, record: r.Record) -> Iterator[str]:
+    match record:
+        case r.StepCompleted(attempt=attempt):
+            if attempt >= 2:
+                yield "a step succeeds at a later attempt"
+            if moment.before.phase is Phase.PAUSED:
+                yield "a step ends under a pause"
+        case r.StepFailed(attempt=attempt) if attempt >= 2:
+            yield "retries run out"
+        case r.Errored(failure=r.Failure(type="SandboxDiedError")):
+            yield "sandboxes die until it fails"
+        case r.Errored(failure=r.Failure(type="LimitExceededError")):
+            yield "it grows until it fails"
+        case r.Paused(failure=r.Failure(type="NodeDiedError")):
+            yield "nodes die until it is paused"
+        case _:
+            pass
+
+
+def _of_a_life(life: Life, moment: Moment) -> Iterator[str]:
+    instance, newest = life.instance, life.newest()
+    if instance.retry_due:
+        yield "a retry is due while it hibernates"
+    if instance.live is not None and sum(body.begun for body in instance.live.running.values()) >= 3:
+        yield "three bodies run at once"
+    if len(newest) < len(life.records):
+        yield "an id is taken again, and old rows are still there"
+    if len(newest) > 1 and newest[-1].at < newest[-2].at:
+        yield "the clock is set back"
+    if newest and isinstance(resumed := newest[-1], r.Resumed) and moment.actions:
+        moved = {
+            then - due
+            for key, then in life.due().items()
+            if then is not None and (due := moment.before.due[key]) is not None
+        }
+        if resumed.paused_for and resumed.paused_for in moved:
+            yield "a resume moves a deadline by the whole pause"
+        if any(0 < by < resumed.paused_for for by in moved):
+            yield "a resume moves a deadline by a part of the pause"
