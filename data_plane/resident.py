@@ -14,6 +14,7 @@ from data_plane import payloads
 from data_plane.activation import Activation
 from data_plane.journal.store import InstanceKey, PutBlob, Row, Wake
 from data_plane.lane import Lane
+from data_plane.listings import Listed
 from stepwell.engine import fold, machine
 from stepwell.engine.actions import Action, Activate, Append, TellStart, TellStop, WakeNow
 from stepwell.engine.events import Event, Tick
@@ -64,13 +65,9 @@ class Resident:
         self.cover: Wake | None = None
         """The newest durable wake of this epoch."""
         self.resting = False
-        self.listed = ("", 0)
-        """Status and stored bytes, as they were listed last."""
-        self.listing: asyncio.Future[bool] | None = None
-        """Whether this owner's first listing of it is durable, once that was answered."""
+        self.listed = Listed()
         self.counted_bytes = self.instance.stored_bytes
         """What of it counts as its tenant's."""
-        self.listing_due = False
 
     # ---------------------------------------------------------------- what happens to it
     def step(self, event: Event) -> bool:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from data_plane.following import WakeFollower
 from data_plane.journal.chain_reading import read_chain
-from data_plane.journal.store import InstanceKey, PutListing, Row, Wake
-from data_plane.listing import listing_of
+from data_plane.journal.store import InstanceKey, Row, Wake
+from data_plane.listings import Listings
 from data_plane.removals import Removals
 from data_plane.resident import Resident
 from data_plane.shard import Shard
@@ -51,6 +51,7 @@ class ShardServer:
         self._loop = asyncio.get_running_loop()
         sooner = asyncio.Event()
         self._wakes = ShardWakes(shard, node.store, node.clock, later=node.later, sooner=sooner.set)
+        self._listings = Listings(node.store, shard, later=node.later, settled=self._settled)
         self._removals = Removals(
             node.store,
             shard,
@@ -221,8 +222,8 @@ class ShardServer:
 
     def rest(self, resident: Resident) -> None:
         """Nothing is left to do for it here: once a wake covers what is due next, let the mark pass, and forget it."""
-        if resident.listing_due and not resident.lane.busy and not resident.lost:
-            self._list(resident)
+        if resident.listed.due and not resident.lane.busy and not resident.lost:
+            self._listings.keep(resident)
         instance = resident.instance
         if (
             resident.uses
@@ -258,7 +259,9 @@ class ShardServer:
         self.rest(resident)
 
     def _forget(self, resident: Resident, keep: Wake | None) -> None:
-        self._list(resident)
+        """Not before the list has it as it is: `_settled` comes back."""
+        if not self._listings.keep(resident):
+            return
         self._wakes.passed(resident.key, keep)
         resident.armed = None
         self._let_go(resident)
@@ -309,9 +312,9 @@ class ShardServer:
             self._observer.appended(resident.key, row.records)
         self._count(resident)
         if row.records and not steps_alone(row):
-            resident.listing_due = True
-        if resident.listing_due and not resident.lane.busy:
-            self._list(resident)
+            resident.listed.due = True
+        if resident.listed.due and not resident.lane.busy:
+            self._listings.keep(resident)
 
     def _count(self, resident: Resident) -> None:
         """Count what the row stored; pause an instance whose tenant has no space left."""
@@ -323,29 +326,12 @@ class ShardServer:
             resident.step(Suspended(self.clock(), failure))
 
     async def listed(self, resident: Resident) -> None:
-        """Return once the list has what is durable of it; at once, where this owner has had it listed before.
+        """Return once the list has what is durable of it. Raises UnavailableError where that is unknown."""
+        await self._listings.wait(resident)
 
-        Not before the instance's first row: a create that never took effect would stay in the list, under a uid of its
-        own, for ever. An owner that dies in between leaves that to the next one, which a wake leads there. Raises
-        UnavailableError where it is unknown whether the list has it: the next call has it listed again.
-        """
-        if resident.listing is None:
-            self._list(resident)
-        first = resident.listing
-        if first is not None and not await asyncio.shield(first):
-            if resident.listing is first:
-                resident.listing, resident.listed = None, ("", 0)
-            raise UnavailableError("it is unknown whether the list of instances has it; try again in a moment")
-
-    def _list(self, resident: Resident) -> None:
-        resident.listing_due = False
-        listing = listing_of(resident.key, resident.instance)
-        if listing is not None and (listing.status, listing.stored_bytes) != resident.listed:
-            resident.listed = listing.status, listing.stored_bytes
-            first = resident.listing
-            if first is None:
-                resident.listing = first = asyncio.get_running_loop().create_future()
-            self.store.write(PutListing(listing, self.shard.stamp()), partial(_listed, first))
+    def _settled(self, resident: Resident) -> None:
+        if self._residents.get(resident.key) is resident:
+            self.rest(resident)
 
     # ---------------------------------------------------------------- wakes
     def _works_on(self, key: InstanceKey) -> bool:
@@ -376,9 +362,3 @@ def _first_records(resident: Resident, rows: list[Row]) -> Sequence[Record]:
 
 def _shard_lost() -> UnavailableError:
     return UnavailableError("the instance moved to another server while it was called; try again in a moment")
-
-
-def _listed(first: asyncio.Future[bool], error: Exception | None) -> None:
-    """A listing is a hint: the next change of status writes it again. Whoever waits for the first one is told."""
-    if not first.done():
-        first.set_result(error is None)

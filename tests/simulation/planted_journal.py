@@ -13,6 +13,7 @@ from data_plane.activating import Guests
 from data_plane.journal import chain_reading
 from data_plane.journal.store import PutRow, Row, Stamp
 from data_plane.lane import Lane
+from data_plane.listings import Listings
 from data_plane.resident import Resident
 from data_plane.sending import Sending
 from data_plane.shard import Shard
@@ -177,8 +178,20 @@ def a_create_that_is_listed_before_it_is_durable() -> Iterator[None]:
     def step(resident: Resident, event: Any) -> bool:
         due = real(resident, event)
         if isinstance(event, CreateRequested):
-            resident.server._list(resident)
+            resident.server._listings.keep(resident)
         return due
 
     with instead(Resident, "step", step):
+        yield
+
+
+@planted("a list that nobody waits for")
+def a_list_that_nobody_waits_for() -> Iterator[None]:
+    real = Listings.keep
+
+    def keep(listings: Listings, resident: Resident) -> bool:
+        real(listings, resident)
+        return True
+
+    with instead(Listings, "keep", keep):
         yield

@@ -6,7 +6,7 @@ nothing to do. What the state does not allow raises WrongStateError before anyth
 
 from __future__ import annotations
 
-from stepwell.engine.actions import TellHold, TellRelease
+from stepwell.engine.actions import TellHold, TellRelease, WakeNow
 from stepwell.engine.events import (
     CreateRequested,
     DeleteRequested,
@@ -40,6 +40,7 @@ def on_pause_requested(turn: Turn, event: PauseRequested) -> None:
         _has_nothing_to_do(turn, event.at, event.request_id)
         return
     _refuse_if_finished(instance, "paused")
+    turn.do(WakeNow())  # it makes nothing runnable; but should its owner die, the next one has the list say so
     turn.record(Paused(event.at, None, event.request_id))
     if instance.live is not None:
         instance.live.holds += 1

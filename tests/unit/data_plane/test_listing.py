@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from data_plane.journal.store import Mutation, PutListing, PutRow
+from data_plane.journal.store import Mutation, PutListing, PutRow, WriteUnknownError
 from loader import messages as m
 from stepwell.engine.records import Completed, EventReceived, Record
+from tests.unit.data_plane.fakes import MemoryStore
 from tests.unit.data_plane.house import on_virtual_time, serving
 from tests.unit.data_plane.virtual_loop import until
 
@@ -36,3 +37,56 @@ async def test_an_end_that_is_not_durable_yet_is_not_listed() -> None:
 
 def listed(log: list[Mutation]) -> list[str]:
     return [mutation.listing.status for mutation in log if isinstance(mutation, PutListing)]
+
+
+@on_virtual_time
+async def test_an_end_that_the_list_lost_is_listed_again() -> None:
+    async with serving() as house:
+        key = await house.create()
+        guest = await house.guest(1)
+        store = house.store
+        store.holds = lambda mutation: isinstance(mutation, PutListing) and mutation.listing.status == "complete"
+        guest.say(m.Returned(1), payload=b"null")
+        guest.say(m.Closed(1))
+        await until(lambda: store.held)
+        store.held, lost = [], store.held
+        store.holds = None
+        lost[0][1](WriteUnknownError("timed out"))
+        assert house.server.resident_count == 1
+        await house.asleep()
+        assert [put.listing.status for (each, _), put in store.listings.items() if each == key] == ["complete"]
+
+
+@on_virtual_time
+async def test_an_end_that_an_owner_did_not_live_to_list_is_listed_by_the_next() -> None:
+    store = MemoryStore()
+    async with serving(store) as house:
+        await house.create()
+        guest = await house.guest(1)
+        store.holds = lambda mutation: isinstance(mutation, PutListing)
+        guest.say(m.Returned(1), payload=b"null")
+        guest.say(m.Closed(1))
+        await until(lambda: store.held)
+        await asyncio.sleep(60)
+    store.held, store.holds = [], None
+    async with serving(store, epoch=2):
+        await until(lambda: "complete" in [put.listing.status for put in store.listings.values()])
+
+
+@on_virtual_time
+async def test_a_pause_that_an_owner_did_not_live_to_list_is_listed_by_the_next() -> None:
+    store = MemoryStore()
+    async with serving(store) as house:
+        key = await house.create()
+        guest = await house.guest(1)
+        guest.say(m.Wait(1, "approval", 1, "approve", None))
+        guest.say(m.Idle(1, 0))
+        guest.say(m.Closed(1))
+        await house.asleep()
+        store.holds = lambda mutation: isinstance(mutation, PutListing)
+        await house.calls.pause(key, "")
+        await until(lambda: store.held)
+        await asyncio.sleep(60)
+    store.held, store.holds = [], None
+    async with serving(store, epoch=2):
+        await until(lambda: "paused" in [put.listing.status for put in store.listings.values()])

@@ -45,7 +45,7 @@ def test_a_pause_holds_the_guest_until_no_body_runs() -> None:
     run = Driven().running()
     run.start("fetch")
     actions = run.handle(PauseRequested(run.at, "call-1"))
-    assert names(actions) == ["Paused", "TellHold"]
+    assert names(actions) == ["WakeNow", "Paused", "TellHold"]
     assert appended(actions) == [Paused(T0, None, "call-1")]
     assert run.instance.live is not None, "waiting for pause"
     assert names(run.handle(GuestQuiet(run.at, 1))) == ["TellStop"]
@@ -87,7 +87,7 @@ def test_pausing_a_hibernating_instance_holds_nobody() -> None:
     run = Driven().running()
     run.sleep("nap", 90_000)
     run.idle()
-    assert names(run.handle(PauseRequested(run.at, ""))) == ["Paused"]
+    assert names(run.handle(PauseRequested(run.at, ""))) == ["WakeNow", "Paused"]
     assert run.instance.next_due() is None
 
 
