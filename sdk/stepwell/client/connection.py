@@ -99,13 +99,18 @@ class Client:
         await self.close()
 
 
+def new_id() -> str:
+    """A request id that nobody else has."""
+    return uuid4().hex
+
+
 def connect(
     endpoint: str,
     token: str | None = None,
     *,
     within_s: float | None = None,
     tries_max: int = TRIES_MAX,
-    new_request_id: Callable[[], str] = lambda: uuid4().hex,
+    new_request_id: Callable[[], str] = new_id,
 ) -> Client:
     """A client of the server at `host:port`, or `https://host:port`. To be called where an event loop runs.
 
