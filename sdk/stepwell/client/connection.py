@@ -62,12 +62,12 @@ class Client:
         return Client(replace(self._caller, patience=replace(self._caller.patience, within_s=_time(seconds))))
 
     async def serves(self) -> bool:
-        """Whether the server says that it serves."""
+        """Whether the server says that it serves. It is asked once: what it says now is the answer."""
         found = await self.part("")
         return found is not None and found.serves
 
     async def part(self, name: str) -> PartHealth | None:
-        """How a part of the server does, as far as the token may know; None when it tells of no such part."""
+        """How a part of the server does, as far as the token may know; None when it tells of no such part. Asked once."""
         from grpc_health.v1 import health_pb2
 
         check = self._caller.channel.unary_unary(

@@ -135,7 +135,7 @@ def test_it_tells_an_index_who_it_is(python: Path) -> None:
     told = Distribution.at(info).metadata
     assert told["License-Expression"] == "Apache-2.0"
     assert told["Description-Content-Type"] == "text/markdown"
-    assert "stepwell.client" in told.get_payload()
+    assert "stepwell.client" in told.json["description"]
     assert (info / "licenses" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     for package in ("stepwell", "workers"):
         assert (info.parent / package / "py.typed").is_file()
