@@ -67,7 +67,8 @@ class Client:
         return found is not None and found.serves
 
     async def part(self, name: str) -> PartHealth | None:
-        """How a part of the server does, as far as the token may know; None when it tells of no such part. Asked once."""
+        """How a part of the server does, as far as the token may know; None when it tells of no such part. It is asked
+        once."""
         from grpc_health.v1 import health_pb2
 
         check = self._caller.channel.unary_unary(
