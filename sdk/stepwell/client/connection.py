@@ -141,6 +141,8 @@ def _options(where: Endpoint) -> list[tuple[str, object]]:
         ("grpc.max_reconnect_backoff_ms", RECONNECT_S_MAX * 1000),
         ("grpc.keepalive_time_ms", PING_S * 1000),
         ("grpc.keepalive_timeout_ms", PING_ANSWER_S_MAX * 1000),
+        ("grpc.http2.ping_timeout_ms", PING_ANSWER_S_MAX * 1000),
+        ("grpc.http2.max_pings_without_data", 0),  # an idle watch sends nothing else, and gRPC would stop after two
     ]
     if not where.tls:
         options.append(("grpc.enable_http_proxy", 0))  # a proxy may be another machine: plaintext stays here

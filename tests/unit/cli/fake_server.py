@@ -133,7 +133,8 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         self.troubles = Troubles()
         self.health = TellingHealth()
         self.health.set("", health_pb2.HealthCheckResponse.SERVING)
-        self._server = grpc.server(ThreadPoolExecutor(4), interceptors=[self.troubles])
+        may_ping = [("grpc.http2.min_ping_interval_without_data_ms", 100), ("grpc.keepalive_permit_without_calls", 1)]
+        self._server = grpc.server(ThreadPoolExecutor(4), interceptors=[self.troubles], options=may_ping)
         add_TenantServiceServicer_to_server(self, self._server)
         add_WorkflowServiceServicer_to_server(self, self._server)
         add_InstanceServiceServicer_to_server(self, self._server)
