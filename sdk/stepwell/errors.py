@@ -1,6 +1,7 @@
 """Every error that Stepwell raises, in one tree.
 
 Two halves: `WorkflowError` is what an author's code meets inside a workflow, `ApiError` what a call to the API meets.
+Beside them stands `InstanceFailedError`: the call was well, the instance that it asked about was not.
 An `ApiError` says what happened, to what, and what to do; `reason` is what a program branches on, never the text. Each
 class says whether the same call may be sent again (`retryable`) and whether its effect may have happened (`committed`).
 The table from reasons to gRPC codes and back is `stepwell.client.errors`. Standard library only: guests import this.
@@ -77,6 +78,22 @@ class NodeDiedError(WorkflowError):
     """The server died again and again while the instance was active: its code never meets this, its error names it."""
 
 
+class InstanceFailedError(StepwellError):
+    """The instance whose result was waited for ended without one.
+
+    `status` is "errored" or "terminated"; `type` the class that `run` raised, `message` and `traceback` what it said,
+    all empty for a terminated one. It is the tenant's own text: to be shown, never parsed.
+    """
+
+    def __init__(self, name: str, status: str, type: str = "", message: str = "", traceback: str = "") -> None:
+        super().__init__(f"{name} {status}" + (f": {type}: {message}" if type else ""))
+        self.name = name
+        self.status = status
+        self.type = type
+        self.message = message
+        self.traceback = traceback
+
+
 class ApiError(StepwellError):
     """A refused or failed call.
 
@@ -86,6 +103,8 @@ class ApiError(StepwellError):
     reason: ClassVar[str] = "INTERNAL"
     retryable: ClassVar[bool] = False
     committed: ClassVar[Committed] = "unknown"
+    retry_delay_s: float | None = None
+    """After how many seconds the server would have the same call again, where it named a delay."""
 
     def __init__(self, message: str, **metadata: str) -> None:
         super().__init__(message)

@@ -51,8 +51,7 @@ async def test_a_trace_goes_from_the_clients_call_over_a_sigkill_to_the_end(
         tracer = TracerProvider(shutdown_on_exit=False).get_tracer("test")
         with tracer.start_as_current_span("order") as order:
             async with connect(server.endpoint, server.token) as client:
-                params = json.dumps({"nap_ms": NAP_MS}).encode()
-                created = await client.instances.create("acme", "traced", instance="one", params=params)
+                created = await client.instances.create("acme", "traced", {"nap_ms": NAP_MS}, instance="one")
         await until("the first activation is told", lambda: bool(receiver.named("activation")), PATIENCE_S)
         await server.kill()
         await server.start()

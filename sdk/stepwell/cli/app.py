@@ -52,7 +52,7 @@ async def _talk(context: Any, question: Callable[[Client], Coroutine[Any, Any, T
     from stepwell.client.connection import connect
 
     _hear_interrupts()
-    async with connect(context.endpoint, context.token) as client:
+    async with connect(context.endpoint, context.token, tries_max=1) as client:  # a person hears of it at once
         return await question(client)
 
 

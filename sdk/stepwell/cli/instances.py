@@ -192,10 +192,11 @@ def send_event(
 ) -> None:
     """Send an event to an instance. It is kept until the instance waits for that type."""
     from stepwell.cli import documents
+    from stepwell.client.payloads import Json
 
     async def send(client: Client) -> str:
         name = await client.instances.name_of(tenant, workflow, instance)
-        await client.instances.send_event(name, type, payload)
+        await client.instances.send_event(name, type, Json(payload))
         return name
 
     name = app.ask(send)

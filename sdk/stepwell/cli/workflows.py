@@ -86,9 +86,10 @@ def describe(app: App, workflow: str, tenant: str | None, output: str) -> None:
 def trigger(app: App, workflow: str, tenant: str | None, instance: str, params: bytes, output: str) -> None:
     """Start an instance of a workflow."""
     from stepwell.cli import documents
+    from stepwell.client.payloads import Json
     from stepwell.client.resource_names import id_in
 
-    made = app.ask(lambda client: client.instances.create(tenant, workflow, instance=instance, params=params))
+    made = app.ask(lambda client: client.instances.create(tenant, workflow, Json(params), instance=instance))
     if output == "json":
         print_json(documents.instance(made, []))
         return

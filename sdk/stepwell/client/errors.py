@@ -123,7 +123,9 @@ def error_from(error: grpc.aio.AioRpcError) -> ApiError:
         info = error_details_pb2.ErrorInfo()
         if detail.Is(info.DESCRIPTOR) and detail.Unpack(info) and info.domain == DOMAIN:
             kind = _BY_REASON.get(info.reason) or _WITHOUT_REASON.get(error.code(), tree.InternalError)
-            return _made(kind, message, dict(info.metadata))
+            made = _made(kind, message, dict(info.metadata))
+            made.retry_delay_s = _retry_delay_s(status)
+            return made
     if _GRPC_TOO_MANY_CALLS in message:
         return _made(tree.RateLimitedError, "the server has as many calls as it takes", {"limit": "calls_max"})
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
@@ -149,6 +151,15 @@ def _made(kind: type[ApiError], message: str, metadata: Mapping[str, str]) -> Ap
     error = kind(message)
     error.metadata = dict(metadata)
     return error
+
+
+def _retry_delay_s(status: status_pb2.Status) -> float | None:
+    delay = error_details_pb2.RetryInfo()
+    for detail in status.details:
+        if detail.Is(delay.DESCRIPTOR) and detail.Unpack(delay):
+            seconds: float = delay.retry_delay.seconds + delay.retry_delay.nanos / 1e9
+            return max(seconds, 0.0)
+    return None
 
 
 def _limit_in(message: str) -> dict[str, str]:

@@ -1,25 +1,28 @@
 """Instances: create, read, steer and watch them. Without a tenant, the token's own is meant.
 
-Every call that changes something carries a request id of its own. `name` is an instance's full resource name.
+Params and payloads are values, as `stepwell.client.payloads` says. Every call that changes something carries a request
+id: one of its own, the same for each of its tries, or one that the caller gives, so that another process which makes
+the same call again makes it once. `name` is an instance's full resource name, as a create answers it.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
-from typing import Protocol, TypeVar
+from typing import Any
 
-from stepwell.client.calls import Caller
+from stepwell.client.calls import Caller, Doubt
 from stepwell.client.errors import error_by
+from stepwell.client.payloads import payload_of, value_of
 from stepwell.client.resource_names import instance_name, workflow_name
-from stepwell.errors import ApiError, NotFoundError, UnavailableError
+from stepwell.client.streams import RESUME_S_MAX, resumed
+from stepwell.errors import ApiError, InstanceFailedError, NotFoundError
 from stepwell.v1 import instances_pb2 as pb
 from stepwell.v1.instances_pb2_grpc import InstanceServiceStub
 
 LATEST = "latest"
-RESUME_DELAY_S = 0.5
-RESUME_TRIES_MAX = 60
+
+_ENDED = (pb.INSTANCE_STATUS_COMPLETE, pb.INSTANCE_STATUS_ERRORED, pb.INSTANCE_STATUS_TERMINATED)
 
 
 class Instances:
@@ -39,29 +42,37 @@ class Instances:
         return newest.instances[0].name
 
     async def create(
-        self, tenant: str | None, workflow: str, *, instance: str = "", params: bytes = b""
+        self,
+        tenant: str | None,
+        workflow: str,
+        params: object = None,
+        *,
+        instance: str = "",
+        request_id: str = "",
     ) -> pb.Instance:
-        """A new run; params are UTF-8 JSON, none is null. AlreadyExistsError when the id is taken."""
+        """A new run with these params. An empty id: one is made. AlreadyExistsError when the id is taken."""
         request = pb.CreateInstanceRequest(
             parent=workflow_name(tenant, workflow),
             instance_id=instance,
-            params=params,
-            request_id=self._caller.new_request_id(),
+            params=payload_of(params),
+            request_id=request_id or self._caller.new_request_id(),
         )
         return await self._caller.unary(self._stub.CreateInstance, request)
 
     async def create_batch(
-        self, tenant: str | None, workflow: str, items: Iterable[tuple[str, bytes]]
+        self, tenant: str | None, workflow: str, items: Iterable[tuple[str, object]], *, request_id: str = ""
     ) -> Sequence[pb.Instance | ApiError]:
         """A run for each (instance id, params), up to 100: what came of each, in their order. An empty id: one is made.
 
-        An item that could not be done is the error that a create of its own would have raised. InvalidArgumentError,
-        and nothing created, for what is no item at all.
+        An item that could not be done is the error that a create of its own would have raised; the same items under the
+        same request id try it again. InvalidArgumentError, and nothing created, for what is no item at all.
         """
         request = pb.BatchCreateInstancesRequest(
             parent=workflow_name(tenant, workflow),
-            items=[pb.BatchCreateInstancesRequest.Item(instance_id=id, params=params) for id, params in items],
-            request_id=self._caller.new_request_id(),
+            items=[
+                pb.BatchCreateInstancesRequest.Item(instance_id=id, params=payload_of(params)) for id, params in items
+            ],
+            request_id=request_id or self._caller.new_request_id(),
         )
         answer = await self._caller.unary(self._stub.BatchCreateInstances, request)
         return [each.instance if each.HasField("instance") else _error_of(each.error) for each in answer.results]
@@ -90,9 +101,26 @@ class Instances:
         request = pb.ListStepsRequest(parent=name, page_size=page_size, page_token=page_token)
         return await self._caller.unary(self._stub.ListSteps, request)
 
-    async def send_event(self, name: str, type: str, payload: bytes = b"") -> None:
+    async def result(self, name: str, *, resume_s: float = RESUME_S_MAX) -> Any:
+        """Its output as a value, once it is complete, however long that takes; one that is paused is waited for.
+
+        InstanceFailedError when it ended otherwise. `resume_s` as for `watch`.
+        """
+        async with aclosing(self.watch(name, status_only=True, resume_s=resume_s)) as events:
+            async for _ in events:
+                pass
+        ended = await self.get(name)
+        if ended.status == pb.INSTANCE_STATUS_COMPLETE:
+            return value_of(ended.output)
+        status = pb.InstanceStatus.Name(ended.status).removeprefix("INSTANCE_STATUS_").lower()
+        error = ended.error
+        raise InstanceFailedError(ended.name, status, error.type, error.message, error.traceback)
+
+    async def send_event(self, name: str, type: str, payload: object = None, *, request_id: str = "") -> None:
         """Kept, first in first out by type, until the instance waits for it. WrongStateError once it has ended."""
-        request = pb.SendEventRequest(name=name, type=type, payload=payload, request_id=self._caller.new_request_id())
+        request = pb.SendEventRequest(
+            name=name, type=type, payload=payload_of(payload), request_id=request_id or self._caller.new_request_id()
+        )
         await self._caller.unary(self._stub.SendEvent, request)
 
     async def pause(self, name: str) -> pb.Instance:
@@ -113,7 +141,7 @@ class Instances:
     async def delete(self, name: str) -> None:
         """Of an instance that has ended: its data goes, its id is free again."""
         request = pb.DeleteInstanceRequest(name=name, request_id=self._caller.new_request_id())
-        await self._caller.unary(self._stub.DeleteInstance, request)
+        await self._caller.removal(self._stub.DeleteInstance, request)
 
     async def delete_batch(
         self, tenant: str | None, workflow: str, instances: Iterable[str]
@@ -125,19 +153,28 @@ class Instances:
             instance_ids=instances,
             request_id=self._caller.new_request_id(),
         )
-        answer = await self._caller.unary(self._stub.BatchDeleteInstances, request)
-        return [_error_of(each.error) if each.HasField("error") else None for each in answer.results]
+        doubt = Doubt()
+        answer = await self._caller.unary(self._stub.BatchDeleteInstances, request, repeats=doubt.repeats)
+        errors = [_error_of(each.error) if each.HasField("error") else None for each in answer.results]
+        return [None if doubt.raised and isinstance(error, NotFoundError) else error for error in errors]
 
     def watch(
-        self, name: str, *, cursor: str = "", status_only: bool = False, resume_tries: int = RESUME_TRIES_MAX
+        self, name: str, *, cursor: str = "", status_only: bool = False, resume_s: float = RESUME_S_MAX
     ) -> AsyncGenerator[pb.InstanceEvent]:
-        """What happened to it and what happens, each once, until it has ended."""
+        """What happened to it and what happens, each once, until it has ended; from after the event that had `cursor`.
+
+        When the stream breaks it is taken up after its last event, again and again for up to `resume_s` seconds in
+        which nothing came. Leave it by `aclosing`, or it stays open until it is collected.
+        """
 
         def begin(after: str) -> AsyncGenerator[pb.InstanceEvent]:
             request = pb.WatchInstanceRequest(name=name, cursor=after, status_only=status_only)
             return self._caller.stream(self._stub.WatchInstance, request)
 
-        return _resumed(begin, cursor, resume_tries)
+        def had_ended(last: pb.InstanceEvent | None) -> bool:
+            return last is not None and last.status in _ENDED
+
+        return resumed(begin, cursor, self._caller.patience, resume_s=resume_s, over_once_gone=had_ended)
 
     async def list_logs(
         self, name: str, *, step: str = "", page_size: int = 0, page_token: str = ""
@@ -148,50 +185,25 @@ class Instances:
         return await self._caller.unary(self._stub.ListLogs, request)
 
     async def watch_logs(
-        self, name: str, *, step: str = "", cursor: str = "", resume_tries: int = RESUME_TRIES_MAX
+        self, name: str, *, step: str = "", cursor: str = "", resume_s: float = RESUME_S_MAX
     ) -> AsyncGenerator[pb.LogEntry]:
-        """What its code printed and what it prints, each line once, until it has ended. NotFoundError when there is no
-        such instance: it is looked for first, since one that prints nothing gives no sign that a stream has begun."""
+        """What its code printed and what it prints, each line once, until it has ended or is deleted; as `watch`.
+
+        NotFoundError when there is no such instance: it is looked for first, since one that prints nothing gives no
+        sign that a stream has begun.
+        """
 
         def begin(after: str) -> AsyncGenerator[pb.LogEntry]:
             request = pb.WatchLogsRequest(name=name, cursor=after, step_name=step)
             return self._caller.stream(self._stub.WatchLogs, request)
 
         await self.get(name)
-        async with aclosing(_resumed(begin, cursor, resume_tries, begun=True)) as entries:
+        lines = resumed(
+            begin, cursor, self._caller.patience, resume_s=resume_s, begun=True, over_once_gone=lambda _: True
+        )
+        async with aclosing(lines) as entries:
             async for entry in entries:
                 yield entry
-
-
-class _WithCursor(Protocol):
-    @property
-    def cursor(self) -> str: ...
-
-
-E = TypeVar("E", bound=_WithCursor)
-
-
-async def _resumed(
-    begin: Callable[[str], AsyncGenerator[E]], cursor: str, resume_tries: int, *, begun: bool = False
-) -> AsyncGenerator[E]:
-    """The stream that begins after the cursor, whole.
-
-    One that breaks after it has begun is taken up again after its last item, `resume_tries` times in a row,
-    RESUME_DELAY_S apart: a server that is started again is not the end of a watch.
-    """
-    tries = 0
-    while True:
-        try:
-            async with aclosing(begin(cursor)) as items:
-                async for item in items:
-                    begun, tries, cursor = True, 0, item.cursor
-                    yield item
-            return
-        except UnavailableError:
-            if not begun or tries == resume_tries:
-                raise
-        tries += 1
-        await asyncio.sleep(RESUME_DELAY_S)
 
 
 def _error_of(error: pb.ItemError) -> ApiError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from stepwell.client.calls import Caller
+from stepwell.client.patience import uncommitted
 from stepwell.client.resource_names import tenant_name, token_name
 from stepwell.v1 import tenants_pb2 as pb
 from stepwell.v1.tenants_pb2_grpc import TenantServiceStub
@@ -35,9 +36,10 @@ class Tenants:
     async def create_token(
         self, tenant: str | None, scopes: Iterable[pb.TokenScope.ValueType] = ()
     ) -> pb.CreateTokenResponse:
-        """A token with these scopes, all of them where none is named. Its secret is in this answer and nowhere else."""
+        """A token with these scopes, all of them where none is named. Its secret is in this answer and nowhere else,
+        so that a call whose answer was lost is not made again: look for a token too many."""
         request = pb.CreateTokenRequest(parent="" if tenant is None else tenant_name(tenant), scopes=scopes)
-        return await self._caller.unary(self._stub.CreateToken, request)
+        return await self._caller.unary(self._stub.CreateToken, request, repeats=uncommitted)
 
     async def list_tokens(
         self, tenant: str | None, *, page_size: int = 0, page_token: str = ""
@@ -50,4 +52,4 @@ class Tenants:
     async def revoke_token(self, tenant: str | None, token_id: str) -> None:
         """From here on it opens nothing; what it began ends within 5 s. NotFoundError when it was revoked before."""
         request = pb.RevokeTokenRequest(name=token_name(tenant, token_id))
-        await self._caller.unary(self._stub.RevokeToken, request)
+        await self._caller.removal(self._stub.RevokeToken, request)

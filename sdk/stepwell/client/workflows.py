@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from stepwell.client.calls import Caller
+from stepwell.client.patience import retryable, uncommitted
 from stepwell.client.resource_names import route_name, tenant_name, version_name, workflow_name
+from stepwell.errors import ApiError, ConflictError
 from stepwell.v1 import workflows_pb2 as pb
 from stepwell.v1.workflows_pb2_grpc import WorkflowServiceStub
 
+CHUNK_SIZE = 1024 * 1024
+
 
 class BundleFile(Protocol):
-    """One file of a bundle."""
+    """One file of a bundle. It may be read more than once."""
 
     @property
     def path(self) -> str:
@@ -25,6 +30,20 @@ class BundleFile(Protocol):
         """Its bytes, at most 1 MiB at a time."""
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryFile:
+    """A file of a bundle whose bytes the program has."""
+
+    path: str
+    data: bytes = field(repr=False)
+    executable: bool = False
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its bytes, at most CHUNK_SIZE at a time."""
+        for start in range(0, len(self.data), CHUNK_SIZE):
+            yield self.data[start : start + CHUNK_SIZE]
+
+
 class Workflows:
     """WorkflowService."""
 
@@ -33,7 +52,7 @@ class Workflows:
         self._stub = WorkflowServiceStub(caller.channel)
 
     async def deploy(
-        self, tenant: str | None, manifest: pb.Manifest, files: Iterable[BundleFile], *, no_route: bool = False
+        self, tenant: str | None, manifest: pb.Manifest, files: Collection[BundleFile], *, no_route: bool = False
     ) -> pb.DeployVersionResponse:
         """Upload a bundle and route its workflows to it, unless told not to. Idempotent: the same files and manifest
         are the same version.
@@ -42,7 +61,7 @@ class Workflows:
         """
         header = pb.DeployVersionRequest.Header(parent=tenant_name(tenant), manifest=manifest, no_route=no_route)
         return await self._caller.upload(
-            lambda channel: WorkflowServiceStub(channel).DeployVersion, _parts(header, files)
+            lambda channel: WorkflowServiceStub(channel).DeployVersion, lambda: _parts(header, files)
         )
 
     async def get(self, tenant: str | None, workflow: str) -> pb.Workflow:
@@ -79,10 +98,16 @@ class Workflows:
         request = pb.SetRouteRequest(
             name=route_name(tenant, workflow), version=version_name(tenant, version), etag=etag
         )
-        return await self._caller.unary(self._stub.SetRoute, request)
+        repeats = _conflicts_are_final if etag else retryable
+        return await self._caller.unary(self._stub.SetRoute, request, repeats=repeats)
 
 
-def _parts(header: pb.DeployVersionRequest.Header, files: Iterable[BundleFile]) -> Iterator[pb.DeployVersionRequest]:
+def _conflicts_are_final(error: ApiError) -> bool:
+    """Of a route that is set where it has an etag: once it was set, or by somebody else, it has another."""
+    return uncommitted(error) and not isinstance(error, ConflictError)
+
+
+def _parts(header: pb.DeployVersionRequest.Header, files: Collection[BundleFile]) -> Iterator[pb.DeployVersionRequest]:
     yield pb.DeployVersionRequest(header=header)
     for file in files:
         opened = pb.DeployVersionRequest.File(path=file.path, executable=file.executable)

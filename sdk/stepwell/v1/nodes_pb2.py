@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17stepwell/v1/nodes.proto\x12\x0bstepwell.v1\"\x93\x01\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x04role\x18\x02 \x01(\x0e\x32\x15.stepwell.v1.NodeRole\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x14\n\x0cowned_shards\x18\x04 \x01(\r\x12(\n\x04load\x18\x05 \x01(\x0b\x32\x15.stepwell.v1.NodeLoadH\x00\x88\x01\x01\x42\x07\n\x05_load\"R\n\x08NodeLoad\x12\x18\n\x10\x61\x63tive_instances\x18\x01 \x01(\r\x12\x18\n\x10queued_instances\x18\x02 \x01(\r\x12\x12\n\noverdue_ms\x18\x03 \x01(\x04\"9\n\x10ListNodesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"{\n\x11ListNodesResponse\x12 \n\x05nodes\x18\x01 \x03(\x0b\x32\x11.stepwell.v1.Node\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bshard_count\x18\x03 \x01(\r\x12\x16\n\x0eunowned_shards\x18\x04 \x01(\r*P\n\x08NodeRole\x12\x19\n\x15NODE_ROLE_UNSPECIFIED\x10\x00\x12\x15\n\x11NODE_ROLE_CONTROL\x10\x01\x12\x12\n\x0eNODE_ROLE_DATA\x10\x02\x32Y\n\x0bNodeService\x12J\n\tListNodes\x12\x1d.stepwell.v1.ListNodesRequest\x1a\x1e.stepwell.v1.ListNodesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17stepwell/v1/nodes.proto\x12\x0bstepwell.v1\"\x93\x01\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x04role\x18\x02 \x01(\x0e\x32\x15.stepwell.v1.NodeRole\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x14\n\x0cowned_shards\x18\x04 \x01(\r\x12(\n\x04load\x18\x05 \x01(\x0b\x32\x15.stepwell.v1.NodeLoadH\x00\x88\x01\x01\x42\x07\n\x05_load\"R\n\x08NodeLoad\x12\x18\n\x10\x61\x63tive_instances\x18\x01 \x01(\r\x12\x18\n\x10queued_instances\x18\x02 \x01(\r\x12\x12\n\noverdue_ms\x18\x03 \x01(\x04\"9\n\x10ListNodesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"{\n\x11ListNodesResponse\x12 \n\x05nodes\x18\x01 \x03(\x0b\x32\x11.stepwell.v1.Node\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bshard_count\x18\x03 \x01(\r\x12\x16\n\x0eunowned_shards\x18\x04 \x01(\r*P\n\x08NodeRole\x12\x19\n\x15NODE_ROLE_UNSPECIFIED\x10\x00\x12\x15\n\x11NODE_ROLE_CONTROL\x10\x01\x12\x12\n\x0eNODE_ROLE_DATA\x10\x02\x32Y\n\x0bNodeService\x12J\n\tListNodes\x12\x1d.stepwell.v1.ListNodesRequest\x1a\x1e.stepwell.v1.ListNodesResponseB\x1aP\x01Z\x16stepwell/v1;stepwellv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stepwell.v1.nodes_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'P\001Z\026stepwell/v1;stepwellv1'
   _globals['_NODEROLE']._serialized_start=458
   _globals['_NODEROLE']._serialized_end=538
   _globals['_NODE']._serialized_start=41

@@ -248,7 +248,7 @@ def test_watch_for_people_tells_the_story(cli: Cli, server: FakeServer) -> None:
 def test_a_watch_that_breaks_goes_on_after_its_last_event(
     cli: Cli, server: FakeServer, environ: pytest.MonkeyPatch
 ) -> None:
-    environ.setattr("stepwell.client.instances.RESUME_DELAY_S", 0)
+    environ.setattr("stepwell.client.patience.DELAY_S_FIRST", 0.0)
     put_errored_order(server)
     server.events[ORDER] = [event(number, "stepStarted", i.INSTANCE_STATUS_RUNNING) for number in range(1, 6)]
     server.watch_breaks_after = 3

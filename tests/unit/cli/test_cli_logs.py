@@ -86,7 +86,7 @@ def test_following_prints_json_lines(cli: Cli, server: FakeServer, printed: list
 def test_following_outlives_a_server_that_is_started_again(
     cli: Cli, server: FakeServer, environ: pytest.MonkeyPatch, printed: list[i.LogEntry], breaks_after: int
 ) -> None:
-    environ.setattr("stepwell.client.instances.RESUME_DELAY_S", 0)
+    environ.setattr("stepwell.client.patience.DELAY_S_FIRST", 0.0)
     server.watch_breaks_after = breaks_after
     followed = cli(*LOGS, "--follow", "-o", "json")
     assert [json.loads(line)["cursor"] for line in followed.out.splitlines()] == ["1", "2", "3", "4"]

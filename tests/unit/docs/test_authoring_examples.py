@@ -1,8 +1,4 @@
-"""The whole examples of the documentation run, in a guest, and return what the page says they do.
-
-An example is a Python block behind a comment `<!-- run: {"params": …, "event": …, "output": …} -->`: `event` is the
-payload of every event that it waits for.
-"""
+"""The whole examples of the documentation run, in a guest, and return what the page says they do."""
 
 from __future__ import annotations
 
@@ -15,11 +11,7 @@ import pytest
 
 from loader import messages
 from tests.replay.guest_process import GuestProcess
-
-ROOT = Path(__file__).resolve().parents[3]
-PAGES = ("README.md", "docs/authoring.md")
-EXAMPLE = re.compile(r"^<!-- run: (\{[^\n]*\}) -->\n```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PYTHON = re.compile(r"^```python$", re.MULTILINE)
+from tests.unit.docs.pages import PAGES, blocks, unexpected
 
 
 class Host(GuestProcess):
@@ -33,9 +25,8 @@ class Host(GuestProcess):
 
 def examples() -> list[Any]:
     return [
-        pytest.param(json.loads(match[1]), match[2], id=f"{page}: {_class_in(match[2])}")
-        for page in PAGES
-        for match in EXAMPLE.finditer((ROOT / page).read_text(encoding="utf-8"))
+        pytest.param(block.terms, block.source, id=f"{block.page}: {_class_in(block.source)}")
+        for block in blocks("run")
     ]
 
 
@@ -59,6 +50,5 @@ def test_an_example_returns_what_its_page_says(terms: dict[str, Any], source: st
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_python_block_is_an_example_that_is_run(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    assert len(PYTHON.findall(text)) == len(EXAMPLE.findall(text)) > 0
+def test_every_python_block_is_one_that_is_run(page: str) -> None:
+    assert unexpected(page) == 0
