@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from stepwell.cli.packages import pip_run
 from stepwell.cli.packages.cache import SETS_MAX
-from stepwell.cli.packages.requirements import REQUIREMENTS_BYTES_MAX, read_requirements
+from stepwell.cli.packages.requirements import REQUIREMENTS_BYTES_MAX, Requirements, read_requirements
+from stepwell.cli.packages.resolving import failure
+from stepwell.cli.packages.target import Target
 from stepwell.v1 import workflows_pb2 as w
 from tests.unit.cli.conftest import Cli
 from tests.unit.cli.fake_server import FakeServer
@@ -261,6 +265,34 @@ def test_nothing_is_built_and_no_code_of_a_package_runs(project: Project, tmp_pa
     told = project.refused()
     assert "would have to be built here. Nothing is" in told
     assert not ran.exists()
+
+
+def test_pip_may_ask_a_keyring_and_start_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("keyring", "git"):
+        (tmp_path / name).write_text("#!/bin/sh\necho started\n")
+        (tmp_path / name).chmod(0o755)
+    program = (
+        "import subprocess, sys\n"
+        "from stepwell.cli.packages.pip_run import refuse_programs\n"
+        "sys.addaudithook(refuse_programs)\n"
+        "subprocess.run(sys.argv[1:], check=True)\n"
+    )
+
+    def start(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
+
+    assert start(str(tmp_path / "keyring"), "get").stdout == "started\n"
+    refused = start(str(tmp_path / "git"), "clone")
+    assert (refused.stdout, refused.returncode) == ("", 1)
+    assert "stepwell lets pip start no program, 'git'" in refused.stderr
+
+
+def test_a_program_that_pip_wants_to_start_is_named() -> None:
+    target = Target("3.11.2", "cpython", "x86_64", "glibc", "2.36")
+    told = failure(
+        Requirements(Path("requirements.txt"), "", False), target, "apple", f"ERROR: {pip_run.REFUSED}'askpass'\n"
+    )
+    assert told.message == "requirements.txt: pip wants to start askpass, and may start nothing here but keyring"
 
 
 def test_a_python_without_pip_is_told_how_to_get_it(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,17 +3,19 @@
 Two things pip can't be asked for by an option. It holds environment markers (`; python_version < "3.12"`) against the
 Python that runs it, whatever `--python-version` says: here it is told the guest's. And `--only-binary` does not keep it
 from building what is named by a path or an address, which runs the code of whoever wrote it: here it may start no
-program at all.
+program at all, but for the `keyring` that its user may have told it to ask for passwords.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from importlib import import_module
 from typing import Any
 
-REFUSED = "stepwell lets pip start no program: "
+REFUSED = "stepwell lets pip start no program, "
+KEYRING = "keyring"
 
 _STARTS = frozenset(
     {"subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.startfile",
@@ -24,7 +26,9 @@ _STARTS = frozenset(
 def refuse_programs(event: str, arguments: tuple[Any, ...]) -> None:
     """An audit hook (`sys.addaudithook`); there is no way to remove one."""
     if event in _STARTS:
-        raise PermissionError(f"{REFUSED}{arguments[0] if arguments else event!r}")
+        program = os.path.basename(os.fsdecode(arguments[0])) if arguments else event
+        if event != "subprocess.Popen" or program != KEYRING:
+            raise PermissionError(f"{REFUSED}{program!r}")
 
 
 def main(arguments: list[str]) -> int:

@@ -33,6 +33,10 @@ _STEPS = re.compile(r"\s*(Collecting|Processing|Downloading)\b")
 _TAKEN_UP = re.compile(r"\s*(?:Collecting|Processing|Obtaining) (\S+)")
 _NO_MATCH = re.compile(r"No matching distribution found for (.+)")
 _VERSIONS = re.compile(r"\(from versions: (.*?)\)")
+_STARTED = re.compile(re.escape(pip_run.REFUSED) + "'(.*?)'")
+_BUILDS = re.compile(r"(python|pypy|git|hg|svn|bzr).*|os\..*")
+"""What pip builds with, or fetches what has to be built."""
+
 _OPTIONS = (
     "install", "--no-input", "--no-user", "--no-compile", "--no-warn-script-location", "--disable-pip-version-check",
     "--progress-bar=off", "--only-binary=:all:",
@@ -71,13 +75,17 @@ def resolve(requirements: Requirements, target: Target, folder: Path, tell: Tell
                     tell(shortened(line.strip(), 120))
         if pip.returncode != 0:
             errors.seek(0)
-            raise _failure(requirements, target, taken_up, errors.read())
+            raise failure(requirements, target, taken_up, errors.read())
     tidy(folder)
 
 
-def _failure(requirements: Requirements, target: Target, taken_up: str, errors: str) -> BundleRefusedError:
-    """What pip said, in our words where it is one of the two that authors meet."""
-    if pip_run.REFUSED in errors:
+def failure(requirements: Requirements, target: Target, taken_up: str, errors: str) -> BundleRefusedError:
+    """What pip said on stderr, in our words where it is something that authors meet. `taken_up` is what it was at."""
+    if (match := _STARTED.search(errors)) is not None:
+        if not _BUILDS.fullmatch(match[1]):
+            return _refused(
+                requirements, f"pip wants to start {_shown(match[1])}, and may start nothing here but {pip_run.KEYRING}"
+            )
         return _refused(
             requirements,
             f"{_shown(taken_up)} has no wheel and would have to be built here. Nothing is: building runs the code of "
