@@ -267,6 +267,18 @@ def test_nothing_is_built_and_no_code_of_a_package_runs(project: Project, tmp_pa
     assert not ran.exists()
 
 
+def test_an_index_that_can_not_be_reached_is_not_taken_for_a_wrong_name(
+    project: Project, environ: pytest.MonkeyPatch
+) -> None:
+    environ.delenv("PIP_NO_INDEX")
+    environ.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
+    environ.setenv("PIP_RETRIES", "1")
+    project.asks_for("apple")
+    told = project.refused()
+    assert "could not reach" in told
+    assert "Is the name right" not in told
+
+
 def test_pip_may_ask_a_keyring_and_start_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("keyring", "git"):
         (tmp_path / name).write_text("#!/bin/sh\necho started\n")

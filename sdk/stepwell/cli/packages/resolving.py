@@ -37,6 +37,8 @@ _STARTED = re.compile(re.escape(pip_run.REFUSED) + "'(.*?)'")
 _BUILDS = re.compile(r"(python|pypy|git|hg|svn|bzr).*|os\..*")
 """What pip builds with, or fetches what has to be built."""
 
+_UNREACHED = re.compile(r"WARNING: Retrying .*")
+
 _OPTIONS = (
     "install", "--no-input", "--no-user", "--no-compile", "--no-warn-script-location", "--disable-pip-version-check",
     "--progress-bar=off", "--only-binary=:all:",
@@ -92,6 +94,8 @@ def failure(requirements: Requirements, target: Target, taken_up: str, errors: s
             f"whoever wrote it. Build a wheel of it for {target} where you trust it to run (`pip wheel --no-deps "
             "--wheel-dir wheels …`) and name the file here (./wheels/….whl)",
         )
+    if (unreached := _UNREACHED.findall(errors)) and "from versions: none" in errors:
+        return _refused(requirements, f"pip could not reach where it looks for packages: {_shown(unreached[-1], 300)}")
     if (match := _NO_MATCH.search(errors)) is not None:
         wanted = _shown(match[1])
         versions = [each[1] for each in _VERSIONS.finditer(errors) if each[1] != "none"]
