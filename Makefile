@@ -13,7 +13,7 @@ cluster := tests/servers
 packages := sdk/stepwell sdk/workers cluster rpc loader control_plane data_plane stepwell_server
 typed := $(wildcard $(packages) scripts tests bench deploy)
 # Each is imported from its own folder, as in a sandbox.
-bundles := $(patsubst %/stepwell.toml,%,$(wildcard examples/*/stepwell.toml)) $(wildcard examples/*/repo)
+bundles := $(patsubst %/stepwell.toml,%,$(wildcard examples/*/stepwell.toml sdk/stepwell/cli/new_project/stepwell.toml)) $(wildcard examples/*/repo)
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:.*  ## /\t/' | expand -t 10

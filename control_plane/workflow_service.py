@@ -8,6 +8,7 @@ from typing import Any
 from cluster.directory import Directory
 from cluster.records import Route, Version
 from control_plane.deploys import Deploys, FileStart
+from control_plane.guests import Guests
 from control_plane.routing import Routes
 from control_plane.versions import Versions
 from control_plane.workflows import Workflows
@@ -35,10 +36,17 @@ CHUNK_BYTES_MAX = 1024 * 1024
 
 class WorkflowService(WorkflowServiceServicer):
     def __init__(
-        self, directory: Directory, deploys: Deploys, versions: Versions, workflows: Workflows, routes: Routes
+        self,
+        directory: Directory,
+        deploys: Deploys,
+        guests: Guests,
+        versions: Versions,
+        workflows: Workflows,
+        routes: Routes,
     ) -> None:
         self._directory = directory
         self._deploys = deploys
+        self._guests = guests
         self._versions = versions
         self._workflows = workflows
         self._routes = routes
@@ -57,6 +65,10 @@ class WorkflowService(WorkflowServiceServicer):
             created=deployed.created,
             warnings=deployed.warnings,
         )
+
+    async def GetGuestRuntime(self, request: pb.GetGuestRuntimeRequest, context: Any) -> pb.GuestRuntime:
+        await self._directory.tenant(parse_tenant(request.parent, principal(context), "parent"))
+        return pb.GuestRuntime(**(await self._guests.runtime())._asdict())
 
     async def GetVersion(self, request: pb.GetVersionRequest, context: Any) -> pb.Version:
         tenant_id, digest = parse_version(request.name, principal(context))

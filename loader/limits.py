@@ -11,8 +11,10 @@ from typing import Final
 BUNDLE_FILES_MAX: Final = 10_000
 """Files a bundle. Copying them in front of a cold sandbox stays under a second."""
 
-BUNDLE_BYTES_MAX: Final = 64 * 1024 * 1024
-"""Bytes of all files of a bundle together: as much as Cloudflare's largest Python bundles unpack to."""
+BUNDLE_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Bytes of all files of a bundle together. An honest one with pandas and numpy has 102 MB, of which 1 is its own; AWS
+Lambda takes 250. A hostile tenant wins little: what it keeps is bounded by `versions_bytes_max`, and what it may have
+under way at once is this times `deploys_at_once_max`, a GiB of disk for at most `upload_seconds_max`."""
 
 BUNDLE_PATH_BYTES_MAX: Final = 1024
 """UTF-8 bytes of one path: far under Linux's PATH_MAX of 4,096, which also has to hold our own folders' names."""

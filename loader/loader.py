@@ -15,6 +15,7 @@ from types import TracebackType
 
 from loader import bundle_folder
 from loader.background import Background
+from loader.bundles.runtime import GuestRuntime
 from loader.bundles.store import BundleStore
 from loader.guest import Guest, GuestDiedError, ImportTimeoutError
 from loader.logs import LogSink, ignore_log
@@ -22,7 +23,7 @@ from loader.observing import BootObserver
 from loader.pace import StartPace
 from loader.pool import BootFailedError, WarmPool
 from loader.room import Room
-from loader.sandbox.sandbox import Sandbox, SandboxLauncher
+from loader.sandbox.sandbox import Sandbox, SandboxError, SandboxLauncher
 from loader.seat import Lease, Seat
 from loader.settings import LoaderSettings
 from loader.turns import FrameTurns
@@ -82,6 +83,8 @@ class Loader:
         self._checks = Room(
             settings.checks_parallel_max, settings.checks_per_tenant_max, settings.waiting_max, _nothing_to_evict
         )
+        self._runtime: GuestRuntime | None = None
+        self._runtime_asked = asyncio.Lock()
         self._closed = False
         self._look: asyncio.TimerHandle | None = None
 
@@ -151,6 +154,16 @@ class Loader:
             guest.kill("the check is over")
         finally:
             self._checks.leave(tenant)
+
+    async def runtime(self) -> GuestRuntime:
+        """What guests run on here; found out once. Raises SandboxUnavailableError."""
+        async with self._runtime_asked:
+            if self._runtime is None:
+                try:
+                    self._runtime = await self._launcher.runtime()
+                except SandboxError as error:
+                    raise self._unavailable("what guests run on is not known", error) from error
+            return self._runtime
 
     async def close(self) -> None:
         """Give out no more, kill every sandbox, and remove what they leave. Idempotent; leased guests end too."""
@@ -232,7 +245,8 @@ class Loader:
                         raise BundleRefusedError(error.message) from error
                 except OSError as error:
                     guest.kill("its bundle could not be put into place")
-                    raise self._unavailable(tenant, digest, f"no bundle for {guest.sandbox.id}: {error}") from error
+                    why = f"no bundle for {guest.sandbox.id}"
+                    raise self._unavailable(f"{why}, of {tenant} {digest}", error) from error
                 except BaseException:
                     guest.kill("loading was given up")
                     raise
@@ -247,11 +261,11 @@ class Loader:
         except BootFailedError as error:
             if self._closed:
                 raise UnavailableError("The server stops; try again later.") from None
-            raise self._unavailable(tenant, digest, str(error)) from error
+            raise self._unavailable(f"no sandbox for {tenant} {digest}", error) from error
 
-    def _unavailable(self, tenant: TenantUid, digest: Digest, why: str) -> SandboxUnavailableError:
+    def _unavailable(self, what: str, why: Exception) -> SandboxUnavailableError:
         correlation_id = self._make_correlation_id()
-        _log.error("%s: no sandbox for %s %s: %s", correlation_id, tenant, digest, why)
+        _log.error("%s: %s: %s", correlation_id, what, why)
         return SandboxUnavailableError(
             f"No sandbox could be started; the operator finds the reason in the server's log under {correlation_id}.",
             correlation_id=correlation_id,

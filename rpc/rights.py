@@ -40,6 +40,7 @@ RIGHTS: Final[Table] = {
     },
     "stepwell.v1.WorkflowService": {
         "DeployVersion": Right.DEPLOY,
+        "GetGuestRuntime": Right.DEPLOY,
         "GetVersion": Right.READ,
         "ListVersions": Right.READ,
         "GetWorkflow": Right.READ,
@@ -75,6 +76,7 @@ INTERNAL: Final[Table] = {
     **RIGHTS,
     "stepwell.internal.v1.PeerService": {
         "CheckBundle": Right.OPERATE,
+        "GetGuestRuntime": Right.OPERATE,
         "GetLoad": Right.OPERATE,
     },
 }

@@ -106,7 +106,7 @@ async def _serve(config: ControlConfig) -> int:
             Service(add_TenantServiceServicer_to_server, TenantService(tenants, tokens, directory)),
             Service(
                 add_WorkflowServiceServicer_to_server,
-                WorkflowService(directory, deploys, Versions(store), Workflows(store), routes),
+                WorkflowService(directory, deploys, check, Versions(store), Workflows(store), routes),
             ),
         )
         await process.serve(

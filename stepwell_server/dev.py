@@ -155,7 +155,7 @@ async def _serve(config: DevConfig) -> int:
         log_reading = LogReading(calls, node.watchers, log_store, recorder)
         routes = Routes(control_store, clock_ms=clock, limits=config.control_plane)
         workflow_service = WorkflowService(
-            directory, deploys, Versions(control_store), Workflows(control_store), routes
+            directory, deploys, loader, Versions(control_store), Workflows(control_store), routes
         )
         open_calls = OpenCalls(directory, config.rpc, time.monotonic)
         rechecking = tasks.create_task(open_calls.run())

@@ -3,13 +3,13 @@
 import asyncio
 from typing import Any
 
-from stepwell import EventTimeoutError, StepContext, WorkflowEvent, WorkflowStep
+from stepwell import EventTimeoutError, StepContext, StepOptions, WorkflowEvent, WorkflowStep
 from workers import WorkflowEntrypoint
 
 import tools
 
 DEFAULT_GOAL = "Replace the cold store before its contract renews"
-PATIENCE = {"retries": {"limit": 4, "delay": "1 second", "backoff": "constant"}, "timeout": "1 minute"}
+PATIENCE: StepOptions = {"retries": {"limit": 4, "delay": "1 second", "backoff": "constant"}, "timeout": "1 minute"}
 
 
 def make_plan(goal: str) -> list[dict[str, Any]]:

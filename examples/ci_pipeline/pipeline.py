@@ -3,14 +3,14 @@
 import asyncio
 from typing import Any
 
-from stepwell import NonRetryableError, WorkflowEntrypoint, WorkflowEvent, WorkflowStep
+from stepwell import NonRetryableError, StepOptions, WorkflowEntrypoint, WorkflowEvent, WorkflowStep
 
 import archive
 import checks
 import workspace
 
-ONCE = {"retries": {"limit": 0}, "timeout": "5 minutes"}
-AGAIN = {"retries": {"limit": 3, "delay": "1 second", "backoff": "exponential"}, "timeout": "5 minutes"}
+ONCE: StepOptions = {"retries": {"limit": 0}, "timeout": "5 minutes"}
+AGAIN: StepOptions = {"retries": {"limit": 3, "delay": "1 second", "backoff": "exponential"}, "timeout": "5 minutes"}
 
 
 class CiPipeline(WorkflowEntrypoint):

@@ -1,9 +1,9 @@
 """The read-only root file system of gVisor sandboxes, made of this machine's own Debian Python.
 
 It has the interpreter, the standard library and the guest's part of the SDK, compiled, and the shared libraries that
-these need: nothing of the host's /etc, /home, /root or /var. Modules are kept as bytecode without sources, right where
-an import looks first: under gVisor every file system call is dear, and this was the quickest of the layouts tried (a
-zip of the library and the usual __pycache__ were slower).
+these need, or that a wheel may take for granted: nothing of the host's /etc, /home, /root or /var. Modules are kept as
+bytecode without sources, right where an import looks first: under gVisor every file system call is dear, and this was
+the quickest of the layouts tried (a zip of the library and the usual __pycache__ were slower).
 
 `python -m loader.sandbox.rootfs` prints its path, and builds it when it is missing.
 """
@@ -24,7 +24,7 @@ PYTHON = Path("/usr/bin/python3.11")
 LIBRARY = Path("/usr/lib/python3.11")
 ZONES = Path("/usr/share/zoneinfo")
 
-LAYOUT = 1
+LAYOUT = 2
 """Raise it when what is built here changes, so that an older build is not used."""
 
 _LIBRARY_LEFT_OUT = frozenset(
@@ -34,6 +34,12 @@ _LIBRARY_LEFT_OUT = frozenset(
 _EXTENSIONS_LEFT_OUT = ("_test", "_xx", "xxlimited", "_tkinter", "nis", "ossaudiodev", "readline", "_curses", "_dbm")
 _SDK_LEFT_OUT = frozenset({"__pycache__", "client", "cli", "v1", "testing"})
 _ZONES_LEFT_OUT = frozenset({"posix", "right"})
+_FOR_WHEELS = (
+    "libgcc_s.so.1", "libstdc++.so.6", "libm.so.6", "libdl.so.2", "librt.so.1", "libc.so.6", "libutil.so.1",
+    "libpthread.so.0", "libresolv.so.2", "libz.so.1", "libexpat.so.1",
+)  # fmt: skip
+"""What a manylinux wheel may need and not bring (PEP 600 and auditwheel's list), but for windows, graphics and GLib."""
+
 _PASSWD = "nobody:x:65534:65534:nobody:/tmp:/usr/sbin/nologin\n"
 _GROUP = "nogroup:x:65534:\n"
 
@@ -83,7 +89,7 @@ def fingerprint(sdk: Path) -> str:
     """Changes when the interpreter, the SDK's files or this layout do."""
     if not PYTHON.exists() or not LIBRARY.exists():
         raise RootfsError(f"{PYTHON} is missing: `apt-get install python3.11` (Debian 12).")
-    seen = hashlib.sha256(f"{LAYOUT}".encode())
+    seen = hashlib.sha256(f"{LAYOUT} {os.confstr('CS_GNU_LIBC_VERSION')}".encode())
     for path in (PYTHON, LIBRARY, LIBRARY / "os.py", LIBRARY / "lib-dynload"):
         status = path.stat()
         size = 0 if path.is_dir() else status.st_size  # a folder's depends on the file system that it is copied to
@@ -132,9 +138,16 @@ def _copy_libraries(root: Path, binaries: list[Path]) -> None:
     done = subprocess.run(["ldd", *map(str, binaries)], capture_output=True, text=True, check=True)
     for word in done.stdout.split():
         if word.startswith("/") and not word.endswith(":"):
-            target = root / word.lstrip("/")
-            if not target.exists():
-                _copy_file(Path(word).resolve(), target)
+            _copy_library(root, Path(word))
+            if word.endswith("/libc.so.6"):
+                for name in _FOR_WHEELS:
+                    _copy_library(root, Path(word).with_name(name))
+
+
+def _copy_library(root: Path, library: Path) -> None:
+    target = root / library.relative_to("/")
+    if library.exists() and not target.exists():
+        _copy_file(library.resolve(), target)
 
 
 def _copy_zones(root: Path) -> None:

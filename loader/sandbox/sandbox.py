@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from loader.bundles.runtime import GuestRuntime
+
 
 class SandboxError(Exception):
     """A sandbox could not be started. The text is for the operator's log: it may have paths of the host."""
@@ -93,6 +95,9 @@ class SandboxLauncher(Protocol):
 
     async def isolation(self) -> Isolation:
         """What it isolates with. Raises SandboxError."""
+
+    async def runtime(self) -> GuestRuntime:
+        """What its guests run on; it starts none. Raises SandboxError."""
 
     async def close(self) -> None:
         """Kill every sandbox, wait until each is gone, and remove all folders. Idempotent."""

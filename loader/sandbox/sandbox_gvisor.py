@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from loader.bundles.runtime import GuestRuntime
 from loader.sandbox.cgroups import CgroupLimits, Cgroups, SandboxCgroup
 from loader.sandbox.fleet import Fleet
 from loader.sandbox.oci import BUNDLE_PATH, oci_spec
 from loader.sandbox.processes import SandboxProcess
+from loader.sandbox.rootfs import PYTHON
+from loader.sandbox.runtime import runtime_of
 from loader.sandbox.sandbox import Isolation, Sandbox, SandboxError
 
 Platform = Literal["ptrace", "systrap"]
@@ -164,6 +167,9 @@ class GVisorLauncher:
 
     def excess_bytes(self) -> int:
         return self._cgroups.excess_bytes() if self._cgroups is not None else 0
+
+    async def runtime(self) -> GuestRuntime:
+        return await runtime_of(str(PYTHON))
 
     async def close(self) -> None:
         await self._fleet.close()

@@ -10,10 +10,12 @@ import shutil
 import sys
 from pathlib import Path
 
+from loader.bundles.runtime import GuestRuntime
 from loader.sandbox.fleet import Fleet
 from loader.sandbox.oci import GUEST_ARGV, GUEST_ENV
 from loader.sandbox.processes import SandboxProcess
 from loader.sandbox.rootfs import sdk_folder
+from loader.sandbox.runtime import runtime_of
 from loader.sandbox.sandbox import Isolation, Sandbox
 
 
@@ -45,6 +47,9 @@ class ProcessLauncher:
 
     async def isolation(self) -> Isolation:
         return Isolation("plain processes", ("--sandbox=process isolates nothing: deploy only code that you trust",))
+
+    async def runtime(self) -> GuestRuntime:
+        return await runtime_of(self._python)
 
     async def close(self) -> None:
         await self._fleet.close()

@@ -1,5 +1,6 @@
 """Stepwell's authoring API: what a workflow's code imports. Standard library only; clients are in `stepwell.client`."""
 
+from stepwell.config import Retries, StepOptions
 from stepwell.context import StepContext
 from stepwell.entrypoint import WorkflowEntrypoint
 from stepwell.errors import (
@@ -23,12 +24,14 @@ __all__ = [
     "DeterminismError",
     "EventTimeoutError",
     "NonRetryableError",
+    "Retries",
     "RunRestrictionError",
     "Step",
     "StepContext",
     "StepDefinitionError",
     "StepError",
     "StepEvent",
+    "StepOptions",
     "StepTimeoutError",
     "StepValueError",
     "StepwellError",

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 
-from stepwell.durations import duration_ms
+from stepwell.durations import Duration, duration_ms
 
 RETRIES_MAX = 10_000
+
+
+class Retries(TypedDict, total=False):
+    """How a step is tried again, as authors write it."""
+
+    limit: int | float
+    """Retries after the first attempt; infinity for as many as there may be."""
+    delay: Duration
+    backoff: Literal["constant", "linear", "exponential"]
+
+
+class StepOptions(TypedDict, total=False):
+    """A step's config, as authors write it. What is left out has its default."""
+
+    retries: Retries | None
+    timeout: Duration | None
+    """Of one attempt."""
 
 
 class StepConfig(NamedTuple):

@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Any
 from stepwell.attributes import AttributeDict
 
 
+class StepNumber(AttributeDict):
+    """Which call of which step it is."""
+
+    if TYPE_CHECKING:
+        name: str
+        count: int
+        """From 1 for each name."""
+
+
 class StepContext(AttributeDict):
     """One attempt of one step. Each attempt gets its own."""
 
     if TYPE_CHECKING:
         attempt: int
         """From 1."""
-        step: Any
-        """A dict: `name`, and `count`, from 1 for each name."""
-        config: Any
+        step: StepNumber
+        config: dict[str, Any]
         """The step's config with its defaults filled in, durations in ms."""
         idempotency_key: str
         """The same for every attempt of this step of this instance, and for nothing else: give it to services that
@@ -26,7 +34,7 @@ class StepContext(AttributeDict):
         """The context of this attempt; `uid` is the instance's, never used again even when its id is."""
         return cls(
             attempt=attempt,
-            step=AttributeDict(name=name, count=count),
+            step=StepNumber(name=name, count=count),
             config=config,
             idempotency_key=f"{uid}:{name}:{count}",
         )

@@ -24,6 +24,6 @@ class WorkflowEntrypoint:
         self.ctx = ctx
         self.env = env
 
-    async def run(self, event: WorkflowEvent, step: WorkflowStep) -> Any:
+    async def run(self, event: WorkflowEvent[Any], step: WorkflowStep) -> Any:
         """Override it. What it returns is the instance's output; what it raises is the instance's error."""
         raise NotImplementedError(f"{type(self).__name__} has no `async def run(self, event, step)`")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Generic
 
 from stepwell.attributes import AttributeDict
+from stepwell.typed import Payload
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -15,11 +16,15 @@ def time_from_ms(ms: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=ms)
 
 
-class WorkflowEvent(AttributeDict):
-    """The event that an instance was created with. Each run gets its own."""
+class WorkflowEvent(AttributeDict, Generic[Payload]):
+    """The event that an instance was created with. Each run gets its own.
+
+    `WorkflowEvent[Params]` says what its payload is, to type checkers alone: whoever creates an instance may send
+    anything.
+    """
 
     if TYPE_CHECKING:
-        payload: Any
+        payload: Payload
         """The params of the instance; None when it was created without."""
         timestamp: datetime
         """When the instance was created: aware, UTC."""
@@ -40,11 +45,13 @@ class WorkflowEvent(AttributeDict):
         )
 
 
-class StepEvent(AttributeDict):
-    """An event that was sent to the instance, as `step.wait_for_event` returns it."""
+class StepEvent(AttributeDict, Generic[Payload]):
+    """An event that was sent to the instance, as `step.wait_for_event` returns it. `StepEvent[Approval]` says what its
+    payload is, to type checkers alone.
+    """
 
     if TYPE_CHECKING:
-        payload: Any
+        payload: Payload
         type: str
         timestamp: datetime
         """When the event was accepted: aware, UTC."""

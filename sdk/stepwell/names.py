@@ -33,6 +33,10 @@ REQUEST_ID_LENGTH_MAX = 64
 ENTRYPOINT_LENGTH_MAX = 256
 STEP_NAME_LENGTH_MAX = 256
 
+PACKAGES_FOLDER = "python_modules"
+"""Where a bundle has the packages that it needs: behind its own modules and the standard library on `sys.path`. The
+name is Cloudflare's."""
+
 
 class TooLongError(ValueError):
     """A name over its limit. `metadata` has the limit's name, its value and the length seen, in characters, as texts of

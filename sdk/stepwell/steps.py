@@ -8,16 +8,17 @@ from 1, is taken when the call is made.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Generic, NamedTuple, Protocol, overload
 
-from stepwell.config import StepConfig, step_config
+from stepwell.config import StepConfig, StepOptions, step_config
 from stepwell.durations import Duration, duration_ms
 from stepwell.errors import StepDefinitionError, StepValueError
 from stepwell.events import StepEvent
 from stepwell.names import STEP_NAME_LENGTH_MAX, event_type
 from stepwell.parameters import CONTEXT, Parameter, parameters_of
+from stepwell.typed import Declare, Result
 from stepwell.values import decode, encode
 
 UNTIL_MS_MAX: Final = 253_402_300_799_999
@@ -69,8 +70,12 @@ class _Flight:
                 waiter.set_result((payload, error))
 
 
-class Step:
-    """A declared step: calling it, without arguments, runs it; every call is a step of its own in the journal."""
+class Step(Generic[Result]):
+    """A declared step: calling it, without arguments, runs it; every call is a step of its own in the journal.
+
+    To type checkers it gives what its function returns. What `run` gets is a copy that was JSON meanwhile: a tuple
+    comes back as a list.
+    """
 
     __slots__ = (
         "__name__",
@@ -93,7 +98,7 @@ class Step:
         function: Callable[..., Any],
         config: StepConfig,
         concurrent: bool,
-        depends: tuple[Step, ...] | None,
+        depends: tuple[Step[Any], ...] | None,
     ) -> None:
         self.name = name
         self.function = function
@@ -106,7 +111,7 @@ class Step:
         self._memo: bytes | None = None
         self._flight: _Flight | None = None
 
-    def __call__(self) -> Coroutine[Any, Any, Any]:
+    def __call__(self) -> Coroutine[object, None, Result]:
         """Run the step. Awaiting it gives its result, or raises what the step failed with for good."""
         return self._call(self._owner.runner.next_count("do", self.name))
 
@@ -157,9 +162,9 @@ class Step:
                 keywords.append((parameter.name, value))
         return Call(self.function, tuple(positional), tuple(keywords))
 
-    def _planned(self) -> list[tuple[Parameter, Step | None]]:
+    def _planned(self) -> list[tuple[Parameter, Step[Any] | None]]:
         """Which step each parameter takes its value from; None is the attempt's context. Defaults are left out."""
-        plan: list[tuple[Parameter, Step | None]] = []
+        plan: list[tuple[Parameter, Step[Any] | None]] = []
         positions = iter(self._depends or ())
         left_out: Parameter | None = None
         for parameter in self._parameters:
@@ -218,10 +223,10 @@ class WorkflowStep:
 
     def __init__(self, runner: StepRunner) -> None:
         self.runner: Final = runner
-        self._by_name: dict[str, Step] = {}
-        self._by_function: dict[str, Step] = {}
+        self._by_name: dict[str, Step[Any]] = {}
+        self._by_function: dict[str, Step[Any]] = {}
 
-    def declared(self, name: str) -> Step | None:
+    def declared(self, name: str) -> Step[Any] | None:
         """The latest step declared by this name; else the latest whose function is called so."""
         return self._by_name.get(name) or self._by_function.get(name)
 
@@ -230,9 +235,9 @@ class WorkflowStep:
         name: str | None = None,
         *,
         concurrent: bool = False,
-        config: dict[str, Any] | None = None,
-        depends: Sequence[Any] | None = None,
-    ) -> Callable[[Callable[..., Any]], Step]:
+        config: StepOptions | None = None,
+        depends: Sequence[Step[Any]] | None = None,
+    ) -> Declare:
         """Declare the function below it as a step, called `name` or else like the function.
 
         A parameter named like a step gets that step's result (it is run first if it has not been), `ctx` gets the
@@ -244,21 +249,34 @@ class WorkflowStep:
         if callable(name):
             raise StepDefinitionError(f"step {getattr(name, '__name__', '?')!r}: write `@step.do()`, with parentheses")
 
-        def declare(function: Callable[..., Any]) -> Step:
+        def declare(function: Callable[..., Any], /) -> Step[Any]:
             step_name = _name("do", getattr(function, "__name__", None) if name is None else name)
             if not callable(function):
                 raise StepDefinitionError(f"step {step_name!r}: a {type(function).__name__} is no function")
             steps = None if depends is None else tuple(_a_step(step_name, each) for each in depends)
-            step = Step(self, step_name, function, _config(step_name, config), concurrent, steps)
+            step: Step[Any] = Step(self, step_name, function, _config(step_name, config), concurrent, steps)
             self._by_name[step_name] = step
             self._by_function[step.__name__] = step
             return step
 
         return declare
 
+    @overload
     def call(
-        self, name: str, function: Callable[..., Any], /, *args: Any, config: dict[str, Any] | None = None
-    ) -> Awaitable[Any]:
+        self,
+        name: str,
+        function: Callable[..., Coroutine[Any, Any, Result]],
+        /,
+        *args: Any,
+        config: StepOptions | None = None,
+    ) -> Coroutine[object, None, Result]: ...
+    @overload
+    def call(
+        self, name: str, function: Callable[..., Result], /, *args: Any, config: StepOptions | None = None
+    ) -> Coroutine[object, None, Result]: ...
+    def call(
+        self, name: str, function: Callable[..., Any], /, *args: Any, config: StepOptions | None = None
+    ) -> Coroutine[object, None, Any]:
         """Run `function(*args)` as a step: for functions that are written elsewhere.
 
         Each attempt gets copies of the arguments, so they must be values that can be kept. A further parameter `ctx`
@@ -282,17 +300,19 @@ class WorkflowStep:
     async def _called(self, name: str, count: int, call: Call, config: StepConfig) -> Any:
         return decode(await self.runner.do(name, count, call, config))
 
-    def sleep(self, name: str, duration: Duration) -> Awaitable[None]:
+    def sleep(self, name: str, duration: Duration) -> Coroutine[object, None, None]:
         """Sleep durably: milliseconds, a text such as "2 hours", or a timedelta; at most 365 days."""
         name = _name("sleep", name)
         return self.runner.sleep(name, self.runner.next_count("sleep", name), _duration("sleep", name, duration), None)
 
-    def sleep_until(self, name: str, when: datetime | float) -> Awaitable[None]:
+    def sleep_until(self, name: str, when: datetime | float) -> Coroutine[object, None, None]:
         """Sleep until a time: an aware datetime, or milliseconds since the epoch. One that has passed is no sleep."""
         name = _name("sleep", name)
         return self.runner.sleep(name, self.runner.next_count("sleep", name), None, _until_ms(name, when))
 
-    def wait_for_event(self, name: str, type: str, timeout: Duration | None = "24 hours") -> Awaitable[StepEvent]:
+    def wait_for_event(
+        self, name: str, type: str, timeout: Duration | None = "24 hours"
+    ) -> Coroutine[object, None, StepEvent[Any]]:
         """The next event of that type that is sent to this instance, those sent before included, oldest first.
 
         Raises EventTimeoutError when none comes in time; `timeout=None` waits for ever.
@@ -305,7 +325,7 @@ class WorkflowStep:
         timeout_ms = None if timeout is None else _duration("wait_for_event", name, timeout)
         return self._waited(name, self.runner.next_count("waitForEvent", name), type, timeout_ms)
 
-    async def _waited(self, name: str, count: int, type: str, timeout_ms: int | None) -> StepEvent:
+    async def _waited(self, name: str, count: int, type: str, timeout_ms: int | None) -> StepEvent[Any]:
         payload, sent_type, timestamp = await self.runner.wait(name, count, type, timeout_ms)
         return StepEvent.of(decode(payload), sent_type, timestamp)
 
@@ -363,7 +383,7 @@ def _until_ms(name: str, when: object) -> int:
     return max(0, -int(-ms // 1))
 
 
-def _a_step(name: str, candidate: object) -> Step:
+def _a_step(name: str, candidate: object) -> Step[Any]:
     if not isinstance(candidate, Step):
         raise StepDefinitionError(f"step {name!r}: `depends` has {candidate!r}, which was not declared with @step.do()")
     return candidate

@@ -14,6 +14,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+from loader.bundles.runtime import GuestRuntime
 from loader.sandbox.sandbox import Isolation
 from stepwell.frames import PROTOCOL, FrameReader, frame
 
@@ -126,6 +127,9 @@ class PuppetLauncher:
 
     async def isolation(self) -> Isolation:
         return Isolation("none: there is nothing in it", ())
+
+    async def runtime(self) -> GuestRuntime:
+        return GuestRuntime("3.11.2", "cpython", "x86_64", "glibc", "2.36")
 
     async def close(self) -> None:
         for puppet in self._puppets:

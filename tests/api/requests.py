@@ -64,6 +64,7 @@ FIELDS: Mapping[str, str] = {
     "File.path": "path",
     "File.executable": "flag",
     "DeployVersionRequest.chunk": "chunk",
+    "GetGuestRuntimeRequest.parent": "tenant",
     "GetVersionRequest.name": "version",
     "ListVersionsRequest.parent": "tenant",
     "GetWorkflowRequest.name": "workflow",

@@ -82,6 +82,7 @@ MEANINGS: Mapping[str, list[Bad]] = {
     "--data": usage("file"),
     "--config": usage("", "missing", "good", *UNSAFE),
     "--replication-factor": usage("", "0", "10", "-1", "x"),
+    "init folder": [*usage("file"), *refused("WRONG_STATE", "good")],
     "export data": [*usage("", "missing", "file", *UNSAFE), *refused("WRONG_STATE", "empty")],
     "export folder": usage("file"),
     "import folder": [*usage("", "missing", "file", *UNSAFE), *refused("WRONG_STATE", "empty")],
@@ -104,6 +105,7 @@ GOOD: Mapping[str, str] = {
     "--type": "go",
     "version": "sha256-" + "0" * 64,
     "token": "0" * 16,
+    "init folder": "out",
     "export data": "empty",
     "export folder": "out",
     "import folder": "empty",
@@ -119,6 +121,7 @@ NEEDS_TENANT = (
     "stepwell contexts",
     "stepwell doctor",
     "stepwell dev",
+    "stepwell init",
     "stepwell export",
     "stepwell import",
     "stepwell node",
@@ -132,7 +135,7 @@ def meaning(verb: str, parameter: click.Parameter) -> str:
     """An option's first long name; an argument's own."""
     if verb == "stepwell contexts use" and parameter.name == "name":
         return "context"
-    if verb in ("stepwell export", "stepwell import") and isinstance(parameter, click.Argument):
+    if verb in ("stepwell init", "stepwell export", "stepwell import") and isinstance(parameter, click.Argument):
         return f"{verb.split()[1]} {parameter.name}"
     if isinstance(parameter, click.Option):
         return next(name for name in parameter.opts if name.startswith("--"))

@@ -10,6 +10,7 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
+from loader.bundles import staging
 from stepwell.v1 import instances_pb2 as i
 from stepwell.v1 import tenants_pb2 as t
 from stepwell.v1 import workflows_pb2 as w
@@ -245,7 +246,7 @@ STREAMS: dict[str, tuple[list[Part], str, dict[str, str]]] = {
         {"limit": "bundle_files_max"},
     ),
     "bytes without end": (
-        [BEGIN, FILE, *[Part(chunk=b"x" * 1024 * 1024)] * 65],
+        [BEGIN, FILE, *[Part(chunk=b"x" * 1024 * 1024)] * 9],
         "LIMIT_EXCEEDED",
         {"limit": "bundle_bytes_max"},
     ),
@@ -254,8 +255,14 @@ STREAMS: dict[str, tuple[list[Part], str, dict[str, str]]] = {
 
 @pytest.mark.parametrize(("parts", "reason", "metadata"), STREAMS.values(), ids=STREAMS.keys())
 def test_a_stream_that_is_no_deploy_leaves_nothing(
-    world: World, folder: Path, parts: list[Part], reason: str, metadata: dict[str, str]
+    world: World,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    parts: list[Part],
+    reason: str,
+    metadata: dict[str, str],
 ) -> None:
+    monkeypatch.setattr(staging, "BUNDLE_BYTES_MAX", 8 * 1024 * 1024)
     before = kept(folder)
     stream = [part.SerializeToString() for part in parts]
     error = world.server.refused("/stepwell.v1.WorkflowService/DeployVersion", stream, world.ours.token)

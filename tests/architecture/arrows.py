@@ -49,6 +49,7 @@ ARROWS = (
         applies=lambda module: is_in(module, "stepwell", "workers") and not is_in(module, *THIRD_PARTY_OF_THE_SDK),
         allows=lambda name: (
             name.split(".")[0] in sys.stdlib_module_names
+            or name == "typing_extensions.TypeVar"  # for type checkers, each of which brings it
             or (is_in(name, "stepwell", "workers") and not is_in(name, *THIRD_PARTY_OF_THE_SDK))
         ),
     ),

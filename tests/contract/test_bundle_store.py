@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from loader import limits
 from loader.bundles import staging
 from loader.bundles.store import BundleStore
 from loader.bundles.store_files import FileBundleStore
@@ -108,10 +107,11 @@ async def test_too_many_files_name_the_limit(store: BundleStore, monkeypatch: py
     await incoming.abandon()
 
 
-async def test_too_many_bytes_name_the_limit(store: BundleStore) -> None:
+async def test_too_many_bytes_name_the_limit(store: BundleStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "BUNDLE_BYTES_MAX", 100_000)
     incoming = store.upload(ACME)
     await incoming.open("a", False)
-    await incoming.write(b"x" * limits.BUNDLE_BYTES_MAX)
+    await incoming.write(b"x" * 100_000)
     with pytest.raises(LimitExceededError) as caught:
         await incoming.write(b"x")
     assert caught.value.metadata["limit"] == "bundle_bytes_max"

@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, cast
 
+from loader.bundles.runtime import GuestRuntime
 from loader.sandbox.sandbox import Isolation, Sandbox, SandboxError
 from stepwell.entrypoint import WorkflowEntrypoint
 from stepwell.frames import FrameReader, frame
@@ -302,6 +303,9 @@ class SimulatedLauncher:
 
     async def isolation(self) -> Isolation:
         return Isolation("none", ())
+
+    async def runtime(self) -> GuestRuntime:
+        return GuestRuntime("3.11.2", "cpython", "x86_64", "glibc", "2.36")
 
     async def close(self) -> None:
         for sandbox in self.sandboxes.values():

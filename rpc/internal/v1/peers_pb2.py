@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1brpc/internal/v1/peers.proto\x12\x14stepwell.internal.v1\x1a\x1bgoogle/protobuf/empty.proto\"4\n\x12\x43heckBundleRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"\x10\n\x0eGetLoadRequest\"z\n\x04Load\x12\x0e\n\x06shards\x18\x01 \x01(\r\x12\x18\n\x10\x61\x63tive_instances\x18\x02 \x01(\r\x12\x18\n\x10queued_instances\x18\x03 \x01(\r\x12\x1a\n\x12resident_instances\x18\x04 \x01(\r\x12\x12\n\noverdue_ms\x18\x05 \x01(\x04\x32\xab\x01\n\x0bPeerService\x12O\n\x0b\x43heckBundle\x12(.stepwell.internal.v1.CheckBundleRequest\x1a\x16.google.protobuf.Empty\x12K\n\x07GetLoad\x12$.stepwell.internal.v1.GetLoadRequest\x1a\x1a.stepwell.internal.v1.Loadb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1brpc/internal/v1/peers.proto\x12\x14stepwell.internal.v1\x1a\x1bgoogle/protobuf/empty.proto\"4\n\x12\x43heckBundleRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"\x18\n\x16GetGuestRuntimeRequest\"s\n\x0cGuestRuntime\x12\x16\n\x0epython_version\x18\x01 \x01(\t\x12\x16\n\x0eimplementation\x18\x02 \x01(\t\x12\x0f\n\x07machine\x18\x03 \x01(\t\x12\x0c\n\x04libc\x18\x04 \x01(\t\x12\x14\n\x0clibc_version\x18\x05 \x01(\t\"\x10\n\x0eGetLoadRequest\"z\n\x04Load\x12\x0e\n\x06shards\x18\x01 \x01(\r\x12\x18\n\x10\x61\x63tive_instances\x18\x02 \x01(\r\x12\x18\n\x10queued_instances\x18\x03 \x01(\r\x12\x1a\n\x12resident_instances\x18\x04 \x01(\r\x12\x12\n\noverdue_ms\x18\x05 \x01(\x04\x32\x90\x02\n\x0bPeerService\x12O\n\x0b\x43heckBundle\x12(.stepwell.internal.v1.CheckBundleRequest\x1a\x16.google.protobuf.Empty\x12\x63\n\x0fGetGuestRuntime\x12,.stepwell.internal.v1.GetGuestRuntimeRequest\x1a\".stepwell.internal.v1.GuestRuntime\x12K\n\x07GetLoad\x12$.stepwell.internal.v1.GetLoadRequest\x1a\x1a.stepwell.internal.v1.Loadb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHECKBUNDLEREQUEST']._serialized_start=82
   _globals['_CHECKBUNDLEREQUEST']._serialized_end=134
-  _globals['_GETLOADREQUEST']._serialized_start=136
-  _globals['_GETLOADREQUEST']._serialized_end=152
-  _globals['_LOAD']._serialized_start=154
-  _globals['_LOAD']._serialized_end=276
-  _globals['_PEERSERVICE']._serialized_start=279
-  _globals['_PEERSERVICE']._serialized_end=450
+  _globals['_GETGUESTRUNTIMEREQUEST']._serialized_start=136
+  _globals['_GETGUESTRUNTIMEREQUEST']._serialized_end=160
+  _globals['_GUESTRUNTIME']._serialized_start=162
+  _globals['_GUESTRUNTIME']._serialized_end=277
+  _globals['_GETLOADREQUEST']._serialized_start=279
+  _globals['_GETLOADREQUEST']._serialized_end=295
+  _globals['_LOAD']._serialized_start=297
+  _globals['_LOAD']._serialized_end=419
+  _globals['_PEERSERVICE']._serialized_start=422
+  _globals['_PEERSERVICE']._serialized_end=694
 # @@protoc_insertion_point(module_scope)

@@ -42,6 +42,54 @@ class CheckBundleRequest(_message.Message):
 Global___CheckBundleRequest: _TypeAlias = CheckBundleRequest  # noqa: Y015
 
 @_typing.final
+class GetGuestRuntimeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetGuestRuntimeRequest: _TypeAlias = GetGuestRuntimeRequest  # noqa: Y015
+
+@_typing.final
+class GuestRuntime(_message.Message):
+    """stepwell.v1.GuestRuntime says what each means."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PYTHON_VERSION_FIELD_NUMBER: _builtins.int
+    IMPLEMENTATION_FIELD_NUMBER: _builtins.int
+    MACHINE_FIELD_NUMBER: _builtins.int
+    LIBC_FIELD_NUMBER: _builtins.int
+    LIBC_VERSION_FIELD_NUMBER: _builtins.int
+    python_version: _builtins.str
+    implementation: _builtins.str
+    machine: _builtins.str
+    libc: _builtins.str
+    libc_version: _builtins.str
+    def __init__(
+        self,
+        *,
+        python_version: _builtins.str = ...,
+        implementation: _builtins.str = ...,
+        machine: _builtins.str = ...,
+        libc: _builtins.str = ...,
+        libc_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["implementation", b"implementation", "libc", b"libc", "libc_version", b"libc_version", "machine", b"machine", "python_version", b"python_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GuestRuntime: _TypeAlias = GuestRuntime  # noqa: Y015
+
+@_typing.final
 class GetLoadRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -41,6 +41,11 @@ class PeerServiceStub:
                 request_serializer=rpc_dot_internal_dot_v1_dot_peers__pb2.CheckBundleRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.GetGuestRuntime = channel.unary_unary(
+                '/stepwell.internal.v1.PeerService/GetGuestRuntime',
+                request_serializer=rpc_dot_internal_dot_v1_dot_peers__pb2.GetGuestRuntimeRequest.SerializeToString,
+                response_deserializer=rpc_dot_internal_dot_v1_dot_peers__pb2.GuestRuntime.FromString,
+                _registered_method=True)
         self.GetLoad = channel.unary_unary(
                 '/stepwell.internal.v1.PeerService/GetLoad',
                 request_serializer=rpc_dot_internal_dot_v1_dot_peers__pb2.GetLoadRequest.SerializeToString,
@@ -59,6 +64,13 @@ class PeerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetGuestRuntime(self, request, context):
+        """What its guests run on. Starts none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetLoad(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -72,6 +84,11 @@ def add_PeerServiceServicer_to_server(servicer, server):
                     servicer.CheckBundle,
                     request_deserializer=rpc_dot_internal_dot_v1_dot_peers__pb2.CheckBundleRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'GetGuestRuntime': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGuestRuntime,
+                    request_deserializer=rpc_dot_internal_dot_v1_dot_peers__pb2.GetGuestRuntimeRequest.FromString,
+                    response_serializer=rpc_dot_internal_dot_v1_dot_peers__pb2.GuestRuntime.SerializeToString,
             ),
             'GetLoad': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLoad,
@@ -107,6 +124,33 @@ class PeerService:
             '/stepwell.internal.v1.PeerService/CheckBundle',
             rpc_dot_internal_dot_v1_dot_peers__pb2.CheckBundleRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGuestRuntime(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.internal.v1.PeerService/GetGuestRuntime',
+            rpc_dot_internal_dot_v1_dot_peers__pb2.GetGuestRuntimeRequest.SerializeToString,
+            rpc_dot_internal_dot_v1_dot_peers__pb2.GuestRuntime.FromString,
             options,
             channel_credentials,
             insecure,

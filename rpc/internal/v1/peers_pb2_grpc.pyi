@@ -38,6 +38,8 @@ class PeerServiceStub:
     def __new__(cls, channel: _aio.Channel) -> PeerServiceAsyncStub: ...
     CheckBundle: _grpc.UnaryUnaryMultiCallable[_peers_pb2.CheckBundleRequest, _empty_pb2.Empty]
     """Import a stored bundle in a fresh sandbox, as deploys do. Changes nothing."""
+    GetGuestRuntime: _grpc.UnaryUnaryMultiCallable[_peers_pb2.GetGuestRuntimeRequest, _peers_pb2.GuestRuntime]
+    """What its guests run on. Starts none."""
     GetLoad: _grpc.UnaryUnaryMultiCallable[_peers_pb2.GetLoadRequest, _peers_pb2.Load]
 
 @_typing.type_check_only
@@ -47,6 +49,8 @@ class PeerServiceAsyncStub(PeerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CheckBundle: _aio.UnaryUnaryMultiCallable[_peers_pb2.CheckBundleRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Import a stored bundle in a fresh sandbox, as deploys do. Changes nothing."""
+    GetGuestRuntime: _aio.UnaryUnaryMultiCallable[_peers_pb2.GetGuestRuntimeRequest, _peers_pb2.GuestRuntime]  # type: ignore[assignment]
+    """What its guests run on. Starts none."""
     GetLoad: _aio.UnaryUnaryMultiCallable[_peers_pb2.GetLoadRequest, _peers_pb2.Load]  # type: ignore[assignment]
 
 class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -59,6 +63,14 @@ class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Import a stored bundle in a fresh sandbox, as deploys do. Changes nothing."""
+
+    @_abc_1.abstractmethod
+    def GetGuestRuntime(
+        self,
+        request: _peers_pb2.GetGuestRuntimeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peers_pb2.GuestRuntime, _abc.Awaitable[_peers_pb2.GuestRuntime]]:
+        """What its guests run on. Starts none."""
 
     @_abc_1.abstractmethod
     def GetLoad(

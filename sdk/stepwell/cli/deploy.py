@@ -22,11 +22,16 @@ def command(app: App, folder: Path, tenant: str | None, no_route: bool, output: 
     FOLDER has a stepwell.toml with [[workflows]] name = "…", entrypoint = "module:Class", and its code beside it; or a
     Cloudflare project's wrangler.jsonc or wrangler.toml, of which workflows, main and vars are taken.
     .git, .venv, .env*, .dev.vars*, .wrangler, __pycache__, *.pyc and the caches of mypy, ruff and pytest stay out.
+    What its requirements.lock, or else its requirements.txt, asks for goes along: pip finds wheels for the server's
+    Python; nothing is built here.
     Running instances stay on the version that they began with.
     """
     from stepwell.cli import documents
     from stepwell.cli.folder import files_of
     from stepwell.cli.manifest_file import FILE, read_manifest
+    from stepwell.cli.packages.bundled import packages_of
+    from stepwell.cli.packages.cache import PackageCache
+    from stepwell.cli.packages.target import Target
     from stepwell.cli.wrangler_file import read_wrangler
     from stepwell.client.resource_names import id_in
     from stepwell.v1.workflows_pb2 import Manifest, WorkflowEntry
@@ -34,12 +39,18 @@ def command(app: App, folder: Path, tenant: str | None, no_route: bool, output: 
     declared = (None if (folder / FILE).exists() else read_wrangler(folder)) or read_manifest(folder)
     for why in declared.ignored:
         app.screen.aside(f"Ignored: {why}")
-    files = files_of(declared.root)
+    own = files_of(declared.root)
     entries = [WorkflowEntry(workflow_id=name, entrypoint=entrypoint) for name, entrypoint in declared.workflows]
     manifest = Manifest(workflows=entries, vars=declared.vars)
-    if output == "text":
-        click.echo(f"Uploading {len(files)} files; the server checks them in a sandbox …", err=True)
-    answer = app.ask(lambda client: client.workflows.deploy(tenant, manifest, files, no_route=no_route))
+    tell = app.screen.aside if output == "text" else _nothing
+
+    def target() -> Target:
+        return Target.of(app.ask(lambda client: client.workflows.guest_runtime(tenant)))
+
+    with packages_of(folder, declared.root, target, PackageCache.of(app.environ), tell) as packages:
+        files = [*own, *packages]
+        tell(f"Uploading {len(files)} files; the server checks them in a sandbox …")
+        answer = app.ask(lambda client: client.workflows.deploy(tenant, manifest, files, no_route=no_route))
     for warning in answer.warnings:
         app.screen.aside(f"Warning: {warning}")
     if output == "json":
@@ -55,3 +66,7 @@ def command(app: App, folder: Path, tenant: str | None, no_route: bool, output: 
         ["WORKFLOW", "ENTRYPOINT"],
         [[entry.workflow_id, entry.entrypoint] for entry in answer.version.manifest.workflows],
     )
+
+
+def _nothing(_: str) -> None:
+    """Where nobody reads along."""

@@ -40,9 +40,10 @@ class FolderFile:
                 yield chunk
 
 
-def files_of(folder: Path) -> list[FolderFile]:
-    """The folder's files by path. Raises BundleRefusedError, naming the file, for what can't be in a bundle."""
-    found = sorted(_walk(folder, ""), key=lambda file: file.path)
+def files_of(folder: Path, below: str = "") -> list[FolderFile]:
+    """The folder's files by path, each named as if it lay in `below` ("" or "name/"). Raises BundleRefusedError, naming
+    the file, for what can't be in a bundle."""
+    found = sorted(_walk(folder, below), key=lambda file: file.path)
     if not found:
         raise BundleRefusedError(f"{folder} has no files", path=str(folder))
     return found

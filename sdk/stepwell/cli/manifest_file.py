@@ -51,8 +51,8 @@ def read_manifest(folder: Path) -> ManifestFile:
     return ManifestFile(_workflows(document, source), _vars(document, source), folder)
 
 
-def source_of(path: Path) -> str:
-    """The file's text. Raises BundleRefusedError."""
+def source_of(path: Path, size_max: int = SIZE_MAX) -> str:
+    """The file's text, of at most so many bytes. Raises BundleRefusedError."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -61,9 +61,9 @@ def source_of(path: Path) -> str:
         why = "it is a link" if path.is_symlink() else error.strerror
         raise BundleRefusedError(f"{path} can't be read: {why}", path=str(path)) from None
     with os.fdopen(file, "rb") as opened:
-        content = opened.read(SIZE_MAX + 1)
-    if len(content) > SIZE_MAX:
-        raise BundleRefusedError(f"{path} is larger than {SIZE_MAX // 1024} KiB", path=str(path))
+        content = opened.read(size_max + 1)
+    if len(content) > size_max:
+        raise BundleRefusedError(f"{path} is larger than {size_max // 1024} KiB", path=str(path))
     try:
         return content.decode()
     except UnicodeDecodeError as error:

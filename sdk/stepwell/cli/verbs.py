@@ -7,6 +7,7 @@ from __future__ import annotations
 
 VERBS = {
     "dev": "Run a server on this machine, for yourself.",
+    "init": "Write a small project to begin with.",
     "export": "Write a stopped server's data into a folder, for a cluster to import.",
     "deploy": "Upload a folder's workflows and route new instances to them.",
     "workflows": "list, describe, trigger",

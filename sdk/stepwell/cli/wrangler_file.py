@@ -65,7 +65,7 @@ class _Wrangler:
         texts = dict(self._vars(document))
         self._ignore(document.keys() - _TAKEN, "")
         if (self._folder / "python_modules").is_dir():
-            self._ignored.append("python_modules: packages that the workflow needs go beside its code")
+            self._ignored.append("python_modules: list what is in it in requirements.txt, beside this file")
         return ManifestFile(
             tuple(workflows.items()), texts, root, tuple(f"{self._file}: {why}" for why in self._ignored)
         )

@@ -64,6 +64,12 @@ class Workflows:
             lambda channel: WorkflowServiceStub(channel).DeployVersion, lambda: _parts(header, files)
         )
 
+    async def guest_runtime(self, tenant: str | None) -> pb.GuestRuntime:
+        """What the tenant's code runs on: for whom its packages have to be made. SandboxUnavailableError when nobody
+        can tell at the moment."""
+        request = pb.GetGuestRuntimeRequest(parent=tenant_name(tenant))
+        return await self._caller.unary(self._stub.GetGuestRuntime, request)
+
     async def get(self, tenant: str | None, workflow: str) -> pb.Workflow:
         """NotFoundError when there is none."""
         request = pb.GetWorkflowRequest(name=workflow_name(tenant, workflow))

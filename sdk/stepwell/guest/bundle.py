@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from stepwell.entrypoint import WorkflowEntrypoint
 from stepwell.errors import RunRestrictionError
 from stepwell.guest.failures import Bundle
+from stepwell.names import PACKAGES_FOLDER
 
 
 class ExecutionContext:
@@ -19,13 +21,17 @@ class ExecutionContext:
 
 
 def load(path: str, entrypoints: list[str]) -> dict[str, type[WorkflowEntrypoint]]:
-    """Import what the entrypoints name. Raises whatever the import does, and ImportError for a class that is not
-    there.
+    """Import what the entrypoints name; packages are found behind the bundle's own modules.
+
+    Raises whatever the import does, and ImportError for a class that is not there.
     """
     random.seed()
     root = path.rstrip("/")
     Bundle.prefix = root + "/"
     sys.path.insert(0, root)
+    packages = f"{root}/{PACKAGES_FOLDER}"
+    if os.path.isdir(packages):
+        sys.path.append(packages)
     return {entrypoint: _class(entrypoint) for entrypoint in entrypoints}
 
 

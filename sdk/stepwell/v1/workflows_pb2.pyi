@@ -547,3 +547,61 @@ class SetRouteRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetRouteRequest: _TypeAlias = SetRouteRequest  # noqa: Y015
+
+@_typing.final
+class GetGuestRuntimeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """tenants/{tenant}"""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetGuestRuntimeRequest: _TypeAlias = GetGuestRuntimeRequest  # noqa: Y015
+
+@_typing.final
+class GuestRuntime(_message.Message):
+    """The Python that runs a tenant's code: what packages with native code have to be made for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PYTHON_VERSION_FIELD_NUMBER: _builtins.int
+    IMPLEMENTATION_FIELD_NUMBER: _builtins.int
+    MACHINE_FIELD_NUMBER: _builtins.int
+    LIBC_FIELD_NUMBER: _builtins.int
+    LIBC_VERSION_FIELD_NUMBER: _builtins.int
+    python_version: _builtins.str
+    """Such as 3.11.2."""
+    implementation: _builtins.str
+    """As sys.implementation.name has it: cpython."""
+    machine: _builtins.str
+    """As platform.machine() has it: x86_64, aarch64. The system is always Linux."""
+    libc: _builtins.str
+    """The C library: glibc. Empty when it is another, for which no native package is made."""
+    libc_version: _builtins.str
+    """Such as 2.36; empty without libc."""
+    def __init__(
+        self,
+        *,
+        python_version: _builtins.str = ...,
+        implementation: _builtins.str = ...,
+        machine: _builtins.str = ...,
+        libc: _builtins.str = ...,
+        libc_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["implementation", b"implementation", "libc", b"libc", "libc_version", b"libc_version", "machine", b"machine", "python_version", b"python_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GuestRuntime: _TypeAlias = GuestRuntime  # noqa: Y015

@@ -39,6 +39,11 @@ class WorkflowServiceStub:
                 request_serializer=stepwell_dot_v1_dot_workflows__pb2.DeployVersionRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_workflows__pb2.DeployVersionResponse.FromString,
                 _registered_method=True)
+        self.GetGuestRuntime = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/GetGuestRuntime',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.GetGuestRuntimeRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_workflows__pb2.GuestRuntime.FromString,
+                _registered_method=True)
         self.GetVersion = channel.unary_unary(
                 '/stepwell.v1.WorkflowService/GetVersion',
                 request_serializer=stepwell_dot_v1_dot_workflows__pb2.GetVersionRequest.SerializeToString,
@@ -77,6 +82,13 @@ class WorkflowServiceServicer:
     def DeployVersion(self, request_iterator, context):
         """Checks the bundle in a sandbox, keeps it as an immutable version, then routes all its workflows to it at once, or
         none of them with no_route.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetGuestRuntime(self, request, context):
+        """For whom a bundle's packages have to be made; asked before a deploy.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,6 +138,11 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.DeployVersion,
                     request_deserializer=stepwell_dot_v1_dot_workflows__pb2.DeployVersionRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_workflows__pb2.DeployVersionResponse.SerializeToString,
+            ),
+            'GetGuestRuntime': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGuestRuntime,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.GetGuestRuntimeRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_workflows__pb2.GuestRuntime.SerializeToString,
             ),
             'GetVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.GetVersion,
@@ -185,6 +202,33 @@ class WorkflowService:
             '/stepwell.v1.WorkflowService/DeployVersion',
             stepwell_dot_v1_dot_workflows__pb2.DeployVersionRequest.SerializeToString,
             stepwell_dot_v1_dot_workflows__pb2.DeployVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGuestRuntime(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/GetGuestRuntime',
+            stepwell_dot_v1_dot_workflows__pb2.GetGuestRuntimeRequest.SerializeToString,
+            stepwell_dot_v1_dot_workflows__pb2.GuestRuntime.FromString,
             options,
             channel_credentials,
             insecure,

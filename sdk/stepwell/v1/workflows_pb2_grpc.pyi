@@ -35,6 +35,8 @@ class WorkflowServiceStub:
     """Checks the bundle in a sandbox, keeps it as an immutable version, then routes all its workflows to it at once, or
     none of them with no_route.
     """
+    GetGuestRuntime: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.GetGuestRuntimeRequest, _workflows_pb2.GuestRuntime]
+    """For whom a bundle's packages have to be made; asked before a deploy."""
     GetVersion: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.GetVersionRequest, _workflows_pb2.Version]
     ListVersions: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListVersionsRequest, _workflows_pb2.ListVersionsResponse]
     GetWorkflow: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.GetWorkflowRequest, _workflows_pb2.Workflow]
@@ -50,6 +52,8 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     """Checks the bundle in a sandbox, keeps it as an immutable version, then routes all its workflows to it at once, or
     none of them with no_route.
     """
+    GetGuestRuntime: _aio.UnaryUnaryMultiCallable[_workflows_pb2.GetGuestRuntimeRequest, _workflows_pb2.GuestRuntime]  # type: ignore[assignment]
+    """For whom a bundle's packages have to be made; asked before a deploy."""
     GetVersion: _aio.UnaryUnaryMultiCallable[_workflows_pb2.GetVersionRequest, _workflows_pb2.Version]  # type: ignore[assignment]
     ListVersions: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListVersionsRequest, _workflows_pb2.ListVersionsResponse]  # type: ignore[assignment]
     GetWorkflow: _aio.UnaryUnaryMultiCallable[_workflows_pb2.GetWorkflowRequest, _workflows_pb2.Workflow]  # type: ignore[assignment]
@@ -68,6 +72,14 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         """Checks the bundle in a sandbox, keeps it as an immutable version, then routes all its workflows to it at once, or
         none of them with no_route.
         """
+
+    @_abc_1.abstractmethod
+    def GetGuestRuntime(
+        self,
+        request: _workflows_pb2.GetGuestRuntimeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.GuestRuntime, _abc.Awaitable[_workflows_pb2.GuestRuntime]]:
+        """For whom a bundle's packages have to be made; asked before a deploy."""
 
     @_abc_1.abstractmethod
     def GetVersion(

@@ -124,6 +124,10 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         self.chunk_sizes: list[int] = []
         self.deploy_refusal: str | None = None
         self.warnings: list[str] = []
+        self.runtime = w.GuestRuntime(
+            python_version="3.11.2", implementation="cpython", machine="x86_64", libc="glibc", libc_version="2.36"
+        )
+        self.runtimes_asked: list[str] = []
         self.watch_breaks_after: int | None = None
         self.watch_hangs = False
         self.let_go = Event()
@@ -227,6 +231,10 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         created = version.name not in {each.name for each in self.versions}
         self.versions = [version] if created else self.versions
         return w.DeployVersionResponse(version=version, created=created, warnings=self.warnings)
+
+    def GetGuestRuntime(self, request: w.GetGuestRuntimeRequest, context: grpc.ServicerContext) -> w.GuestRuntime:
+        self.runtimes_asked.append(self.tenant_of(request.parent, context))
+        return self.runtime
 
     def GetVersion(self, request: w.GetVersionRequest, context: grpc.ServicerContext) -> w.Version:
         name = self.tenant_of(request.name, context)

@@ -76,7 +76,7 @@ def test_toml_is_read_too(cli: Cli, server: FakeServer, project: Path) -> None:
     assert server.manifest is not None
     assert dict(server.manifest.vars) == {"GREETING": "hello"}
     assert "of no meaning here: compatibility_date, env\n" in deployed.err
-    assert "python_modules: packages that the workflow needs go beside its code" in deployed.err
+    assert "python_modules: list what is in it in requirements.txt, beside this file" in deployed.err
 
 
 def test_what_stepwell_toml_says_comes_first(cli: Cli, project: Path) -> None:

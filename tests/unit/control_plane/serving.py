@@ -96,7 +96,7 @@ async def served(folder: Path) -> AsyncIterator[Api]:
         bundles = FileBundleStore(folder / "bundles")
         deploys = Deploys(store, bundles, check, Turns(), clock_ms=clock_ms, limits=limits)
         routes = Routes(store, clock_ms=clock_ms, limits=limits)
-        workflows = WorkflowService(directory, deploys, Versions(store), Workflows(store), routes)
+        workflows = WorkflowService(directory, deploys, check, Versions(store), Workflows(store), routes)
         calls = OpenCalls(directory, RpcLimits(), time.monotonic)
         server = await build_server(
             [

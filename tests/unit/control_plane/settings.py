@@ -17,6 +17,7 @@ from control_plane.turns import DeployTurns, Turns
 from control_plane.versions import Versions
 from control_plane.workflows import Workflows
 from loader.bundles.manifest import Manifest, WorkflowEntry
+from loader.bundles.runtime import GuestRuntime
 from loader.bundles.store import KEEP_TRIES, Bundle, IsNamed, Upload, contested, missing
 from stepwell.names import Digest, TenantUid, WorkflowId
 from tests.contract.memory_store import MemoryStore
@@ -94,7 +95,7 @@ async def accept(tenant: TenantUid, digest: Digest) -> None:
 
 
 class Check:
-    """`BundleCheck` as a test wants it; `asked` has what it was asked about."""
+    """`BundleCheck` and `Guests` as a test wants them; `asked` has what it was asked about."""
 
     def __init__(self) -> None:
         self.answer: Callable[[TenantUid, Digest], Awaitable[None]] = accept
@@ -103,6 +104,9 @@ class Check:
     async def check(self, tenant: TenantUid, digest: Digest) -> None:
         self.asked.append(digest)
         await self.answer(tenant, digest)
+
+    async def runtime(self) -> GuestRuntime:
+        return GuestRuntime("3.11.2", "cpython", "x86_64", "glibc", "2.36")
 
 
 def manifest(*workflows: str, **vars: str) -> Manifest:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from control_plane.check_remote import NODES_ASKED_MAX, RemoteCheck
+from control_plane.check_remote import NODES_ASKED_MAX, RUNTIME_S, RemoteCheck
+from loader.bundles.runtime import GuestRuntime
 from rpc.internal.v1 import peers_pb2 as pb
 from stepwell.errors import BundleRefusedError, SandboxUnavailableError, UnavailableError
 from stepwell.names import Digest, TenantUid
@@ -64,3 +65,29 @@ async def test_so_many_nodes_are_asked_and_no_more() -> None:
     with pytest.raises(SandboxUnavailableError):
         await check(nodes).check(TENANT, DIGEST)
     assert len(nodes.asked) == NODES_ASKED_MAX
+
+
+TOLD = GuestRuntime("3.11.2", "cpython", "aarch64", "glibc", "2.36")
+
+
+class Telling(Nodes):
+    """Nodes that know what their guests run on."""
+
+    async def ask(self, address: str, path: str, request: Any, answer: Any, *, timeout_s: float) -> Any:
+        assert (path, timeout_s) == ("/stepwell.internal.v1.PeerService/GetGuestRuntime", RUNTIME_S)
+        self.asked.append(address)
+        said = self.answers[address]
+        if said is not None:
+            raise said
+        return answer(pb.GuestRuntime(**TOLD._asdict()).SerializeToString())
+
+
+async def test_the_first_node_that_answers_tells_what_guests_run_on() -> None:
+    nodes = Telling(a=UnavailableError("gone"), b=None, c=None)
+    assert await check(nodes).runtime() == TOLD
+    assert nodes.asked == ["a", "b"]
+
+
+async def test_without_a_node_nobody_can_tell_what_guests_run_on() -> None:
+    with pytest.raises(SandboxUnavailableError, match="what workflows run on"):
+        await check(Telling()).runtime()

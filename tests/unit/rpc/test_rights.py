@@ -36,7 +36,10 @@ def test_what_changes_nothing_asks_for_read_and_nothing_else_does() -> None:
         for method, right in RIGHTS[service].items()
         if right is not Right.OPERATE and method.startswith(("Get", "List", "Watch"))
     }
-    assert reading == {method for s in SERVICES for method, right in RIGHTS[s].items() if right is Right.READ}
+    part_of_a_deploy = {"GetGuestRuntime"}  # a token that may deploy and nothing else needs it, and no other does
+    assert reading - part_of_a_deploy == {
+        method for s in SERVICES for method, right in RIGHTS[s].items() if right is Right.READ
+    }
 
 
 @pytest.mark.parametrize("gone", ["UnaryUnary", "StreamStream"])

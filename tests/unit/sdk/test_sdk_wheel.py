@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from stepwell.cli.init import WRITTEN
 from tests.unit.cli.fake_server import OPERATOR, FakeServer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -146,3 +147,9 @@ def test_the_command_says_what_it_lacks_where_its_extra_is_not_installed(python:
     assert ran.returncode == 1
     assert "pip install 'stepwell[cli]'" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_it_brings_the_new_project(python: Path) -> None:
+    (packages,) = python.parent.parent.glob("lib/python*/site-packages")
+    brought = {path.name for path in (packages / "stepwell" / "cli" / "new_project").iterdir() if path.is_file()}
+    assert brought == set(WRITTEN.values())

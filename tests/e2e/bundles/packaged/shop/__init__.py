@@ -1,0 +1,1 @@
+"""A package with modules, packages and data of its own."""
