@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from cluster.directory import Directory
-from cluster.records import Route, Version
+from cluster.records import WEIGHTS_SUM, Route, Targets, Version
 from control_plane.deploys import Deploys, FileStart
-from control_plane.routing import Routes
+from control_plane.routes import Routes, Share
 from control_plane.versions import Versions
 from control_plane.workflows import Workflows
 from loader.bundles.manifest import Manifest, WorkflowEntry
-from rpc.auth import principal
+from rpc.auth import Principal, principal
 from rpc.paging import page_size, page_token, position
 from rpc.resource_names import (
+    checked,
     parse_route,
     parse_tenant,
     parse_version,
@@ -24,8 +25,9 @@ from rpc.resource_names import (
     workflow_name,
 )
 from rpc.times import timestamp
+from stepwell import names
 from stepwell.errors import InvalidArgumentError, LimitExceededError
-from stepwell.names import TenantId, WorkflowId
+from stepwell.names import Digest, TenantId, WorkflowId
 from stepwell.v1 import workflows_pb2 as pb
 from stepwell.v1.workflows_pb2_grpc import WorkflowServiceServicer
 
@@ -86,6 +88,11 @@ class WorkflowService(WorkflowServiceServicer):
             next_page_token=page_token(scope, page.position) if page.position else "",
         )
 
+    async def GetRoute(self, request: pb.GetRouteRequest, context: Any) -> pb.Route:
+        tenant_id, workflow = parse_route(request.name, principal(context))
+        tenant = await self._directory.tenant(tenant_id)
+        return _route(tenant_id, await self._workflows.get(tenant.uid, workflow))
+
     async def ListRoutes(self, request: pb.ListRoutesRequest, context: Any) -> pb.ListRoutesResponse:
         tenant = await self._directory.tenant(parse_tenant(request.parent, principal(context), "parent"))
         scope = f"routes/{tenant.uid}"
@@ -98,13 +105,36 @@ class WorkflowService(WorkflowServiceServicer):
     async def SetRoute(self, request: pb.SetRouteRequest, context: Any) -> pb.Route:
         caller = principal(context)
         tenant_id, workflow = parse_route(request.name, caller)
-        versions_tenant, digest = parse_version(request.version, caller, "version")
-        if versions_tenant != tenant_id:
-            raise InvalidArgumentError(
-                "version: a route leads to a version of its own tenant, and this is another's", field="version"
-            )
+        shares = _shares(request, tenant_id, caller)
+        first = _digest(request.version, tenant_id, caller, "version") if request.version else shares[0].digest
         tenant = await self._directory.tenant(tenant_id)
-        return _route(tenant_id, await self._routes.set(tenant, workflow, digest, request.etag))
+        if first != shares[0].digest:
+            for digest in (first, shares[0].digest):
+                await self._versions.get(tenant.uid, digest)
+            raise InvalidArgumentError(
+                "version: with targets it is the first of them, and this is another; leave it out", field="version"
+            )
+        return _route(tenant_id, await self._routes.set(tenant, workflow, shares, request.etag))
+
+    async def PromoteRoute(self, request: pb.PromoteRouteRequest, context: Any) -> pb.PromoteRouteResponse:
+        caller = principal(context)
+        tenant_id, workflow = parse_route(request.name, caller)
+        digest = _digest(request.version, tenant_id, caller, "version") if request.version else None
+        request_id = checked(names.request_id, request.request_id, "request_id")
+        tenant = await self._directory.tenant(tenant_id)
+        changed = await self._routes.promote(tenant, workflow, digest, request.etag, request_id)
+        return pb.PromoteRouteResponse(
+            route=_route(tenant_id, changed.route), replaced_targets=_targets(tenant_id, changed.replaced)
+        )
+
+    async def RollBackRoute(self, request: pb.RollBackRouteRequest, context: Any) -> pb.RollBackRouteResponse:
+        tenant_id, workflow = parse_route(request.name, principal(context))
+        request_id = checked(names.request_id, request.request_id, "request_id")
+        tenant = await self._directory.tenant(tenant_id)
+        changed = await self._routes.roll_back(tenant, workflow, request.etag, request_id)
+        return pb.RollBackRouteResponse(
+            route=_route(tenant_id, changed.route), replaced_targets=_targets(tenant_id, changed.replaced)
+        )
 
 
 async def _header(requests: AsyncIterator[pb.DeployVersionRequest]) -> pb.DeployVersionRequest.Header:
@@ -140,6 +170,26 @@ def _manifest(manifest: pb.Manifest) -> Manifest:
     return Manifest(tuple(entries), dict(manifest.vars))
 
 
+def _shares(request: pb.SetRouteRequest, tenant: TenantId, caller: Principal) -> list[Share]:
+    """Unjudged but for their names."""
+    if not request.targets:
+        return [Share(_digest(request.version, tenant, caller, "version"), WEIGHTS_SUM)]
+    return [
+        Share(_digest(each.version, tenant, caller, f"targets[{number}].version"), each.weight)
+        for number, each in enumerate(request.targets)
+    ]
+
+
+def _digest(name: str, tenant: TenantId, caller: Principal, field: str) -> Digest:
+    """Of a version of that tenant's."""
+    versions_tenant, digest = parse_version(name, caller, field)
+    if versions_tenant != tenant:
+        raise InvalidArgumentError(
+            f"{field}: a route leads to a version of its own tenant, and this is another's", field=field
+        )
+    return digest
+
+
 def _version(tenant: TenantId, version: Version) -> pb.Version:
     entries = [pb.WorkflowEntry(workflow_id=name, entrypoint=entrypoint) for name, entrypoint in version.entrypoints]
     return pb.Version(
@@ -158,6 +208,7 @@ def _workflow(tenant: TenantId, route: Route) -> pb.Workflow:
         entrypoint=route.entrypoint,
         create_time=timestamp(route.created_at_ms),
         update_time=timestamp(route.updated_at_ms),
+        targets=_targets(tenant, route.targets),
     )
 
 
@@ -168,4 +219,13 @@ def _route(tenant: TenantId, route: Route) -> pb.Route:
         entrypoint=route.entrypoint,
         etag=str(route.mod_revision),
         update_time=timestamp(route.updated_at_ms),
+        targets=_targets(tenant, route.targets),
+        previous_targets=_targets(tenant, route.before[0] if route.before else ()),
     )
+
+
+def _targets(tenant: TenantId, targets: Targets) -> list[pb.RouteTarget]:
+    return [
+        pb.RouteTarget(version=version_name(tenant, each.digest), entrypoint=each.entrypoint, weight=each.weight)
+        for each in targets
+    ]

@@ -1,4 +1,4 @@
-"""Workflows: which version new instances of each get."""
+"""Workflows: which versions new instances of each get."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stepwell.names import TenantUid, WorkflowId
 
 
 class Workflows:
-    """Reads over the cluster's store; see there for consistency. `routing` writes the routes."""
+    """Reads over the cluster's store; see there for consistency. `routing` and `routes` write the routes."""
 
     def __init__(self, store: ClusterStore) -> None:
         self._store = store

@@ -40,10 +40,14 @@ class RoutedVersion(NamedTuple):
     entrypoint: str
 
 
+Choose = Callable[[InstanceId], RoutedVersion]
+"""What a new instance of that id is pinned to, by one state of its workflow's route: the same for the same id."""
+
+
 class Routes(Protocol):
     """What calls need of the directory. Raises NotFoundError for a workflow that has no route."""
 
-    async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> RoutedVersion: ...
+    async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> Choose: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +80,14 @@ class InstanceCalls:
         request_id: str,
         trace: bytes = b"",
     ) -> Seen:
-        """A new instance on the version that the workflow's route names now; `trace` is kept with it, unread.
+        """A new instance on the version that the workflow's route gives its id now; `trace` is kept with it, unread.
 
         Raises NotFoundError without a route, AlreadyExistsError when the id is taken by another create,
         InvalidArgumentError when the request_id was used with another body, LimitExceededError over the tenant's
         quotas.
         """
         self._node.quotas.check_rate(tenant)
-        version = await self._routes.routed(tenant, workflow)
+        choose = await self._routes.routed(tenant, workflow)
         await self._node.quotas.ask(tenant)
         minted = instance is None and not request_id
         if instance is None:
@@ -95,7 +99,7 @@ class InstanceCalls:
                 state = resident.instance
                 if state.phase is Phase.ABSENT:
                     self._node.quotas.check_create(tenant)
-                    uid = InstanceUid(self._mint())
+                    uid, version = InstanceUid(self._mint()), choose(instance)
                     payload = resident.stage(params, uid)
                     resident.step(
                         events.CreateRequested(
@@ -113,9 +117,9 @@ class InstanceCalls:
             await server.removed(key)
         raise UnavailableError(f"instance {instance!r} is being deleted; try again in a moment")
 
-    async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> RoutedVersion:
-        """What a new instance would be pinned to now. Raises NotFoundError."""
-        return await self._routes.routed(tenant, workflow)
+    async def check_routed(self, tenant: TenantUid, workflow: WorkflowId) -> None:
+        """Raises NotFoundError for a workflow of which there could be no new instance now."""
+        await self._routes.routed(tenant, workflow)
 
     def _generated_id(self, tenant: TenantUid, workflow: WorkflowId, request_id: str) -> InstanceId:
         if not request_id:

@@ -44,8 +44,11 @@ RIGHTS: Final[Table] = {
         "ListVersions": Right.READ,
         "GetWorkflow": Right.READ,
         "ListWorkflows": Right.READ,
+        "GetRoute": Right.READ,
         "ListRoutes": Right.READ,
         "SetRoute": Right.DEPLOY,
+        "PromoteRoute": Right.DEPLOY,
+        "RollBackRoute": Right.DEPLOY,
     },
     "stepwell.v1.InstanceService": {
         "CreateInstance": Right.RUN,

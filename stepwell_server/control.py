@@ -14,7 +14,7 @@ from cluster.presence import Presence
 from cluster.store_etcd import open_etcd_store
 from control_plane.check_remote import RemoteCheck
 from control_plane.deploys import Deploys
-from control_plane.routing import Routes
+from control_plane.routes import Routes
 from control_plane.tenant_service import TenantService
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens

@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServ
 from cluster.directory import Directory
 from cluster.store_sqlite import open_sqlite_store
 from control_plane.deploys import Deploys
-from control_plane.routing import Routes
+from control_plane.routes import Routes
 from control_plane.tenant_service import TenantService
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from stepwell.v1 import instances_pb2 as pb
+from stepwell.v1 import workflows_pb2
 from tests.e2e.api import BUNDLES, Api
 from tests.e2e.conftest import MakeServer
 from tests.e2e.server import until
@@ -45,3 +46,36 @@ async def test_a_sleeping_instance_wakes_on_its_own_version(make_server: MakeSer
             "waiter": (old, ["old", "old"]),
             "young": (new, ["new", "new"]),
         }
+
+
+async def test_pinned_instances_go_on_across_a_canary_its_promotion_and_its_roll_back(make_server: MakeServer) -> None:
+    server = make_server(config="[loader]\nidle_timeout_ms = 300\n")
+    await server.start()
+    async with Api(server.endpoint, server.token) as api:
+        await api.create_tenant("acme")
+        old = await api.deploy("acme", BUNDLES / "pinned_old")
+        new = await api.deploy("acme", BUNDLES / "pinned_new")
+        word = {old: "old", new: "new"}
+        targets = [workflows_pb2.RouteTarget(version=old, weight=50), workflows_pb2.RouteTarget(version=new, weight=50)]
+        route = workflows_pb2.SetRouteRequest(name=f"{WORKFLOW}/route", targets=targets)
+        await api.call(api.workflows.SetRoute, route)
+        begun = {f"id-{number}": await api.create(WORKFLOW, {"sleep": 0}, id=f"id-{number}") for number in range(16)}
+        assert {each.version for each in begun.values()} == {old, new}
+        again = await api.create(WORKFLOW, {"sleep": 0}, request_id="same")
+        promote = workflows_pb2.PromoteRouteRequest(name=route.name, version=new)
+        promoted = await api.call(api.workflows.PromoteRoute, promote)
+        assert [each.version for each in promoted.route.targets] == [new]
+        assert [(each.version, each.weight) for each in promoted.replaced_targets] == [(old, 50), (new, 50)]
+        assert (await api.create(WORKFLOW, {"sleep": 0}, request_id="same")).version == again.version
+        assert {(await api.create(WORKFLOW, {"sleep": 0})).version for _ in range(8)} == {new}
+        await server.kill()
+        await server.start()
+        await api.call(api.workflows.SetRoute, workflows_pb2.SetRouteRequest(name=route.name, version=new))
+        rolled = await api.call(api.workflows.RollBackRoute, workflows_pb2.RollBackRouteRequest(name=route.name))
+        assert [each.version for each in rolled.route.targets] == [old]
+        assert (await api.create(WORKFLOW, {"sleep": 0})).version == old
+        for each in begun.values():
+            await api.send_event(each.name, "go", None)
+        for each in begun.values():
+            ended = await api.ended(each.name)
+            assert (ended.version, json.loads(ended.output)) == (each.version, [word[each.version]] * 2)

@@ -5,7 +5,7 @@ What is absent is null, never missing; times are RFC 3339 in UTC; statuses are s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from google.protobuf.descriptor import EnumValueDescriptor
@@ -158,6 +158,7 @@ def workflow(message: workflows_pb2.Workflow) -> Json:
         "name": id_in(message.name, "workflows"),
         "version": id_in(message.version, "versions"),
         "entrypoint": message.entrypoint,
+        "targets": _targets(message.targets),
         "createTime": _time(message, "create_time"),
         "updateTime": _time(message, "update_time"),
     }
@@ -169,9 +170,16 @@ def route(message: workflows_pb2.Route) -> Json:
         "workflow": id_in(message.name, "workflows"),
         "version": id_in(message.version, "versions"),
         "entrypoint": message.entrypoint,
+        "targets": _targets(message.targets),
+        "previousTargets": _targets(message.previous_targets) or None,
         "etag": message.etag,
         "updateTime": _time(message, "update_time"),
     }
+
+
+def changed_route(message: workflows_pb2.PromoteRouteResponse | workflows_pb2.RollBackRouteResponse) -> Json:
+    """A route, and from what it was changed."""
+    return {"route": route(message.route), "replacedTargets": _targets(message.replaced_targets)}
 
 
 def tenant(message: tenants_pb2.Tenant) -> Json:
@@ -244,6 +252,13 @@ def node_role(number: int) -> str:
 def page(items: Sequence[Json], next_page_token: str) -> Json:
     """What every list prints."""
     return {"items": items, "nextPageToken": next_page_token or None}
+
+
+def _targets(targets: Iterable[workflows_pb2.RouteTarget]) -> Json:
+    return [
+        {"version": id_in(each.version, "versions"), "weight": each.weight, "entrypoint": each.entrypoint}
+        for each in targets
+    ]
 
 
 def _entries(manifest: workflows_pb2.Manifest) -> Json:

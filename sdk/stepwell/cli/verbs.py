@@ -12,7 +12,7 @@ VERBS = {
     "workflows": "list, describe, trigger",
     "instances": "list, describe, watch, logs, send-event, pause, resume, terminate, delete",
     "versions": "list, describe",
-    "routes": "list, set",
+    "routes": "list, describe, set, promote, rollback",
     "tenants": "create, list (operator)",
     "tokens": "create, list, revoke (operator)",
     "contexts": "list, use, add",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from stepwell.client.calls import Caller
@@ -74,12 +74,40 @@ class Workflows:
         request = pb.ListRoutesRequest(parent=tenant_name(tenant), page_size=page_size, page_token=page_token)
         return await self._caller.unary(self._stub.ListRoutes, request)
 
-    async def set_route(self, tenant: str | None, workflow: str, version: str, *, etag: str = "") -> pb.Route:
-        """New instances of the workflow get that version. With an etag, ConflictError unless the route still has it."""
-        request = pb.SetRouteRequest(
-            name=route_name(tenant, workflow), version=version_name(tenant, version), etag=etag
-        )
+    async def get_route(self, tenant: str | None, workflow: str) -> pb.Route:
+        """NotFoundError when there is none."""
+        request = pb.GetRouteRequest(name=route_name(tenant, workflow))
+        return await self._caller.unary(self._stub.GetRoute, request)
+
+    async def set_route(
+        self, tenant: str | None, workflow: str, shares: Sequence[tuple[str, int]], *, etag: str = ""
+    ) -> pb.Route:
+        """New instances of the workflow get those versions, each so many of a hundred.
+
+        With an etag, ConflictError unless the route still has it.
+        """
+        targets = [pb.RouteTarget(version=version_name(tenant, version), weight=weight) for version, weight in shares]
+        request = pb.SetRouteRequest(name=route_name(tenant, workflow), targets=targets, etag=etag)
         return await self._caller.unary(self._stub.SetRoute, request)
+
+    async def promote_route(
+        self, tenant: str | None, workflow: str, version: str | None = None, *, etag: str = ""
+    ) -> pb.PromoteRouteResponse:
+        """That one of the route's versions gets everything; without one, the last of two. Etags as in `set_route`."""
+        request = pb.PromoteRouteRequest(
+            name=route_name(tenant, workflow),
+            version=version_name(tenant, version) if version else "",
+            etag=etag,
+            request_id=self._caller.new_request_id(),
+        )
+        return await self._caller.unary(self._stub.PromoteRoute, request)
+
+    async def roll_back_route(self, tenant: str | None, workflow: str, *, etag: str = "") -> pb.RollBackRouteResponse:
+        """The route is what it was before the last version came in. Etags as in `set_route`."""
+        request = pb.RollBackRouteRequest(
+            name=route_name(tenant, workflow), etag=etag, request_id=self._caller.new_request_id()
+        )
+        return await self._caller.unary(self._stub.RollBackRoute, request)
 
 
 def _parts(header: pb.DeployVersionRequest.Header, files: Iterable[BundleFile]) -> Iterator[pb.DeployVersionRequest]:

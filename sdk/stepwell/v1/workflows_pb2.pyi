@@ -134,6 +134,36 @@ class Version(_message.Message):
 Global___Version: _TypeAlias = Version  # noqa: Y015
 
 @_typing.final
+class RouteTarget(_message.Message):
+    """A version that new instances of a workflow get."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    ENTRYPOINT_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """tenants/{tenant}/versions/{version}"""
+    entrypoint: _builtins.str
+    """Output only. module:Class in that version."""
+    weight: _builtins.int
+    """So many of a hundred new instances: 1 to 100, 100 together with the route's other targets."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        entrypoint: _builtins.str = ...,
+        weight: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entrypoint", b"entrypoint", "version", b"version", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RouteTarget: _TypeAlias = RouteTarget  # noqa: Y015
+
+@_typing.final
 class Workflow(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -142,16 +172,21 @@ class Workflow(_message.Message):
     ENTRYPOINT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """tenants/{tenant}/workflows/{workflow}"""
     version: _builtins.str
-    """The version that new instances get: tenants/{tenant}/versions/{version}."""
+    """The version that new instances get, tenants/{tenant}/versions/{version}: the first one of its targets."""
     entrypoint: _builtins.str
     """module:Class in that version."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteTarget]:
+        """All versions that new instances get."""
+
     def __init__(
         self,
         *,
@@ -160,10 +195,11 @@ class Workflow(_message.Message):
         entrypoint: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        targets: _abc.Iterable[Global___RouteTarget] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "entrypoint", b"entrypoint", "name", b"name", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "entrypoint", b"entrypoint", "name", b"name", "targets", b"targets", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -430,7 +466,9 @@ Global___ListWorkflowsResponse: _TypeAlias = ListWorkflowsResponse  # noqa: Y015
 
 @_typing.final
 class Route(_message.Message):
-    """Which version new instances of a workflow get."""
+    """Which versions new instances of a workflow get. Which of them, an instance's id says: the same one for the same id,
+    and a version whose weight grows while no other's does keeps the ids that it had.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -439,10 +477,12 @@ class Route(_message.Message):
     ENTRYPOINT_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
+    PREVIOUS_TARGETS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """tenants/{tenant}/workflows/{workflow}/route"""
     version: _builtins.str
-    """tenants/{tenant}/versions/{version}"""
+    """tenants/{tenant}/versions/{version}: the first one of its targets."""
     entrypoint: _builtins.str
     """Output only. module:Class in that version."""
     etag: _builtins.str
@@ -450,6 +490,14 @@ class Route(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
+
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteTarget]:
+        """All of its versions, in the order in which they were set; at most 4."""
+
+    @_builtins.property
+    def previous_targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteTarget]:
+        """Output only. What its targets would be after RollBackRoute; empty when it can't be rolled back."""
 
     def __init__(
         self,
@@ -459,14 +507,36 @@ class Route(_message.Message):
         entrypoint: _builtins.str = ...,
         etag: _builtins.str = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        targets: _abc.Iterable[Global___RouteTarget] | None = ...,
+        previous_targets: _abc.Iterable[Global___RouteTarget] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entrypoint", b"entrypoint", "etag", b"etag", "name", b"name", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entrypoint", b"entrypoint", "etag", b"etag", "name", b"name", "previous_targets", b"previous_targets", "targets", b"targets", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Route: _TypeAlias = Route  # noqa: Y015
+
+@_typing.final
+class GetRouteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/workflows/{workflow}/route"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRouteRequest: _TypeAlias = GetRouteRequest  # noqa: Y015
 
 @_typing.final
 class ListRoutesRequest(_message.Message):
@@ -527,23 +597,147 @@ class SetRouteRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """tenants/{tenant}/workflows/{workflow}/route; made when there is none yet."""
     version: _builtins.str
-    """tenants/{tenant}/versions/{version}: one that has this workflow."""
+    """tenants/{tenant}/versions/{version}: one that has this workflow. Without targets it gets all new instances; with
+    them it may be left out, or is the first of them.
+    """
     etag: _builtins.str
     """When given, ABORTED unless it is still the route's."""
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteTarget]:
+        """1 to 4, each with a weight, 100 together."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         version: _builtins.str = ...,
         etag: _builtins.str = ...,
+        targets: _abc.Iterable[Global___RouteTarget] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "targets", b"targets", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetRouteRequest: _TypeAlias = SetRouteRequest  # noqa: Y015
+
+@_typing.final
+class PromoteRouteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/workflows/{workflow}/route"""
+    version: _builtins.str
+    """tenants/{tenant}/versions/{version}: the one of the route's that gets all new instances; the last one where the
+    route has two, when left out.
+    """
+    etag: _builtins.str
+    """When given, ABORTED unless it is still the route's."""
+    request_id: _builtins.str
+    """At most 64 printable ASCII characters without spaces. The same again is the same call: it is answered with what
+    came of it, as long as the route's targets weren't changed by another call with a request_id.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromoteRouteRequest: _TypeAlias = PromoteRouteRequest  # noqa: Y015
+
+@_typing.final
+class PromoteRouteResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTE_FIELD_NUMBER: _builtins.int
+    REPLACED_TARGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def route(self) -> Global___Route: ...
+    @_builtins.property
+    def replaced_targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteTarget]:
+        """What its targets were before this call."""
+
+    def __init__(
+        self,
+        *,
+        route: Global___Route | None = ...,
+        replaced_targets: _abc.Iterable[Global___RouteTarget] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["route", b"route"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replaced_targets", b"replaced_targets", "route", b"route"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromoteRouteResponse: _TypeAlias = PromoteRouteResponse  # noqa: Y015
+
+@_typing.final
+class RollBackRouteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/workflows/{workflow}/route"""
+    etag: _builtins.str
+    """When given, ABORTED unless it is still the route's."""
+    request_id: _builtins.str
+    """As in PromoteRouteRequest. Without it and an etag, a call that is sent again rolls back once more."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackRouteRequest: _TypeAlias = RollBackRouteRequest  # noqa: Y015
+
+@_typing.final
+class RollBackRouteResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTE_FIELD_NUMBER: _builtins.int
+    REPLACED_TARGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def route(self) -> Global___Route: ...
+    @_builtins.property
+    def replaced_targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteTarget]:
+        """What its targets were before this call."""
+
+    def __init__(
+        self,
+        *,
+        route: Global___Route | None = ...,
+        replaced_targets: _abc.Iterable[Global___RouteTarget] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["route", b"route"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replaced_targets", b"replaced_targets", "route", b"route"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackRouteResponse: _TypeAlias = RollBackRouteResponse  # noqa: Y015

@@ -59,6 +59,11 @@ class WorkflowServiceStub:
                 request_serializer=stepwell_dot_v1_dot_workflows__pb2.ListWorkflowsRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListWorkflowsResponse.FromString,
                 _registered_method=True)
+        self.GetRoute = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/GetRoute',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.GetRouteRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_workflows__pb2.Route.FromString,
+                _registered_method=True)
         self.ListRoutes = channel.unary_unary(
                 '/stepwell.v1.WorkflowService/ListRoutes',
                 request_serializer=stepwell_dot_v1_dot_workflows__pb2.ListRoutesRequest.SerializeToString,
@@ -68,6 +73,16 @@ class WorkflowServiceStub:
                 '/stepwell.v1.WorkflowService/SetRoute',
                 request_serializer=stepwell_dot_v1_dot_workflows__pb2.SetRouteRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_workflows__pb2.Route.FromString,
+                _registered_method=True)
+        self.PromoteRoute = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/PromoteRoute',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.PromoteRouteRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_workflows__pb2.PromoteRouteResponse.FromString,
+                _registered_method=True)
+        self.RollBackRoute = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/RollBackRoute',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.RollBackRouteRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_workflows__pb2.RollBackRouteResponse.FromString,
                 _registered_method=True)
 
 
@@ -106,6 +121,12 @@ class WorkflowServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRoute(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListRoutes(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -114,6 +135,21 @@ class WorkflowServiceServicer:
 
     def SetRoute(self, request, context):
         """Running instances stay on the version that they began with.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteRoute(self, request, context):
+        """The canary gets everything: one of the route's versions gets all new instances.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBackRoute(self, request, context):
+        """What the route was before the last version came in, whatever became of its weights since. FAILED_PRECONDITION when
+        nothing is known of a time before, or a version of then is gone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,6 +183,11 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     request_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListWorkflowsRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_workflows__pb2.ListWorkflowsResponse.SerializeToString,
             ),
+            'GetRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRoute,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.GetRouteRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_workflows__pb2.Route.SerializeToString,
+            ),
             'ListRoutes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRoutes,
                     request_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListRoutesRequest.FromString,
@@ -156,6 +197,16 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.SetRoute,
                     request_deserializer=stepwell_dot_v1_dot_workflows__pb2.SetRouteRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_workflows__pb2.Route.SerializeToString,
+            ),
+            'PromoteRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteRoute,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.PromoteRouteRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_workflows__pb2.PromoteRouteResponse.SerializeToString,
+            ),
+            'RollBackRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBackRoute,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.RollBackRouteRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_workflows__pb2.RollBackRouteResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -304,6 +355,33 @@ class WorkflowService:
             _registered_method=True)
 
     @staticmethod
+    def GetRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/GetRoute',
+            stepwell_dot_v1_dot_workflows__pb2.GetRouteRequest.SerializeToString,
+            stepwell_dot_v1_dot_workflows__pb2.Route.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListRoutes(request,
             target,
             options=(),
@@ -347,6 +425,60 @@ class WorkflowService:
             '/stepwell.v1.WorkflowService/SetRoute',
             stepwell_dot_v1_dot_workflows__pb2.SetRouteRequest.SerializeToString,
             stepwell_dot_v1_dot_workflows__pb2.Route.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/PromoteRoute',
+            stepwell_dot_v1_dot_workflows__pb2.PromoteRouteRequest.SerializeToString,
+            stepwell_dot_v1_dot_workflows__pb2.PromoteRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBackRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/RollBackRoute',
+            stepwell_dot_v1_dot_workflows__pb2.RollBackRouteRequest.SerializeToString,
+            stepwell_dot_v1_dot_workflows__pb2.RollBackRouteResponse.FromString,
             options,
             channel_credentials,
             insecure,

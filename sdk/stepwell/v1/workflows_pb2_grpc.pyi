@@ -39,9 +39,16 @@ class WorkflowServiceStub:
     ListVersions: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListVersionsRequest, _workflows_pb2.ListVersionsResponse]
     GetWorkflow: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.GetWorkflowRequest, _workflows_pb2.Workflow]
     ListWorkflows: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListWorkflowsRequest, _workflows_pb2.ListWorkflowsResponse]
+    GetRoute: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.GetRouteRequest, _workflows_pb2.Route]
     ListRoutes: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListRoutesRequest, _workflows_pb2.ListRoutesResponse]
     SetRoute: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.SetRouteRequest, _workflows_pb2.Route]
     """Running instances stay on the version that they began with."""
+    PromoteRoute: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.PromoteRouteRequest, _workflows_pb2.PromoteRouteResponse]
+    """The canary gets everything: one of the route's versions gets all new instances."""
+    RollBackRoute: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.RollBackRouteRequest, _workflows_pb2.RollBackRouteResponse]
+    """What the route was before the last version came in, whatever became of its weights since. FAILED_PRECONDITION when
+    nothing is known of a time before, or a version of then is gone.
+    """
 
 @_typing.type_check_only
 class WorkflowServiceAsyncStub(WorkflowServiceStub):
@@ -54,9 +61,16 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     ListVersions: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListVersionsRequest, _workflows_pb2.ListVersionsResponse]  # type: ignore[assignment]
     GetWorkflow: _aio.UnaryUnaryMultiCallable[_workflows_pb2.GetWorkflowRequest, _workflows_pb2.Workflow]  # type: ignore[assignment]
     ListWorkflows: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListWorkflowsRequest, _workflows_pb2.ListWorkflowsResponse]  # type: ignore[assignment]
+    GetRoute: _aio.UnaryUnaryMultiCallable[_workflows_pb2.GetRouteRequest, _workflows_pb2.Route]  # type: ignore[assignment]
     ListRoutes: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListRoutesRequest, _workflows_pb2.ListRoutesResponse]  # type: ignore[assignment]
     SetRoute: _aio.UnaryUnaryMultiCallable[_workflows_pb2.SetRouteRequest, _workflows_pb2.Route]  # type: ignore[assignment]
     """Running instances stay on the version that they began with."""
+    PromoteRoute: _aio.UnaryUnaryMultiCallable[_workflows_pb2.PromoteRouteRequest, _workflows_pb2.PromoteRouteResponse]  # type: ignore[assignment]
+    """The canary gets everything: one of the route's versions gets all new instances."""
+    RollBackRoute: _aio.UnaryUnaryMultiCallable[_workflows_pb2.RollBackRouteRequest, _workflows_pb2.RollBackRouteResponse]  # type: ignore[assignment]
+    """What the route was before the last version came in, whatever became of its weights since. FAILED_PRECONDITION when
+    nothing is known of a time before, or a version of then is gone.
+    """
 
 class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -98,6 +112,13 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_workflows_pb2.ListWorkflowsResponse, _abc.Awaitable[_workflows_pb2.ListWorkflowsResponse]]: ...
 
     @_abc_1.abstractmethod
+    def GetRoute(
+        self,
+        request: _workflows_pb2.GetRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.Route, _abc.Awaitable[_workflows_pb2.Route]]: ...
+
+    @_abc_1.abstractmethod
     def ListRoutes(
         self,
         request: _workflows_pb2.ListRoutesRequest,
@@ -111,5 +132,23 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_workflows_pb2.Route, _abc.Awaitable[_workflows_pb2.Route]]:
         """Running instances stay on the version that they began with."""
+
+    @_abc_1.abstractmethod
+    def PromoteRoute(
+        self,
+        request: _workflows_pb2.PromoteRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.PromoteRouteResponse, _abc.Awaitable[_workflows_pb2.PromoteRouteResponse]]:
+        """The canary gets everything: one of the route's versions gets all new instances."""
+
+    @_abc_1.abstractmethod
+    def RollBackRoute(
+        self,
+        request: _workflows_pb2.RollBackRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.RollBackRouteResponse, _abc.Awaitable[_workflows_pb2.RollBackRouteResponse]]:
+        """What the route was before the last version came in, whatever became of its weights since. FAILED_PRECONDITION when
+        nothing is known of a time before, or a version of then is gone.
+        """
 
 def add_WorkflowServiceServicer_to_server(servicer: WorkflowServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

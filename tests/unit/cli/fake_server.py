@@ -198,6 +198,12 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         self.tenant_of(request.parent, context)
         return w.ListWorkflowsResponse(workflows=self.workflows.values())
 
+    def GetRoute(self, request: w.GetRouteRequest, context: grpc.ServicerContext) -> w.Route:
+        name = self.tenant_of(request.name, context)
+        if name not in self.routes:
+            refuse(context, code_pb2.NOT_FOUND, "NOT_FOUND", f"{name} does not exist")
+        return self.routes[name]
+
     def ListRoutes(self, request: w.ListRoutesRequest, context: grpc.ServicerContext) -> w.ListRoutesResponse:
         self.tenant_of(request.parent, context)
         return w.ListRoutesResponse(routes=self.routes.values())
@@ -208,9 +214,33 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         if request.etag and (before is None or before.etag != request.etag):
             refuse(context, code_pb2.ABORTED, "CONFLICT", "the route has changed")
         etag = str(int(before.etag) + 1 if before else 1)
-        version = self.tenant_of(request.version, context)
-        self.routes[name] = w.Route(name=name, version=version, entrypoint="main:Order", etag=etag)
+        targets = [
+            w.RouteTarget(version=self.tenant_of(each.version, context), entrypoint="main:Order", weight=each.weight)
+            for each in request.targets
+        ]
+        self.routes[name] = w.Route(
+            name=name,
+            version=targets[0].version,
+            entrypoint="main:Order",
+            etag=etag,
+            targets=targets,
+            previous_targets=before.targets if before else [],
+        )
         return self.routes[name]
+
+    def PromoteRoute(self, request: w.PromoteRouteRequest, context: grpc.ServicerContext) -> w.PromoteRouteResponse:
+        before = self.GetRoute(w.GetRouteRequest(name=request.name), context)
+        version = self.tenant_of(request.version, context) if request.version else before.targets[-1].version
+        only = w.RouteTarget(version=version, weight=100)
+        setting = w.SetRouteRequest(name=request.name, etag=request.etag, targets=[only])
+        return w.PromoteRouteResponse(route=self.SetRoute(setting, context), replaced_targets=before.targets)
+
+    def RollBackRoute(self, request: w.RollBackRouteRequest, context: grpc.ServicerContext) -> w.RollBackRouteResponse:
+        before = self.GetRoute(w.GetRouteRequest(name=request.name), context)
+        if not before.previous_targets:
+            refuse(context, code_pb2.FAILED_PRECONDITION, "WRONG_STATE", "the route can't be rolled back")
+        setting = w.SetRouteRequest(name=request.name, etag=request.etag, targets=before.previous_targets)
+        return w.RollBackRouteResponse(route=self.SetRoute(setting, context), replaced_targets=before.targets)
 
     def CreateInstance(self, request: i.CreateInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
         name = f"{self.tenant_of(request.parent, context)}/instances/{request.instance_id or 'made-1'}"

@@ -64,6 +64,8 @@ def test_a_route_is_set_and_listed(cli: Cli) -> None:
         "workflow": "order",
         "version": DIGEST,
         "entrypoint": "main:Order",
+        "targets": [{"version": DIGEST, "weight": 100, "entrypoint": "main:Order"}],
+        "previousTargets": None,
         "etag": "1",
         "updateTime": None,
     }
@@ -77,3 +79,45 @@ def test_an_etag_is_handed_on(cli: Cli) -> None:
     assert cli("routes", "set", "order", DIGEST, *ACME, "--etag", "1").status == 0
     ended = cli("routes", "set", "order", DIGEST, *ACME, "--etag", "1", *JSON)
     assert (ended.status, ended.error["reason"], ended.error["code"]) == (1, "CONFLICT", "ABORTED")
+
+
+def test_a_canary_is_set_shown_promoted_and_rolled_back(cli: Cli) -> None:
+    canary = "sha256-" + "1" * 64
+    cli("routes", "set", "order", DIGEST, *ACME)
+    told = cli("routes", "set", "order", DIGEST, f"{canary}=5", *ACME).out
+    assert told == f"New instances of order get {DIGEST} 95%, {canary} 5%\n"
+    shown = cli("routes", "describe", "order", *ACME).out
+    assert all(text in shown for text in (f"{DIGEST}  95%", f"{canary}  5%", "before", "etag"))
+    (listed,) = cli("routes", "list", *ACME, *JSON).document["items"]
+    assert [(each["version"], each["weight"]) for each in listed["targets"]] == [(DIGEST, 95), (canary, 5)]
+    assert cli("routes", "describe", "order", *ACME, *JSON).document == listed
+    assert f"{DIGEST} 95%, {canary} 5%" in cli("routes", "list", *ACME).out
+    told = cli("routes", "promote", "order", *ACME).out
+    assert told == f"New instances of order get {canary}\n  before: {DIGEST} 95%, {canary} 5%\n"
+    changed = cli("routes", "rollback", "order", *ACME, *JSON).document
+    assert [each["weight"] for each in changed["route"]["targets"]] == [95, 5]
+    assert [each["version"] for each in changed["replacedTargets"]] == [canary]
+    changed = cli("routes", "promote", "order", DIGEST, *ACME, *JSON).document
+    assert changed["route"]["version"] == DIGEST
+    ended = cli("routes", "rollback", "order", *ACME, "--etag", "1", *JSON)
+    assert (ended.status, ended.error["reason"]) == (1, "CONFLICT")
+    ended = cli("routes", "describe", "bill", *ACME, *JSON)
+    assert (ended.status, ended.error["reason"]) == (1, "NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("versions", "said"),
+    [
+        (("{}=50", "{}=60"), "add up to 110"),
+        (("{}", "{}"), "at most one may be without"),
+        (("{}=100", "{}"), "leave something"),
+        (("{}=90",), "add up to 90"),
+        (("{}=0", "{}"), "no percentage"),
+        (("{}=5%", "{}"), "no percentage"),
+    ],
+)
+def test_percentages_that_are_no_whole_are_wrong_usage(cli: Cli, versions: tuple[str, ...], said: str) -> None:
+    given = [text.format(f"sha256-{number:064d}") for number, text in enumerate(versions)]
+    ended = cli("routes", "set", "order", *given, *ACME, *JSON)
+    assert (ended.status, ended.error["reason"]) == (2, "USAGE")
+    assert said in ended.error["message"]

@@ -218,5 +218,5 @@ NAMED = {
     "RevokeToken": "tenants/{}/tokens/" + "0" * 16,
     "GetVersion": NAMES["version"],
     "GetWorkflow": "tenants/{}/workflows/order",
-    "SetRoute": "tenants/{}/workflows/order/route",
+    **dict.fromkeys(("GetRoute", "SetRoute", "PromoteRoute", "RollBackRoute"), "tenants/{}/workflows/order/route"),
 }

@@ -9,7 +9,7 @@ from functools import wraps
 from itertools import count
 from typing import Any, cast
 
-from data_plane.calls import InstanceCalls, RoutedVersion
+from data_plane.calls import Choose, InstanceCalls, RoutedVersion
 from data_plane.journal.chain import chain
 from data_plane.journal.store import InstanceKey
 from data_plane.listing import status_of
@@ -43,10 +43,10 @@ def on_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
 
 
 class Routes:
-    async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> RoutedVersion:
+    async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> Choose:
         if workflow != FLOW:
             raise NotFoundError("no route")
-        return RoutedVersion(Digest("sha256-1"), "main:Flow")
+        return lambda _: RoutedVersion(Digest("sha256-1"), "main:Flow")
 
 
 class House:
