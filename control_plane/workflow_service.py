@@ -9,6 +9,7 @@ from cluster.directory import Directory
 from cluster.records import WEIGHTS_SUM, Route, Targets, Version
 from control_plane.deploys import Deploys, FileStart
 from control_plane.routes import Routes, Share
+from control_plane.version_files import VersionFiles
 from control_plane.versions import Versions
 from control_plane.workflows import Workflows
 from loader.bundles.manifest import Manifest, WorkflowEntry
@@ -37,11 +38,18 @@ CHUNK_BYTES_MAX = 1024 * 1024
 
 class WorkflowService(WorkflowServiceServicer):
     def __init__(
-        self, directory: Directory, deploys: Deploys, versions: Versions, workflows: Workflows, routes: Routes
+        self,
+        directory: Directory,
+        deploys: Deploys,
+        versions: Versions,
+        files: VersionFiles,
+        workflows: Workflows,
+        routes: Routes,
     ) -> None:
         self._directory = directory
         self._deploys = deploys
         self._versions = versions
+        self._files = files
         self._workflows = workflows
         self._routes = routes
 
@@ -71,6 +79,23 @@ class WorkflowService(WorkflowServiceServicer):
         page = await self._versions.list(tenant.uid, page_size(request.page_size), position(scope, request.page_token))
         return pb.ListVersionsResponse(
             versions=[_version(tenant.id, version) for version in page.items],
+            next_page_token=page_token(scope, page.position) if page.position else "",
+        )
+
+    async def ListVersionFiles(self, request: pb.ListVersionFilesRequest, context: Any) -> pb.ListVersionFilesResponse:
+        tenant_id, digest = parse_version(request.parent, principal(context), "parent")
+        tenant = await self._directory.tenant(tenant_id)
+        scope = f"files/{tenant.uid}/{digest}"
+        size, after = page_size(request.page_size), position(scope, request.page_token)
+        await self._versions.get(tenant.uid, digest)
+        page = await self._files.list(tenant.uid, digest, size, after)
+        return pb.ListVersionFilesResponse(
+            files=[
+                pb.VersionFile(
+                    path=each.path, executable=each.executable, size_bytes=each.size_bytes, sha256=each.sha256
+                )
+                for each in page.items
+            ],
             next_page_token=page_token(scope, page.position) if page.position else "",
         )
 

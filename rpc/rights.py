@@ -42,6 +42,7 @@ RIGHTS: Final[Table] = {
         "DeployVersion": Right.DEPLOY,
         "GetVersion": Right.READ,
         "ListVersions": Right.READ,
+        "ListVersionFiles": Right.READ,
         "GetWorkflow": Right.READ,
         "ListWorkflows": Right.READ,
         "GetRoute": Right.READ,

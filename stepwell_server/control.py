@@ -19,6 +19,7 @@ from control_plane.tenant_service import TenantService
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens
 from control_plane.turns_leased import LeasedTurns
+from control_plane.version_files import VersionFiles
 from control_plane.versions import Versions
 from control_plane.workflow_service import WorkflowService
 from control_plane.workflows import Workflows
@@ -106,7 +107,7 @@ async def _serve(config: ControlConfig) -> int:
             Service(add_TenantServiceServicer_to_server, TenantService(tenants, tokens, directory)),
             Service(
                 add_WorkflowServiceServicer_to_server,
-                WorkflowService(directory, deploys, Versions(store), Workflows(store), routes),
+                WorkflowService(directory, deploys, Versions(store), VersionFiles(bundles), Workflows(store), routes),
             ),
         )
         await process.serve(

@@ -23,6 +23,7 @@ from control_plane.tenant_service import TenantService
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens
 from control_plane.turns import Turns
+from control_plane.version_files import VersionFiles
 from control_plane.versions import Versions
 from control_plane.workflow_service import WorkflowService
 from control_plane.workflows import Workflows
@@ -155,7 +156,7 @@ async def _serve(config: DevConfig) -> int:
         log_reading = LogReading(calls, node.watchers, log_store, recorder)
         routes = Routes(control_store, clock_ms=clock, limits=config.control_plane)
         workflow_service = WorkflowService(
-            directory, deploys, Versions(control_store), Workflows(control_store), routes
+            directory, deploys, Versions(control_store), VersionFiles(bundles), Workflows(control_store), routes
         )
         open_calls = OpenCalls(directory, config.rpc, time.monotonic)
         rechecking = tasks.create_task(open_calls.run())

@@ -69,6 +69,7 @@ FIELDS: Mapping[str, str] = {
     "DeployVersionRequest.chunk": "chunk",
     "GetVersionRequest.name": "version",
     "ListVersionsRequest.parent": "tenant",
+    "ListVersionFilesRequest.parent": "version",
     "GetWorkflowRequest.name": "workflow",
     "ListWorkflowsRequest.parent": "tenant",
     "ListRoutesRequest.parent": "tenant",

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from stepwell.cli.app import App, output_option, page_options, print_json, tenant_option, version_argument
+from stepwell import names
+from stepwell.cli.app import App, output_option, page_options, print_json, tenant_option, validated, version_argument
 from stepwell.cli.lists import show_page
 from stepwell.cli.screen import Cell
+
+if TYPE_CHECKING:
+    from stepwell.cli.version_diff import VersionDiff
+    from stepwell.client.connection import Client
 
 
 @click.group("versions")
@@ -68,3 +75,30 @@ def describe(app: App, version: str, tenant: str | None, output: str) -> None:
     )
     entries = [[entry.workflow_id, entry.entrypoint] for entry in found.manifest.workflows]
     app.screen.table(["WORKFLOW", "ENTRYPOINT"], entries)
+
+
+@command.command("diff")
+@version_argument
+@click.argument("other", metavar="OTHER", callback=validated(names.digest))
+@tenant_option
+@output_option
+@click.pass_obj
+def diff(app: App, version: str, other: str, tenant: str | None, output: str) -> None:
+    """Show what OTHER has that VERSION has not, and the other way round: files by content, workflows, and vars."""
+    from stepwell.cli import version_diff
+
+    found = app.ask(lambda client: _compared(client, tenant, version, other))
+    if output == "json":
+        print_json(version_diff.document(found))
+        return
+    app.screen.line("From ", Cell(version, "bold"), " to ", Cell(other, "bold"))
+    for sign, text in version_diff.lines(found):
+        app.screen.line("  ", sign, f" {text}")
+
+
+async def _compared(client: Client, tenant: str | None, version: str, other: str) -> VersionDiff:
+    from stepwell.cli.version_diff import compared
+
+    before, after = [await client.workflows.get_version(tenant, each) for each in (version, other)]
+    old, new = [await client.workflows.version_files(tenant, each) for each in (version, other)]
+    return compared(before, after, (old, new))

@@ -10,6 +10,9 @@ from stepwell.client.resource_names import route_name, tenant_name, version_name
 from stepwell.v1 import workflows_pb2 as pb
 from stepwell.v1.workflows_pb2_grpc import WorkflowServiceStub
 
+FILES_PAGE_SIZE = 1_000
+"""Of a version's files: as many as a page may have."""
+
 
 class BundleFile(Protocol):
     """One file of a bundle."""
@@ -66,6 +69,20 @@ class Workflows:
         """A page of versions, newest first."""
         request = pb.ListVersionsRequest(parent=tenant_name(tenant), page_size=page_size, page_token=page_token)
         return await self._caller.unary(self._stub.ListVersions, request)
+
+    async def version_files(self, tenant: str | None, version: str) -> Sequence[pb.VersionFile]:
+        """All files of a version, by path: at most 10,000, page after page. NotFoundError when there is none."""
+        found: list[pb.VersionFile] = []
+        token = ""
+        while True:
+            request = pb.ListVersionFilesRequest(
+                parent=version_name(tenant, version), page_size=FILES_PAGE_SIZE, page_token=token
+            )
+            page = await self._caller.unary(self._stub.ListVersionFiles, request)
+            found += page.files
+            token = page.next_page_token
+            if not token:
+                return found
 
     async def list_routes(
         self, tenant: str | None, *, page_size: int = 0, page_token: str = ""

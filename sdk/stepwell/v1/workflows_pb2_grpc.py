@@ -49,6 +49,11 @@ class WorkflowServiceStub:
                 request_serializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionsRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionsResponse.FromString,
                 _registered_method=True)
+        self.ListVersionFiles = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/ListVersionFiles',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionFilesRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionFilesResponse.FromString,
+                _registered_method=True)
         self.GetWorkflow = channel.unary_unary(
                 '/stepwell.v1.WorkflowService/GetWorkflow',
                 request_serializer=stepwell_dot_v1_dot_workflows__pb2.GetWorkflowRequest.SerializeToString,
@@ -104,6 +109,12 @@ class WorkflowServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListVersions(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListVersionFiles(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,6 +183,11 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.ListVersions,
                     request_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionsRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionsResponse.SerializeToString,
+            ),
+            'ListVersionFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListVersionFiles,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionFilesRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionFilesResponse.SerializeToString,
             ),
             'GetWorkflow': grpc.unary_unary_rpc_method_handler(
                     servicer.GetWorkflow,
@@ -290,6 +306,33 @@ class WorkflowService:
             '/stepwell.v1.WorkflowService/ListVersions',
             stepwell_dot_v1_dot_workflows__pb2.ListVersionsRequest.SerializeToString,
             stepwell_dot_v1_dot_workflows__pb2.ListVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListVersionFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/ListVersionFiles',
+            stepwell_dot_v1_dot_workflows__pb2.ListVersionFilesRequest.SerializeToString,
+            stepwell_dot_v1_dot_workflows__pb2.ListVersionFilesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,7 @@ class WorkflowServiceStub:
     """
     GetVersion: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.GetVersionRequest, _workflows_pb2.Version]
     ListVersions: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListVersionsRequest, _workflows_pb2.ListVersionsResponse]
+    ListVersionFiles: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListVersionFilesRequest, _workflows_pb2.ListVersionFilesResponse]
     GetWorkflow: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.GetWorkflowRequest, _workflows_pb2.Workflow]
     ListWorkflows: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListWorkflowsRequest, _workflows_pb2.ListWorkflowsResponse]
     GetRoute: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.GetRouteRequest, _workflows_pb2.Route]
@@ -59,6 +60,7 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     """
     GetVersion: _aio.UnaryUnaryMultiCallable[_workflows_pb2.GetVersionRequest, _workflows_pb2.Version]  # type: ignore[assignment]
     ListVersions: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListVersionsRequest, _workflows_pb2.ListVersionsResponse]  # type: ignore[assignment]
+    ListVersionFiles: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListVersionFilesRequest, _workflows_pb2.ListVersionFilesResponse]  # type: ignore[assignment]
     GetWorkflow: _aio.UnaryUnaryMultiCallable[_workflows_pb2.GetWorkflowRequest, _workflows_pb2.Workflow]  # type: ignore[assignment]
     ListWorkflows: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListWorkflowsRequest, _workflows_pb2.ListWorkflowsResponse]  # type: ignore[assignment]
     GetRoute: _aio.UnaryUnaryMultiCallable[_workflows_pb2.GetRouteRequest, _workflows_pb2.Route]  # type: ignore[assignment]
@@ -96,6 +98,13 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _workflows_pb2.ListVersionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workflows_pb2.ListVersionsResponse, _abc.Awaitable[_workflows_pb2.ListVersionsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListVersionFiles(
+        self,
+        request: _workflows_pb2.ListVersionFilesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.ListVersionFilesResponse, _abc.Awaitable[_workflows_pb2.ListVersionFilesResponse]]: ...
 
     @_abc_1.abstractmethod
     def GetWorkflow(

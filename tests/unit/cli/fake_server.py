@@ -59,6 +59,7 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         self.tenants: dict[str, t.Tenant] = {"tenants/acme": t.Tenant(name="tenants/acme", uid="u1")}
         self.workflows: dict[str, w.Workflow] = {}
         self.versions: list[w.Version] = []
+        self.version_files: dict[str, list[w.VersionFile]] = {}
         self.routes: dict[str, w.Route] = {}
         self.tokens: list[t.Token] = []
         self.no_route = False
@@ -187,6 +188,14 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
     def ListVersions(self, request: w.ListVersionsRequest, context: grpc.ServicerContext) -> w.ListVersionsResponse:
         self.tenant_of(request.parent, context)
         return w.ListVersionsResponse(versions=self.versions)
+
+    def ListVersionFiles(
+        self, request: w.ListVersionFilesRequest, context: grpc.ServicerContext
+    ) -> w.ListVersionFilesResponse:
+        """A page has one file, whatever is asked for."""
+        files, start = self.version_files[self.tenant_of(request.parent, context)], int(request.page_token or 0)
+        more = str(start + 1) if start + 1 < len(files) else ""
+        return w.ListVersionFilesResponse(files=files[start : start + 1], next_page_token=more)
 
     def GetWorkflow(self, request: w.GetWorkflowRequest, context: grpc.ServicerContext) -> w.Workflow:
         name = self.tenant_of(request.name, context)

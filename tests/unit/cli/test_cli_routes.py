@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from stepwell.v1 import workflows_pb2 as w
 from tests.unit.cli.conftest import Cli
 from tests.unit.cli.fake_server import DIGEST, FakeServer
 
 ACME = ("--tenant", "acme")
 JSON = ("-o", "json")
+SAME = ("same.py", False, 4, "ff")
 
 
 @pytest.fixture
@@ -121,3 +123,63 @@ def test_percentages_that_are_no_whole_are_wrong_usage(cli: Cli, versions: tuple
     ended = cli("routes", "set", "order", *given, *ACME, *JSON)
     assert (ended.status, ended.error["reason"]) == (2, "USAGE")
     assert said in ended.error["message"]
+
+
+def test_two_versions_are_compared(cli: Cli, server: FakeServer) -> None:
+    old, new = DIGEST, "sha256-" + "1" * 64
+    manifests = {
+        old: w.Manifest(
+            workflows=[w.WorkflowEntry(workflow_id="order", entrypoint="main:Order")], vars={"REGION": "eu", "OLD": "1"}
+        ),
+        new: w.Manifest(
+            workflows=[
+                w.WorkflowEntry(workflow_id="order", entrypoint="main:Order2"),
+                w.WorkflowEntry(workflow_id="bill", entrypoint="main:Bill"),
+            ],
+            vars={"REGION": "us"},
+        ),
+    }
+    files = {
+        old: [
+            ("a.py", False, 1, "aa"),
+            ("gone.py", False, 2, "bb"),
+            ("run", False, 3, "cc"),
+            SAME,
+        ],
+        new: [("a.py", False, 5, "dd"), ("new.py", True, 6, "ee"), ("run", True, 3, "cc"), SAME],
+    }
+    for digest, manifest in manifests.items():
+        name = f"tenants/acme/versions/{digest}"
+        server.versions.append(w.Version(name=name, manifest=manifest))
+        server.version_files[name] = [
+            w.VersionFile(path=path, executable=executable, size_bytes=size, sha256=sha256)
+            for path, executable, size, sha256 in files[digest]
+        ]
+    document = cli("versions", "diff", old, new, *ACME, *JSON).document
+    assert (document["from"], document["to"], document["tenant"]) == (old, new, "acme")
+    assert [each["path"] for each in document["files"]["added"]] == ["new.py"]
+    assert document["files"]["removed"] == [{"path": "gone.py", "executable": False, "sizeBytes": 2, "sha256": "bb"}]
+    assert [each["path"] for each in document["files"]["changed"]] == ["a.py", "run"]
+    assert document["files"]["changed"][0]["to"] == {"executable": False, "sizeBytes": 5, "sha256": "dd"}
+    assert document["files"]["unchanged"] == 1
+    assert document["workflows"] == {
+        "added": [{"name": "bill", "entrypoint": "main:Bill"}],
+        "removed": [],
+        "changed": [{"name": "order", "from": "main:Order", "to": "main:Order2"}],
+        "unchanged": 0,
+    }
+    assert document["vars"]["removed"] == [{"name": "OLD", "value": "1"}]
+    assert document["vars"]["changed"] == [{"name": "REGION", "from": "eu", "to": "us"}]
+    shown = cli("versions", "diff", old, new, *ACME).out.splitlines()
+    assert shown == [
+        f"From {old} to {new}",
+        "  + new.py  6 bytes executable",
+        "  - gone.py  2 bytes",
+        "  ~ a.py  1 bytes → 5 bytes",
+        "  ~ run  3 bytes → 3 bytes executable  the same bytes",
+        "  + workflow bill  main:Bill",
+        "  ~ workflow order  main:Order → main:Order2",
+        "  - var OLD  1",
+        "  ~ var REGION  eu → us",
+    ]
+    assert cli("versions", "diff", old, old, *ACME).out.endswith("  = the same files, workflows and values\n")

@@ -23,6 +23,7 @@ from control_plane.tenant_service import TenantService
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens
 from control_plane.turns import Turns
+from control_plane.version_files import VersionFiles
 from control_plane.versions import Versions
 from control_plane.workflow_service import WorkflowService
 from control_plane.workflows import Workflows
@@ -96,7 +97,8 @@ async def served(folder: Path) -> AsyncIterator[Api]:
         bundles = FileBundleStore(folder / "bundles")
         deploys = Deploys(store, bundles, check, Turns(), clock_ms=clock_ms, limits=limits)
         routes = Routes(store, clock_ms=clock_ms, limits=limits)
-        workflows = WorkflowService(directory, deploys, Versions(store), Workflows(store), routes)
+        versions, files = Versions(store), VersionFiles(bundles)
+        workflows = WorkflowService(directory, deploys, versions, files, Workflows(store), routes)
         calls = OpenCalls(directory, RpcLimits(), time.monotonic)
         server = await build_server(
             [
