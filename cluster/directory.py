@@ -29,6 +29,10 @@ VERSIONS_MAX: Final = 512
 
 STALENESS_S: Final = 3 * WATCH_PROGRESS_SECONDS
 
+ROUTE_AGE_S: Final = 1.0
+"""How long ago a create looked its route up at most when its first record is made. So what it is pinned to was routed
+within this and `STALENESS_S`."""
+
 RETRY_DELAY_S: Final = 1.0
 """Between attempts to watch again; look-ups go to the store meanwhile."""
 

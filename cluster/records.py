@@ -51,7 +51,10 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """An immutable bundle that passed its check. Its files are in the bundle store under (tenant_uid, digest)."""
+    """An immutable bundle that passed its check. Its files are in the bundle store under (tenant_uid, digest).
+
+    One that is `retiring` gets no route and no instance any more, and is about to go.
+    """
 
     tenant_uid: TenantUid
     digest: Digest
@@ -60,6 +63,7 @@ class Version:
     created_at_ms: int
     file_count: int
     size_bytes: int
+    retiring: bool = False
 
 
 WEIGHTS_SUM: Final = 100

@@ -71,6 +71,16 @@ def rolled_back(route: Route, now_ms: int) -> Route:
     return _with(route, route.before[0], route.before[1:], now_ms)
 
 
+def drained(route: Route, digest: Digest, now_ms: int) -> Route:
+    """Without that version, which is one of several: the others' weights stay to each other what they were."""
+    kept = [target for target in route.targets if target.digest != digest]
+    total = sum(target.weight for target in kept)
+    weights = [max(1, target.weight * WEIGHTS_SUM // total) for target in kept]
+    weights[0] += WEIGHTS_SUM - sum(weights)
+    targets = tuple(target._replace(weight=weight) for target, weight in zip(kept, weights, strict=True))
+    return routed_to(route.tenant_uid, route.workflow, targets, route, now_ms)
+
+
 def digests(targets: Targets) -> frozenset[Digest]:
     """The versions that those targets are."""
     return frozenset(target.digest for target in targets)

@@ -12,7 +12,7 @@ from cluster.records import WEIGHTS_SUM, Asked, Route, Target, Targets, Tenant
 from cluster.store import ClusterStore, Put
 from control_plane.limits import ControlLimits, refuse_over
 from control_plane.route_changes import TARGETS_MAX, digests, promoted, rolled_back, routed_to
-from control_plane.versions import Versions
+from control_plane.versions import Versions, refuse_retiring
 from control_plane.workflows import Workflows
 from stepwell.errors import (
     ConflictError,
@@ -101,12 +101,14 @@ class Routes:
         async def decide(route: Route) -> Route:
             after = rolled_back(route, self._clock_ms())
             for digest in sorted(digests(after.targets)):
-                if await self._versions.find(tenant.uid, digest) is None:
+                version = await self._versions.find(tenant.uid, digest)
+                if version is None:
                     raise WrongStateError(
                         f"the route of {workflow!r} can't be rolled back to version {digest}, which was retired:"
                         " `routes set` leads it to one that is there",
                         workflow=workflow, version=digest,
                     )  # fmt: skip
+                refuse_retiring(version)
             return after
 
         return await self._changed(tenant, workflow, "roll back", etag, request_id, decide)
@@ -144,6 +146,7 @@ class Routes:
 
     async def _target(self, tenant: Tenant, workflow: WorkflowId, share: Share) -> Target:
         version = await self._versions.get(tenant.uid, share.digest)
+        refuse_retiring(version)
         entrypoint = dict(version.entrypoints).get(workflow)
         if entrypoint is None:
             raise NotFoundError(

@@ -12,6 +12,7 @@ from cluster.store import ClusterStore, Operation, Put
 from control_plane.limits import ControlLimits, refuse_over
 from control_plane.route_changes import routed_to
 from control_plane.turns import Turn
+from control_plane.versions import refuse_retiring
 from stepwell.names import WorkflowId
 
 
@@ -51,7 +52,7 @@ class Routing:
         self._no_route = no_route
 
     async def decide(self) -> Change[Routed]:
-        """Raises LimitExceededError and TurnLostError."""
+        """Raises LimitExceededError, TurnLostError, and ConflictError for a version that is being retired."""
         await self._turn.confirm()
         version, operations = await self._kept()
         created = bool(operations)
@@ -87,7 +88,9 @@ class Routing:
         key = keys.version(self._version.tenant_uid, self._version.digest)
         stored = await self._store.get(key)
         if stored is not None:
-            return decode_value(Version, stored), []
+            kept = decode_value(Version, stored)
+            refuse_retiring(kept)
+            return kept, []
         uid, most = self._version.tenant_uid, self._limits.versions_max
         held = await self._store.range(keys.versions_by_age(uid), limit=most + 1)
         refuse_over(self._tenant, "versions_max", most, len(held) + 1, "versions")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
 
 from cluster.directory import Directory
 from cluster.records import WEIGHTS_SUM, Route, Targets, Version
 from control_plane.deploys import Deploys, FileStart
+from control_plane.retirement import Retirement
 from control_plane.routes import Routes, Share
 from control_plane.version_files import VersionFiles
 from control_plane.versions import Versions
@@ -45,6 +48,7 @@ class WorkflowService(WorkflowServiceServicer):
         files: VersionFiles,
         workflows: Workflows,
         routes: Routes,
+        retirement: Retirement,
     ) -> None:
         self._directory = directory
         self._deploys = deploys
@@ -52,6 +56,7 @@ class WorkflowService(WorkflowServiceServicer):
         self._files = files
         self._workflows = workflows
         self._routes = routes
+        self._retirement = retirement
 
     async def DeployVersion(
         self, request_iterator: AsyncIterator[pb.DeployVersionRequest], context: Any
@@ -62,7 +67,7 @@ class WorkflowService(WorkflowServiceServicer):
             tenant, _manifest(header.manifest), _parts(request_iterator), no_route=header.no_route
         )
         return pb.DeployVersionResponse(
-            version=_version(tenant.id, deployed.version),
+            version=_version(tenant.id, deployed.version, _digests(deployed.routes)),
             workflows=[_workflow(tenant.id, route) for route in deployed.routes],
             created=deployed.created,
             warnings=deployed.warnings,
@@ -71,16 +76,37 @@ class WorkflowService(WorkflowServiceServicer):
     async def GetVersion(self, request: pb.GetVersionRequest, context: Any) -> pb.Version:
         tenant_id, digest = parse_version(request.name, principal(context))
         tenant = await self._directory.tenant(tenant_id)
-        return _version(tenant_id, await self._versions.get(tenant.uid, digest))
+        version = await self._versions.get(tenant.uid, digest)
+        return _version(tenant_id, version, _digests(await self._workflows.all(tenant.uid)))
 
     async def ListVersions(self, request: pb.ListVersionsRequest, context: Any) -> pb.ListVersionsResponse:
         tenant = await self._directory.tenant(parse_tenant(request.parent, principal(context), "parent"))
         scope = f"versions/{tenant.uid}"
         page = await self._versions.list(tenant.uid, page_size(request.page_size), position(scope, request.page_token))
+        routed = _digests(await self._workflows.all(tenant.uid))
         return pb.ListVersionsResponse(
-            versions=[_version(tenant.id, version) for version in page.items],
+            versions=[_version(tenant.id, version, routed) for version in page.items],
             next_page_token=page_token(scope, page.position) if page.position else "",
         )
+
+    async def GetVersionUsage(self, request: pb.GetVersionUsageRequest, context: Any) -> pb.VersionUsage:
+        tenant_id, digest = parse_version(request.name, principal(context))
+        usage = await self._retirement.usage(await self._directory.tenant(tenant_id), digest)
+        return pb.VersionUsage(
+            name=version_name(tenant_id, digest),
+            routed_workflows=[workflow_name(tenant_id, each) for each in usage.routed],
+            pinned_instances=usage.pinned,
+        )
+
+    async def DrainVersion(self, request: pb.DrainVersionRequest, context: Any) -> pb.DrainVersionResponse:
+        tenant_id, digest = parse_version(request.name, principal(context))
+        changed = await self._retirement.drain(await self._directory.tenant(tenant_id), digest)
+        return pb.DrainVersionResponse(routes=[_route(tenant_id, each) for each in changed])
+
+    async def RetireVersion(self, request: pb.RetireVersionRequest, context: Any) -> Empty:
+        tenant_id, digest = parse_version(request.name, principal(context))
+        await self._retirement.retire(await self._directory.tenant(tenant_id), digest)
+        return Empty()
 
     async def ListVersionFiles(self, request: pb.ListVersionFilesRequest, context: Any) -> pb.ListVersionFilesResponse:
         tenant_id, digest = parse_version(request.parent, principal(context), "parent")
@@ -215,7 +241,12 @@ def _digest(name: str, tenant: TenantId, caller: Principal, field: str) -> Diges
     return digest
 
 
-def _version(tenant: TenantId, version: Version) -> pb.Version:
+def _digests(routes: Iterable[Route]) -> frozenset[Digest]:
+    """The versions that those routes name."""
+    return frozenset(target.digest for route in routes for target in route.targets)
+
+
+def _version(tenant: TenantId, version: Version, routed: frozenset[Digest]) -> pb.Version:
     entries = [pb.WorkflowEntry(workflow_id=name, entrypoint=entrypoint) for name, entrypoint in version.entrypoints]
     return pb.Version(
         name=version_name(tenant, version.digest),
@@ -223,7 +254,14 @@ def _version(tenant: TenantId, version: Version) -> pb.Version:
         create_time=timestamp(version.created_at_ms),
         file_count=version.file_count,
         size_bytes=version.size_bytes,
+        state=_state(version, routed),
     )
+
+
+def _state(version: Version, routed: frozenset[Digest]) -> pb.VersionState.ValueType:
+    if version.retiring:
+        return pb.VERSION_STATE_RETIRING
+    return pb.VERSION_STATE_ROUTED if version.digest in routed else pb.VERSION_STATE_UNROUTED
 
 
 def _workflow(tenant: TenantId, route: Route) -> pb.Workflow:

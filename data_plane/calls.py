@@ -12,6 +12,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
+from cluster.directory import ROUTE_AGE_S
 from data_plane.history import Happening, History
 from data_plane.journal.store import InstanceKey, ListingPage, Row
 from data_plane.node import Node
@@ -69,6 +70,7 @@ class InstanceCalls:
         self._node = node
         self._routes = routes
         self._mint = mint
+        self._monotonic_s = asyncio.get_running_loop().time
 
     # ---------------------------------------------------------------- create
     async def create(
@@ -87,7 +89,7 @@ class InstanceCalls:
         quotas.
         """
         self._node.quotas.check_rate(tenant)
-        choose = await self._routes.routed(tenant, workflow)
+        choose, chosen_s = await self._routes.routed(tenant, workflow), self._monotonic_s()
         await self._node.quotas.ask(tenant)
         minted = instance is None and not request_id
         if instance is None:
@@ -97,6 +99,9 @@ class InstanceCalls:
         for _ in range(REMOVALS_AWAITED_MAX):
             async with server.resident(key, minted=minted) as resident:
                 state = resident.instance
+                if state.phase is Phase.ABSENT and self._monotonic_s() - chosen_s > ROUTE_AGE_S:
+                    # Loading took long. The instance is held meanwhile, and may have been created once this is known.
+                    choose, chosen_s = await self._routes.routed(tenant, workflow), self._monotonic_s()
                 if state.phase is Phase.ABSENT:
                     self._node.quotas.check_create(tenant)
                     uid, version = InstanceUid(self._mint()), choose(instance)

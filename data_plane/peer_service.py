@@ -7,10 +7,12 @@ from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 
+from data_plane.assignment import shards_of
 from data_plane.node import Node
+from data_plane.pinned import in_memory, listed
 from rpc.internal.v1 import peers_pb2 as pb
 from rpc.internal.v1 import peers_pb2_grpc
-from stepwell.names import Digest, TenantUid
+from stepwell.names import Digest, TenantUid, WorkflowId
 
 Check = Callable[[TenantUid, Digest], Awaitable[None]]
 
@@ -18,13 +20,25 @@ Check = Callable[[TenantUid, Digest], Awaitable[None]]
 class PeerServicer(peers_pb2_grpc.PeerServiceServicer):
     """`check` imports a stored bundle in a sandbox, as `control_plane.check` says."""
 
-    def __init__(self, node: Node, check: Check) -> None:
+    def __init__(self, node: Node, check: Check, shard_count: int) -> None:
         self._node = node
         self._check = check
+        self._shard_count = shard_count
 
     async def CheckBundle(self, request: pb.CheckBundleRequest, context: Any) -> Empty:
         await self._check(TenantUid(request.tenant), Digest(request.digest))
         return Empty()
+
+    async def CountInMemory(self, request: pb.CountInMemoryRequest, context: Any) -> pb.CountInMemoryResponse:
+        tenant = TenantUid(request.tenant)
+        served, count = in_memory(self._node, tenant, Digest(request.digest))
+        shards = shards_of(tenant, self._shard_count)
+        return pb.CountInMemoryResponse(tenants_shards=shards, served_shards=shards & served, count=count)
+
+    async def CountListed(self, request: pb.CountListedRequest, context: Any) -> pb.CountListedResponse:
+        workflows = [WorkflowId(each) for each in request.workflows]
+        tenant, digest = TenantUid(request.tenant), Digest(request.digest)
+        return pb.CountListedResponse(count=await listed(self._node.store, tenant, digest, workflows))
 
     async def GetLoad(self, request: pb.GetLoadRequest, context: Any) -> pb.Load:
         return load_of(self._node)

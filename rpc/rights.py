@@ -43,6 +43,9 @@ RIGHTS: Final[Table] = {
         "GetVersion": Right.READ,
         "ListVersions": Right.READ,
         "ListVersionFiles": Right.READ,
+        "GetVersionUsage": Right.READ,
+        "DrainVersion": Right.DEPLOY,
+        "RetireVersion": Right.DEPLOY,
         "GetWorkflow": Right.READ,
         "ListWorkflows": Right.READ,
         "GetRoute": Right.READ,
@@ -79,6 +82,8 @@ INTERNAL: Final[Table] = {
     **RIGHTS,
     "stepwell.internal.v1.PeerService": {
         "CheckBundle": Right.OPERATE,
+        "CountInMemory": Right.OPERATE,
+        "CountListed": Right.OPERATE,
         "GetLoad": Right.OPERATE,
     },
 }

@@ -151,7 +151,7 @@ async def _serve(config: NodeConfig) -> int:
             ),
             (
                 instance_service,
-                Service(add_PeerServiceServicer_to_server, PeerServicer(node, check.check)),
+                Service(add_PeerServiceServicer_to_server, PeerServicer(node, check.check, shard_count)),
             ),
             view,
             lambda: ownership.joined,

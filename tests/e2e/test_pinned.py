@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import grpc
 import pytest
 
 from stepwell.v1 import instances_pb2 as pb
@@ -79,3 +80,36 @@ async def test_pinned_instances_go_on_across_a_canary_its_promotion_and_its_roll
         for each in begun.values():
             ended = await api.ended(each.name)
             assert (ended.version, json.loads(ended.output)) == (each.version, [word[each.version]] * 2)
+
+
+async def test_a_version_is_drained_and_retired_once_its_instances_have_ended(make_server: MakeServer) -> None:
+    server = make_server(config="[loader]\nidle_timeout_ms = 300\n")
+    await server.start()
+    async with Api(server.endpoint, server.token) as api:
+        await api.create_tenant("acme")
+        old = await api.deploy("acme", BUNDLES / "pinned_old")
+        waiter = await api.create(WORKFLOW, {"sleep": 0}, id="waiter")
+        new = await api.deploy("acme", BUNDLES / "pinned_new")
+        route = f"{WORKFLOW}/route"
+        targets = [workflows_pb2.RouteTarget(version=new, weight=50), workflows_pb2.RouteTarget(version=old, weight=50)]
+        await api.call(api.workflows.SetRoute, workflows_pb2.SetRouteRequest(name=route, targets=targets))
+        retire = workflows_pb2.RetireVersionRequest(name=old)
+        wrong_state = (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
+        assert await api.refused(api.workflows.RetireVersion, retire) == wrong_state
+        drained = await api.call(api.workflows.DrainVersion, workflows_pb2.DrainVersionRequest(name=old))
+        assert [(each.version, each.weight) for each in drained.routes[0].targets] == [(new, 100)]
+        assert await api.refused(api.workflows.RetireVersion, retire) == wrong_state
+        usage = workflows_pb2.GetVersionUsageRequest(name=old)
+        assert (await api.call(api.workflows.GetVersionUsage, usage)).pinned_instances == 1
+        await api.send_event(waiter.name, "go", None)
+        assert json.loads((await api.ended(waiter.name)).output) == ["old", "old"]
+        await api.call(api.workflows.RetireVersion, retire)
+        found = workflows_pb2.GetVersionRequest(name=old)
+        assert (await api.refused(api.workflows.GetVersion, found))[1] == "NOT_FOUND"
+        assert (await api.get(waiter.name)).version == old
+        back = workflows_pb2.SetRouteRequest(name=route, version=old)
+        assert (await api.refused(api.workflows.SetRoute, back))[1] == "NOT_FOUND"
+        assert await api.deploy("acme", BUNDLES / "pinned_old") == old
+        again = await api.create(WORKFLOW, {"sleep": 0}, id="again")
+        await api.send_event(again.name, "go", None)
+        assert json.loads((await api.ended(again.name)).output) == ["old", "old"]

@@ -38,6 +38,9 @@ class PeerServiceStub:
     def __new__(cls, channel: _aio.Channel) -> PeerServiceAsyncStub: ...
     CheckBundle: _grpc.UnaryUnaryMultiCallable[_peers_pb2.CheckBundleRequest, _empty_pb2.Empty]
     """Import a stored bundle in a fresh sandbox, as deploys do. Changes nothing."""
+    CountInMemory: _grpc.UnaryUnaryMultiCallable[_peers_pb2.CountInMemoryRequest, _peers_pb2.CountInMemoryResponse]
+    """Before CountListed: what is in no memory any more is in a list."""
+    CountListed: _grpc.UnaryUnaryMultiCallable[_peers_pb2.CountListedRequest, _peers_pb2.CountListedResponse]
     GetLoad: _grpc.UnaryUnaryMultiCallable[_peers_pb2.GetLoadRequest, _peers_pb2.Load]
 
 @_typing.type_check_only
@@ -47,6 +50,9 @@ class PeerServiceAsyncStub(PeerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CheckBundle: _aio.UnaryUnaryMultiCallable[_peers_pb2.CheckBundleRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Import a stored bundle in a fresh sandbox, as deploys do. Changes nothing."""
+    CountInMemory: _aio.UnaryUnaryMultiCallable[_peers_pb2.CountInMemoryRequest, _peers_pb2.CountInMemoryResponse]  # type: ignore[assignment]
+    """Before CountListed: what is in no memory any more is in a list."""
+    CountListed: _aio.UnaryUnaryMultiCallable[_peers_pb2.CountListedRequest, _peers_pb2.CountListedResponse]  # type: ignore[assignment]
     GetLoad: _aio.UnaryUnaryMultiCallable[_peers_pb2.GetLoadRequest, _peers_pb2.Load]  # type: ignore[assignment]
 
 class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -59,6 +65,21 @@ class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Import a stored bundle in a fresh sandbox, as deploys do. Changes nothing."""
+
+    @_abc_1.abstractmethod
+    def CountInMemory(
+        self,
+        request: _peers_pb2.CountInMemoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peers_pb2.CountInMemoryResponse, _abc.Awaitable[_peers_pb2.CountInMemoryResponse]]:
+        """Before CountListed: what is in no memory any more is in a list."""
+
+    @_abc_1.abstractmethod
+    def CountListed(
+        self,
+        request: _peers_pb2.CountListedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peers_pb2.CountListedResponse, _abc.Awaitable[_peers_pb2.CountListedResponse]]: ...
 
     @_abc_1.abstractmethod
     def GetLoad(

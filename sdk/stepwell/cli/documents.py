@@ -140,7 +140,7 @@ def deployment(message: workflows_pb2.DeployVersionResponse) -> Json:
     }
 
 
-def version(message: workflows_pb2.Version) -> Json:
+def version(message: workflows_pb2.Version) -> dict[str, Json]:
     return {
         "tenant": id_in(message.name, "tenants"),
         "version": id_in(message.name, "versions"),
@@ -148,8 +148,31 @@ def version(message: workflows_pb2.Version) -> Json:
         "vars": dict(sorted(message.manifest.vars.items())),
         "fileCount": message.file_count,
         "sizeBytes": message.size_bytes,
+        "state": version_state_text(message.state),
         "createTime": _time(message, "create_time"),
     }
+
+
+def described_version(message: workflows_pb2.Version, usage: workflows_pb2.VersionUsage) -> Json:
+    """A version, and who needs it."""
+    return {
+        **version(message),
+        "state": used_state_text(message, usage),
+        "routedWorkflows": [id_in(name, "workflows") for name in usage.routed_workflows],
+        "pinnedInstances": usage.pinned_instances,
+    }
+
+
+def version_state_text(state: workflows_pb2.VersionState.ValueType) -> str:
+    """routed, unrouted, retiring"""
+    return _enum(workflows_pb2.VersionState.DESCRIPTOR.values_by_number, state, "VERSION_STATE_")
+
+
+def used_state_text(message: workflows_pb2.Version, usage: workflows_pb2.VersionUsage) -> str:
+    """The same, and `draining` for one that no route names while instances are pinned to it."""
+    if message.state == workflows_pb2.VERSION_STATE_UNROUTED and usage.pinned_instances:
+        return "draining"
+    return version_state_text(message.state)
 
 
 def workflow(message: workflows_pb2.Workflow) -> Json:

@@ -11,7 +11,7 @@ VERBS = {
     "deploy": "Upload a folder's workflows and route new instances to them.",
     "workflows": "list, describe, trigger",
     "instances": "list, describe, watch, logs, send-event, pause, resume, terminate, delete",
-    "versions": "list, describe, diff",
+    "versions": "list, describe, diff, drain, retire",
     "routes": "list, describe, set, promote, rollback",
     "tenants": "create, list (operator)",
     "tokens": "create, list, revoke (operator)",

@@ -41,10 +41,12 @@ class Caller:
         """The metadata of a call that is made now."""
         return self.metadata + trace_metadata()
 
-    async def unary(self, method: aio.UnaryUnaryMultiCallable[Q, A], request: Q) -> A:
-        """One question, one answer, within CALL_TIMEOUT_S."""
+    async def unary(
+        self, method: aio.UnaryUnaryMultiCallable[Q, A], request: Q, *, timeout_s: float = CALL_TIMEOUT_S
+    ) -> A:
+        """One question, one answer, within that time."""
         try:
-            return await method(request, timeout=CALL_TIMEOUT_S, metadata=self.outgoing())
+            return await method(request, timeout=timeout_s, metadata=self.outgoing())
         except aio.AioRpcError as error:
             raise self.told(error) from error
 

@@ -14,6 +14,13 @@ FILES_PAGE_SIZE = 1_000
 """Of a version's files: as many as a page may have."""
 
 
+COUNT_TIMEOUT_S = 90.0
+"""Of one count of pinned instances, which reads the lists of all of a version's workflows."""
+
+RETIRE_TIMEOUT_S = 600.0
+"""Two counts, what nodes may remember of routes, and a turn among the tenant's deploys."""
+
+
 class BundleFile(Protocol):
     """One file of a bundle."""
 
@@ -69,6 +76,21 @@ class Workflows:
         """A page of versions, newest first."""
         request = pb.ListVersionsRequest(parent=tenant_name(tenant), page_size=page_size, page_token=page_token)
         return await self._caller.unary(self._stub.ListVersions, request)
+
+    async def version_usage(self, tenant: str | None, version: str) -> pb.VersionUsage:
+        """Who needs it. NotFoundError when there is none, UnavailableError when nobody can count now."""
+        request = pb.GetVersionUsageRequest(name=version_name(tenant, version))
+        return await self._caller.unary(self._stub.GetVersionUsage, request, timeout_s=COUNT_TIMEOUT_S)
+
+    async def drain_version(self, tenant: str | None, version: str) -> pb.DrainVersionResponse:
+        """No route names it any more; WrongStateError where it is a route's only version."""
+        request = pb.DrainVersionRequest(name=version_name(tenant, version))
+        return await self._caller.unary(self._stub.DrainVersion, request)
+
+    async def retire_version(self, tenant: str | None, version: str) -> None:
+        """It is gone for good, some 16 s later; WrongStateError while it is needed. May be called again."""
+        request = pb.RetireVersionRequest(name=version_name(tenant, version))
+        await self._caller.unary(self._stub.RetireVersion, request, timeout_s=RETIRE_TIMEOUT_S)
 
     async def version_files(self, tenant: str | None, version: str) -> Sequence[pb.VersionFile]:
         """All files of a version, by path: at most 10,000, page after page. NotFoundError when there is none."""

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +19,32 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _VersionState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _VersionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_VersionState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VERSION_STATE_UNSPECIFIED: _VersionState.ValueType  # 0
+    VERSION_STATE_ROUTED: _VersionState.ValueType  # 1
+    """New instances get it by a route at least."""
+    VERSION_STATE_UNROUTED: _VersionState.ValueType  # 2
+    """No route names it; instances that are pinned to it go on."""
+    VERSION_STATE_RETIRING: _VersionState.ValueType  # 3
+    """It is about to go: no route can name it any more. RetireVersion ends what was interrupted."""
+
+class VersionState(_VersionState, metaclass=_VersionStateEnumTypeWrapper):
+    """Where a version stands."""
+
+VERSION_STATE_UNSPECIFIED: VersionState.ValueType  # 0
+VERSION_STATE_ROUTED: VersionState.ValueType  # 1
+"""New instances get it by a route at least."""
+VERSION_STATE_UNROUTED: VersionState.ValueType  # 2
+"""No route names it; instances that are pinned to it go on."""
+VERSION_STATE_RETIRING: VersionState.ValueType  # 3
+"""It is about to go: no route can name it any more. RetireVersion ends what was interrupted."""
+Global___VersionState: _TypeAlias = VersionState  # noqa: Y015
 
 @_typing.final
 class WorkflowEntry(_message.Message):
@@ -108,10 +135,13 @@ class Version(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     FILE_COUNT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """tenants/{tenant}/versions/{version}; the id is the digest, sha256-<64 hex digits>."""
     file_count: _builtins.int
     size_bytes: _builtins.int
+    state: Global___VersionState.ValueType
+    """Output only."""
     @_builtins.property
     def manifest(self) -> Global___Manifest: ...
     @_builtins.property
@@ -124,14 +154,47 @@ class Version(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         file_count: _builtins.int = ...,
         size_bytes: _builtins.int = ...,
+        state: Global___VersionState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "manifest", b"manifest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "file_count", b"file_count", "manifest", b"manifest", "name", b"name", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "file_count", b"file_count", "manifest", b"manifest", "name", b"name", "size_bytes", b"size_bytes", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Version: _TypeAlias = Version  # noqa: Y015
+
+@_typing.final
+class VersionUsage(_message.Message):
+    """Who needs a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ROUTED_WORKFLOWS_FIELD_NUMBER: _builtins.int
+    PINNED_INSTANCES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/versions/{version}"""
+    pinned_instances: _builtins.int
+    """Instances that are pinned to it and have not ended. One that has just ended may be among them."""
+    @_builtins.property
+    def routed_workflows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of workflows whose routes name it: tenants/{tenant}/workflows/{workflow}."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        routed_workflows: _abc.Iterable[_builtins.str] | None = ...,
+        pinned_instances: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "pinned_instances", b"pinned_instances", "routed_workflows", b"routed_workflows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionUsage: _TypeAlias = VersionUsage  # noqa: Y015
 
 @_typing.final
 class RouteTarget(_message.Message):
@@ -392,6 +455,88 @@ class ListVersionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListVersionsResponse: _TypeAlias = ListVersionsResponse  # noqa: Y015
+
+@_typing.final
+class GetVersionUsageRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/versions/{version}"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetVersionUsageRequest: _TypeAlias = GetVersionUsageRequest  # noqa: Y015
+
+@_typing.final
+class DrainVersionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/versions/{version}"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainVersionRequest: _TypeAlias = DrainVersionRequest  # noqa: Y015
+
+@_typing.final
+class DrainVersionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Route]:
+        """Those that changed, by workflow, as they are now."""
+
+    def __init__(
+        self,
+        *,
+        routes: _abc.Iterable[Global___Route] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["routes", b"routes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainVersionResponse: _TypeAlias = DrainVersionResponse  # noqa: Y015
+
+@_typing.final
+class RetireVersionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/versions/{version}"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetireVersionRequest: _TypeAlias = RetireVersionRequest  # noqa: Y015
 
 @_typing.final
 class VersionFile(_message.Message):

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from stepwell.v1 import workflows_pb2 as stepwell_dot_v1_dot_workflows__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -48,6 +49,21 @@ class WorkflowServiceStub:
                 '/stepwell.v1.WorkflowService/ListVersions',
                 request_serializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionsRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionsResponse.FromString,
+                _registered_method=True)
+        self.GetVersionUsage = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/GetVersionUsage',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.GetVersionUsageRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_workflows__pb2.VersionUsage.FromString,
+                _registered_method=True)
+        self.DrainVersion = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/DrainVersion',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.DrainVersionRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_workflows__pb2.DrainVersionResponse.FromString,
+                _registered_method=True)
+        self.RetireVersion = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/RetireVersion',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.RetireVersionRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
         self.ListVersionFiles = channel.unary_unary(
                 '/stepwell.v1.WorkflowService/ListVersionFiles',
@@ -110,6 +126,30 @@ class WorkflowServiceServicer:
 
     def ListVersions(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetVersionUsage(self, request, context):
+        """Reads the lists of all of its workflows' instances.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrainVersion(self, request, context):
+        """Take it out of all routes of its tenant at once: new instances get the routes' other versions, pinned ones go on.
+        FAILED_PRECONDITION where it is a route's only version. The same again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetireVersion(self, request, context):
+        """Delete it for good. FAILED_PRECONDITION while a route names it or instances that have not ended are pinned to it.
+        Takes as long as nodes may remember older routes, some 16 s in a cluster. What was interrupted is taken up by the
+        same call; while it is RETIRING, nothing can come to need it.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -183,6 +223,21 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.ListVersions,
                     request_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionsRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionsResponse.SerializeToString,
+            ),
+            'GetVersionUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetVersionUsage,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.GetVersionUsageRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_workflows__pb2.VersionUsage.SerializeToString,
+            ),
+            'DrainVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainVersion,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.DrainVersionRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_workflows__pb2.DrainVersionResponse.SerializeToString,
+            ),
+            'RetireVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetireVersion,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.RetireVersionRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'ListVersionFiles': grpc.unary_unary_rpc_method_handler(
                     servicer.ListVersionFiles,
@@ -306,6 +361,87 @@ class WorkflowService:
             '/stepwell.v1.WorkflowService/ListVersions',
             stepwell_dot_v1_dot_workflows__pb2.ListVersionsRequest.SerializeToString,
             stepwell_dot_v1_dot_workflows__pb2.ListVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetVersionUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/GetVersionUsage',
+            stepwell_dot_v1_dot_workflows__pb2.GetVersionUsageRequest.SerializeToString,
+            stepwell_dot_v1_dot_workflows__pb2.VersionUsage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/DrainVersion',
+            stepwell_dot_v1_dot_workflows__pb2.DrainVersionRequest.SerializeToString,
+            stepwell_dot_v1_dot_workflows__pb2.DrainVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetireVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/RetireVersion',
+            stepwell_dot_v1_dot_workflows__pb2.RetireVersionRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

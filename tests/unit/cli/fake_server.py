@@ -59,6 +59,7 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         self.tenants: dict[str, t.Tenant] = {"tenants/acme": t.Tenant(name="tenants/acme", uid="u1")}
         self.workflows: dict[str, w.Workflow] = {}
         self.versions: list[w.Version] = []
+        self.pinned = 0
         self.version_files: dict[str, list[w.VersionFile]] = {}
         self.routes: dict[str, w.Route] = {}
         self.tokens: list[t.Token] = []
@@ -188,6 +189,28 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
     def ListVersions(self, request: w.ListVersionsRequest, context: grpc.ServicerContext) -> w.ListVersionsResponse:
         self.tenant_of(request.parent, context)
         return w.ListVersionsResponse(versions=self.versions)
+
+    def GetVersionUsage(self, request: w.GetVersionUsageRequest, context: grpc.ServicerContext) -> w.VersionUsage:
+        name = self.GetVersion(w.GetVersionRequest(name=request.name), context).name
+        routed = [route.name.removesuffix("/route") for route in self.routes.values() if route.version == name]
+        return w.VersionUsage(name=name, routed_workflows=routed, pinned_instances=self.pinned)
+
+    def DrainVersion(self, request: w.DrainVersionRequest, context: grpc.ServicerContext) -> w.DrainVersionResponse:
+        name = self.tenant_of(request.name, context)
+        for route in self.routes.values():
+            kept = [target for target in route.targets if target.version != name]
+            if kept != list(route.targets):
+                del route.targets[:]
+                route.targets.extend(kept)
+                return w.DrainVersionResponse(routes=[route])
+        return w.DrainVersionResponse()
+
+    def RetireVersion(self, request: w.RetireVersionRequest, context: grpc.ServicerContext) -> Empty:
+        version = self.GetVersion(w.GetVersionRequest(name=request.name), context)
+        if self.pinned:
+            refuse(context, code_pb2.FAILED_PRECONDITION, "WRONG_STATE", f"{self.pinned} instances", pinned="2")
+        self.versions.remove(version)
+        return Empty()
 
     def ListVersionFiles(
         self, request: w.ListVersionFilesRequest, context: grpc.ServicerContext

@@ -45,6 +45,9 @@ def test_a_version_is_described(cli: Cli, folder: str) -> None:
         "vars": {"REGION": "eu"},
         "fileCount": 2,
         "sizeBytes": 0,
+        "state": "unspecified",
+        "routedWorkflows": [],
+        "pinnedInstances": 0,
         "createTime": None,
     }
     shown = cli("versions", "describe", DIGEST, *ACME).out
@@ -183,3 +186,22 @@ def test_two_versions_are_compared(cli: Cli, server: FakeServer) -> None:
         "  ~ var REGION  eu → us",
     ]
     assert cli("versions", "diff", old, old, *ACME).out.endswith("  = the same files, workflows and values\n")
+
+
+def test_a_version_is_drained_and_retired(cli: Cli, server: FakeServer, folder: str) -> None:
+    cli("deploy", folder, *ACME)
+    cli("routes", "set", "order", "sha256-" + "1" * 64, f"{DIGEST}=5", *ACME)
+    server.versions[0].state = w.VERSION_STATE_UNROUTED
+    server.pinned = 2
+    document = cli("versions", "describe", DIGEST, *ACME, *JSON).document
+    assert (document["state"], document["pinnedInstances"]) == ("draining", 2)
+    assert "2 instances that have not ended" in cli("versions", "describe", DIGEST, *ACME).out
+    assert "unrouted" in cli("versions", "list", *ACME).out
+    assert cli("versions", "drain", DIGEST, *ACME).out == f"New instances of order get sha256-{'1' * 64} 95%\n"
+    assert cli("versions", "drain", DIGEST, *ACME).out == f"No route names {DIGEST}\n"
+    assert cli("versions", "drain", DIGEST, *ACME, *JSON).document == {"version": DIGEST, "routes": []}
+    ended = cli("versions", "retire", DIGEST, *ACME, *JSON)
+    assert (ended.status, ended.error["reason"], ended.error["metadata"]["pinned"]) == (1, "WRONG_STATE", "2")
+    server.pinned = 0
+    assert cli("versions", "retire", DIGEST, *ACME, *JSON).document == {"version": DIGEST, "retired": True}
+    assert cli("versions", "retire", DIGEST, *ACME, *JSON).error["reason"] == "NOT_FOUND"

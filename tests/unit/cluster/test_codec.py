@@ -70,9 +70,11 @@ def test_a_record_of_the_first_format_is_read(key: str, record: object) -> None:
 @pytest.mark.parametrize(("key", "record", "data"), RECORDS, ids=IDS)
 def test_fields_that_a_newer_release_added_are_passed_over(key: str, record: object, data: bytes) -> None:
     more = json.loads(data)
-    defaults: dict[type, list[object]] = {Route: [0, 100, [], [], None], Token: [["read", "run", "deploy"], False]}
-    left_out = defaults.get(type(record), [])
-    more[1] += [*left_out[len(more[1]) - 4 :], "new", {"newer": 1}]
+    defaults: dict[type, list[object]] = {
+        Route: [0, 100, [], [], None], Version: [False], Token: [["read", "run", "deploy"], False],
+    }  # fmt: skip
+    left_out, least = defaults.get(type(record), []), 5 if isinstance(record, Version) else 4
+    more[1] += [*left_out[len(more[1]) - least :], "new", {"newer": 1}]
     assert decode(type(record), json.dumps(more).encode(), key) == record
 
 

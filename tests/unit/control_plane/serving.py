@@ -18,6 +18,7 @@ from cluster.directory import Directory
 from cluster.store_sqlite import open_sqlite_store
 from control_plane.deploys import Deploys
 from control_plane.limits import ControlLimits
+from control_plane.retirement import Retirement
 from control_plane.routes import Routes
 from control_plane.tenant_service import TenantService
 from control_plane.tenants import Tenants
@@ -35,7 +36,7 @@ from rpc.open_calls import OpenCalls
 from rpc.server import Service, build_server
 from stepwell.client.errors import error_from
 from stepwell.v1 import tenants_pb2, tenants_pb2_grpc, workflows_pb2, workflows_pb2_grpc
-from tests.unit.control_plane.settings import Check
+from tests.unit.control_plane.settings import Check, Pinned
 from tests.unit.rpc.echo import Log
 
 Part = workflows_pb2.DeployVersionRequest
@@ -95,10 +96,16 @@ async def served(folder: Path) -> AsyncIterator[Api]:
         tokens = Tokens(store, clock_ms=clock_ms, random_bytes=secrets.token_bytes, limits=limits)
         tenants = Tenants(store, clock_ms=clock_ms, random_bytes=secrets.token_bytes)
         bundles = FileBundleStore(folder / "bundles")
-        deploys = Deploys(store, bundles, check, Turns(), clock_ms=clock_ms, limits=limits)
+        turns = Turns()
+        deploys = Deploys(store, bundles, check, turns, clock_ms=clock_ms, limits=limits)
         routes = Routes(store, clock_ms=clock_ms, limits=limits)
+
+        async def settled(revision: int) -> None:
+            await directory.heard(revision)
+
+        retirement = Retirement(store, bundles, Pinned(), turns, settled, clock_ms=clock_ms)
         versions, files = Versions(store), VersionFiles(bundles)
-        workflows = WorkflowService(directory, deploys, versions, files, Workflows(store), routes)
+        workflows = WorkflowService(directory, deploys, versions, files, Workflows(store), routes, retirement)
         calls = OpenCalls(directory, RpcLimits(), time.monotonic)
         server = await build_server(
             [

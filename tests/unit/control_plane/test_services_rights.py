@@ -217,7 +217,7 @@ NAMED = {
     "GetTenant": "tenants/{}",
     "RevokeToken": "tenants/{}/tokens/" + "0" * 16,
     "GetVersion": NAMES["version"],
-    "ListVersionFiles": NAMES["version"],
+    **dict.fromkeys(("ListVersionFiles", "GetVersionUsage", "DrainVersion", "RetireVersion"), NAMES["version"]),
     "GetWorkflow": "tenants/{}/workflows/order",
     **dict.fromkeys(("GetRoute", "SetRoute", "PromoteRoute", "RollBackRoute"), "tenants/{}/workflows/order/route"),
 }
