@@ -117,6 +117,8 @@ def retire(app: App, version: str, tenant: str | None, output: str) -> None:
 
     Takes some 16 s in a cluster. Run it again when it was interrupted.
     """
+    if output == "text":
+        app.screen.aside("Waiting until nobody begins instances by what a route was before: some 16 s in a cluster")
     app.ask(lambda client: client.workflows.retire_version(tenant, version))
     if output == "json":
         print_json({"version": version, "retired": True})

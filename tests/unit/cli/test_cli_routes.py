@@ -205,3 +205,5 @@ def test_a_version_is_drained_and_retired(cli: Cli, server: FakeServer, folder: 
     server.pinned = 0
     assert cli("versions", "retire", DIGEST, *ACME, *JSON).document == {"version": DIGEST, "retired": True}
     assert cli("versions", "retire", DIGEST, *ACME, *JSON).error["reason"] == "NOT_FOUND"
+    cli("deploy", folder, *ACME)
+    assert cli("versions", "retire", DIGEST, *ACME).out == f"Retired {DIGEST}\n"
