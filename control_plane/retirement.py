@@ -8,8 +8,10 @@ records. Whatever interrupts this leaves a version that is retiring, which the s
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from cluster import keys
 from cluster.codec import decode_value, encode
@@ -18,7 +20,7 @@ from cluster.records import Route, Tenant, Version
 from cluster.store import ClusterStore, Compare, Delete, KeyValue, Put
 from control_plane.pinned import PinnedInstances
 from control_plane.route_changes import digests, drained
-from control_plane.turns import DeployTurns, Turn
+from control_plane.turns import DeployTurns, Turn, Turns
 from control_plane.versions import Versions
 from control_plane.workflows import Workflows
 from loader.bundles.store import BundleStore
@@ -27,6 +29,9 @@ from stepwell.names import Digest, WorkflowId
 
 NAMED_AT_MOST = 5
 """Workflows that a refusal names; it counts the others."""
+
+COUNTS_AT_ONCE_MAX: Final = 4
+"""Of pinned instances, in this process, each another tenant's."""
 
 Settled = Callable[[int], Awaitable[None]]
 """Returns once no create follows any more what routes were before that revision, unless it is in its owner's memory."""
@@ -60,6 +65,8 @@ class Retirement:
         self._turns = turns
         self._settled = settled
         self._clock_ms = clock_ms
+        self._counting = Turns()
+        self._counts = asyncio.Semaphore(COUNTS_AT_ONCE_MAX)
         self._versions = Versions(store)
         self._workflows = Workflows(store)
 
@@ -115,8 +122,10 @@ class Retirement:
 
     # ---------------------------------------------------------------- what is read
     async def _count(self, tenant: Tenant, version: Version) -> int:
+        """One of a tenant's at a time: a count may read long lists, and no other tenant waits for all that it asks."""
         workflows = [workflow for workflow, _ in version.entrypoints]
-        return await self._pinned.count(tenant.uid, version.digest, workflows)
+        async with self._counting.of(tenant.uid), self._counts:
+            return await self._pinned.count(tenant.uid, version.digest, workflows)
 
     async def _naming(self, tenant: Tenant, digest: Digest) -> list[Route]:
         return [route for route in await self._workflows.all(tenant.uid) if digest in digests(route.targets)]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections import Counter, OrderedDict
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Final
 
 from control_plane.pages import Page
+from control_plane.turns import Turns
 from loader.bundles.digest import FileEntry
 from loader.bundles.folder import file_entries
 from loader.bundles.store import BundleStore
@@ -32,8 +32,7 @@ class VersionFiles:
     def __init__(self, bundles: BundleStore) -> None:
         self._bundles = bundles
         self._reading = asyncio.Semaphore(READ_AT_ONCE_MAX)
-        self._turns: dict[TenantUid, asyncio.Lock] = {}
-        self._waiting: Counter[TenantUid] = Counter()
+        self._turns = Turns()
         self._remembered: OrderedDict[tuple[TenantUid, Digest], Sequence[FileEntry]] = OrderedDict()
 
     async def list(self, uid: TenantUid, digest: Digest, size: int, position: str = "") -> Page[FileEntry]:
@@ -45,7 +44,7 @@ class VersionFiles:
 
     async def _entries(self, uid: TenantUid, digest: Digest) -> Sequence[FileEntry]:
         key = (uid, digest)
-        async with self._turn(uid):
+        async with self._turns.of(uid):
             known = self._remembered.get(key)
             if known is None:
                 async with self._reading, self._bundles.pull(uid, digest) as folder:
@@ -56,15 +55,3 @@ class VersionFiles:
             while sum(map(len, self._remembered.values())) > FILES_REMEMBERED_MAX:
                 self._remembered.popitem(last=False)
             return known
-
-    @asynccontextmanager
-    async def _turn(self, uid: TenantUid) -> AsyncGenerator[None]:
-        """The tenant's own, forgotten when nobody wants it."""
-        self._waiting[uid] += 1
-        try:
-            async with self._turns.setdefault(uid, asyncio.Lock()):
-                yield
-        finally:
-            self._waiting[uid] -= 1
-            if not self._waiting[uid]:
-                del self._waiting[uid], self._turns[uid]

@@ -26,16 +26,18 @@ def command() -> None:
 @command.command("list")
 @tenant_option
 @page_options
+@click.option("--usage", is_flag=True, help="Count instances that need each, too, which reads lists of instances.")
 @output_option
 @click.pass_obj
-def list_(app: App, tenant: str | None, page_size: int, page_token: str, output: str) -> None:
+def list_(app: App, tenant: str | None, page_size: int, page_token: str, usage: bool, output: str) -> None:
     """List versions, newest first."""
     from stepwell.cli import documents
     from stepwell.client.resource_names import id_in
 
-    page = app.ask(lambda client: client.workflows.list_versions(tenant, page_size=page_size, page_token=page_token))
+    page, used = app.ask(lambda client: _listed(client, tenant, page_size, page_token, usage))
     if output == "json":
-        print_json(documents.page([documents.version(each) for each in page.versions], page.next_page_token))
+        items = [documents.described_version(each, of) if of else documents.version(each) for each, of in used]
+        print_json(documents.page(items, page.next_page_token))
         return
     rows = [
         [
@@ -43,12 +45,13 @@ def list_(app: App, tenant: str | None, page_size: int, page_token: str, output:
             app.since(documents.datetime_of(each.create_time)),
             str(each.file_count),
             str(each.size_bytes),
-            documents.version_state_text(each.state),
+            documents.used_state_text(each, of) if of else documents.version_state_text(each.state),
+            *([str(of.pinned_instances)] if of else []),
             ", ".join(entry.workflow_id for entry in each.manifest.workflows),
         ]
-        for each in page.versions
+        for each, of in used
     ]
-    headers = ["VERSION", "CREATED", "FILES", "BYTES", "STATE", "WORKFLOWS"]
+    headers = ["VERSION", "CREATED", "FILES", "BYTES", "STATE", *(["PINNED"] if usage else []), "WORKFLOWS"]
     show_page(app.screen, headers, rows, page.next_page_token, "No versions: stepwell deploy FOLDER")
 
 
@@ -124,6 +127,16 @@ def retire(app: App, version: str, tenant: str | None, output: str) -> None:
         print_json({"version": version, "retired": True})
         return
     app.screen.line("Retired ", Cell(version, "bold"))
+
+
+async def _listed(
+    client: Client, tenant: str | None, page_size: int, page_token: str, usage: bool
+) -> tuple[pb.ListVersionsResponse, list[tuple[pb.Version, pb.VersionUsage | None]]]:
+    """The page, and each of its versions with its usage, if that is asked for."""
+    workflows = client.workflows
+    page = await workflows.list_versions(tenant, page_size=page_size, page_token=page_token)
+    names = [(each, each.name.rpartition("/")[2]) for each in page.versions]
+    return page, [(each, await workflows.version_usage(tenant, name) if usage else None) for each, name in names]
 
 
 async def _described(client: Client, tenant: str | None, version: str) -> tuple[pb.Version, pb.VersionUsage]:

@@ -197,6 +197,9 @@ def test_a_version_is_drained_and_retired(cli: Cli, server: FakeServer, folder: 
     assert (document["state"], document["pinnedInstances"]) == ("draining", 2)
     assert "2 instances that have not ended" in cli("versions", "describe", DIGEST, *ACME).out
     assert "unrouted" in cli("versions", "list", *ACME).out
+    assert "draining  2 " in cli("versions", "list", "--usage", *ACME).out
+    assert cli("versions", "list", "--usage", *ACME, *JSON).document["items"] == [document]
+    assert "pinnedInstances" not in cli("versions", "list", *ACME, *JSON).document["items"][0]
     assert cli("versions", "drain", DIGEST, *ACME).out == f"New instances of order get sha256-{'1' * 64} 95%\n"
     assert cli("versions", "drain", DIGEST, *ACME).out == f"No route names {DIGEST}\n"
     assert cli("versions", "drain", DIGEST, *ACME, *JSON).document == {"version": DIGEST, "routes": []}

@@ -248,3 +248,26 @@ async def test_who_was_overtaken_does_not_go_by_another_calls_mark() -> None:
     with pytest.raises(ConflictError, match="was changed while"):
         await story.retire("A")
     assert await story.state("A") == "retiring, files"
+
+
+async def test_a_tenants_counts_are_made_one_after_the_other() -> None:
+    story = await Story().begin()
+    counting, most, may_end = 0, 0, asyncio.Event()
+    begun = asyncio.Event()
+
+    async def count(*_: object) -> int:
+        nonlocal counting, most
+        counting += 1
+        most = max(most, counting)
+        begun.set()
+        await may_end.wait()
+        counting -= 1
+        return 0
+
+    story.pinned.count = count  # type: ignore[assignment,method-assign]
+    async with asyncio.TaskGroup() as tasks:
+        for letter in "ABC":
+            tasks.create_task(story.retirement.usage(story.tenant, story.digests[letter]))
+        await begun.wait()
+        may_end.set()
+    assert most == 1
