@@ -2,7 +2,7 @@
 
 What is remembered is dropped when its tenant's generation moves (`cluster.generations`), and not used at all while the
 watch on the generations has not been heard for `staleness_s`: look-ups then go to the store, and fail when it can't be
-reached. So an answer is never older than that. Versions never change and need no watch.
+reached. So an answer is never older than that. What a version is never changes; that it is about to go does.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ VERSIONS_MAX: Final = 512
 """Versions remembered. A manifest has at most 64 KiB, so together they stay below 40 MiB."""
 
 STALENESS_S: Final = 3 * WATCH_PROGRESS_SECONDS
+
+ROUTE_AGE_S: Final = 1.0
+"""How long ago a create looked its route up at most when its first record is made. So what it is pinned to was routed
+within this and `STALENESS_S`."""
 
 RETRY_DELAY_S: Final = 1.0
 """Between attempts to watch again; look-ups go to the store meanwhile."""
@@ -119,22 +123,23 @@ class Directory:
         return route
 
     async def version(self, uid: TenantUid, digest: Digest) -> Version:
-        """The version. Raises NotFoundError."""
-        entry = self._versions.get((uid, digest))
-        if entry is not None:
-            return entry[0]
+        """The version, also one that is retiring. Raises NotFoundError."""
+        known = self._remembered(self._versions, (uid, digest))
+        if known is not None:
+            return known
+        heard = self._heard
         stored = await self._store.get(keys.version(uid, digest))
         if stored is None:
             raise NotFoundError(f"the tenant has no version {digest}", version=digest)
         version = decode_value(Version, stored)
-        self._versions.put((uid, digest), (version, 0, 0))
+        self._remember(self._versions, (uid, digest), version, uid, heard)
         return version
 
     async def _follow(self) -> None:
         revision = await self._store.revision()
         # What was told before this watch began is not known: forget, and let no read that is under way be remembered.
         self._heard += 1
-        for cache in (self._tenants, self._tokens, self._routes):
+        for cache in (self._tenants, self._tokens, self._routes, self._versions):
             cache.clear()
         async with aclosing(self._store.watch(keys.GENERATIONS, after=revision)) as batches:
             async for batch in batches:

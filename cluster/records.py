@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final, NamedTuple
 
 from stepwell.names import Digest, TenantId, TenantUid, WorkflowId
 
@@ -50,7 +51,10 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """An immutable bundle that passed its check. Its files are in the bundle store under (tenant_uid, digest)."""
+    """An immutable bundle that passed its check. Its files are in the bundle store under (tenant_uid, digest).
+
+    One that is `retiring` gets no route and no instance any more, and is about to go.
+    """
 
     tenant_uid: TenantUid
     digest: Digest
@@ -59,11 +63,39 @@ class Version:
     created_at_ms: int
     file_count: int
     size_bytes: int
+    retiring: bool = False
+
+
+WEIGHTS_SUM: Final = 100
+"""Of a route's targets together: a weight is so many of a hundred new instances."""
+
+
+class Target(NamedTuple):
+    """A version that new instances of a workflow get, the workflow's entrypoint in it, and its weight."""
+
+    digest: Digest
+    entrypoint: str
+    weight: int = WEIGHTS_SUM
+
+
+Targets = tuple[Target, ...]
+
+
+class Asked(NamedTuple):
+    """The last change of a route that had a request_id: what was asked for, and what the route's targets were."""
+
+    request_id: str
+    call: str
+    replaced: Targets
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which version new instances of a workflow get. `mod_revision` is its etag, told by the store, never stored."""
+    """Which versions new instances of a workflow get. `mod_revision` is its etag, told by the store, never stored.
+
+    The first target's fields stand in the record itself: most routes have one target, and say no more. A release from
+    before there were weights reads the first one alone.
+    """
 
     tenant_uid: TenantUid
     workflow: WorkflowId
@@ -72,6 +104,16 @@ class Route:
     created_at_ms: int
     updated_at_ms: int
     mod_revision: int = 0
+    weight: int = WEIGHTS_SUM
+    others: Targets = ()
+    before: tuple[Targets, ...] = ()
+    """What the targets were each time that a version came in, the latest first."""
+    asked: Asked | None = None
+
+    @property
+    def targets(self) -> Targets:
+        """All of them; their weights add up to WEIGHTS_SUM."""
+        return (Target(self.digest, self.entrypoint, self.weight), *self.others)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from control_plane.check import BundleCheck
 from control_plane.limits import ControlLimits
 from control_plane.routing import Routing
 from control_plane.turns import DeployTurns, Turn, TurnLostError
-from control_plane.versions import Versions
+from control_plane.versions import Versions, refuse_retiring
 from loader.bundles.manifest import Manifest, check_manifest
 from loader.bundles.store import Bundle, BundleStore, Upload
 from stepwell.errors import ConflictError, LimitExceededError, SandboxUnavailableError
@@ -83,8 +83,8 @@ class Deploys:
 
         With `no_route` their routes stay as they are. The same files and manifest again are the same version: nothing
         is checked or made twice, and its workflows are routed to it. Raises BundleRefusedError, LimitExceededError,
-        SandboxUnavailableError, what the stores raise, and UnavailableError where the tenant's turn can't be had, or
-        was lost.
+        SandboxUnavailableError, what the stores raise, ConflictError while that version is being retired, and
+        UnavailableError where the tenant's turn can't be had, or was lost.
         """
         check_manifest(manifest)
         with self._counted(tenant):
@@ -132,7 +132,10 @@ class Deploys:
         async def is_named(digest: Digest) -> bool:
             nonlocal named
             # In this order: what is there, and has no name when the turn is confirmed, can't get one any more.
-            named = await self._versions.find(tenant.uid, digest) is not None
+            version = await self._versions.find(tenant.uid, digest)
+            if version is not None:
+                refuse_retiring(version)
+            named = version is not None
             await turn.confirm()
             return named
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cluster.records import Tenant
+from stepwell.errors import LimitExceededError
+
 
 @dataclass(frozen=True, slots=True)
 class ControlLimits:
@@ -35,3 +38,12 @@ class ControlLimits:
 
     warnings_max: int = 20
     """Warnings of one deploy; the last says how many more there are."""
+
+
+def refuse_over(tenant: Tenant, limit: str, value: int, seen: int, what: str) -> None:
+    """Raises LimitExceededError when the tenant would have more than it may."""
+    if seen > value:
+        raise LimitExceededError(
+            f"the tenant {tenant.id!r} would have {seen} {what}; it may have {value}",
+            tenant=tenant.id, limit=limit, value=str(value), seen=str(seen),
+        )  # fmt: skip

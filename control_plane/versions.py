@@ -8,12 +8,12 @@ from cluster.records import Version
 from cluster.store import ClusterStore
 from control_plane.pages import Page, stored_page
 from rpc.paging import PAGE_BYTES_MAX
-from stepwell.errors import NotFoundError
+from stepwell.errors import ConflictError, NotFoundError
 from stepwell.names import Digest, TenantUid
 
 
 class Versions:
-    """Reads over the cluster's store; see there for consistency. A version never changes."""
+    """Reads over the cluster's store; see there for consistency. What a version is never changes."""
 
     def __init__(self, store: ClusterStore) -> None:
         self._store = store
@@ -44,3 +44,13 @@ class Versions:
             if size_bytes > PAGE_BYTES_MAX and entry is not page.items[-1]:
                 return Page(tuple(versions), entry.key[len(prefix) :])
         return Page(tuple(versions), page.position)
+
+
+def refuse_retiring(version: Version) -> None:
+    """Raises ConflictError for a version that is about to go: nothing may come to rely on it."""
+    if version.retiring:
+        raise ConflictError(
+            f"version {version.digest} is being retired: once that is over it can be deployed again; should it have"
+            " been interrupted, `versions retire` ends it",
+            version=version.digest,
+        )

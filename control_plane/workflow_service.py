@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
+from google.protobuf.empty_pb2 import Empty
+
 from cluster.directory import Directory
-from cluster.records import Route, Version
+from cluster.records import WEIGHTS_SUM, Route, Targets, Version
 from control_plane.deploys import Deploys, FileStart
 from control_plane.guests import Guests
-from control_plane.routing import Routes
+from control_plane.retirement import Retirement
+from control_plane.routes import Routes, Share
+from control_plane.version_files import VersionFiles
 from control_plane.versions import Versions
 from control_plane.workflows import Workflows
 from loader.bundles.manifest import Manifest, WorkflowEntry
-from rpc.auth import principal
+from rpc.auth import Principal, principal
 from rpc.paging import page_size, page_token, position
 from rpc.resource_names import (
+    checked,
     parse_route,
     parse_tenant,
     parse_version,
@@ -25,8 +30,9 @@ from rpc.resource_names import (
     workflow_name,
 )
 from rpc.times import timestamp
+from stepwell import names
 from stepwell.errors import InvalidArgumentError, LimitExceededError
-from stepwell.names import TenantId, WorkflowId
+from stepwell.names import Digest, TenantId, WorkflowId
 from stepwell.v1 import workflows_pb2 as pb
 from stepwell.v1.workflows_pb2_grpc import WorkflowServiceServicer
 
@@ -41,15 +47,19 @@ class WorkflowService(WorkflowServiceServicer):
         deploys: Deploys,
         guests: Guests,
         versions: Versions,
+        files: VersionFiles,
         workflows: Workflows,
         routes: Routes,
+        retirement: Retirement,
     ) -> None:
         self._directory = directory
         self._deploys = deploys
         self._guests = guests
         self._versions = versions
+        self._files = files
         self._workflows = workflows
         self._routes = routes
+        self._retirement = retirement
 
     async def DeployVersion(
         self, request_iterator: AsyncIterator[pb.DeployVersionRequest], context: Any
@@ -60,7 +70,7 @@ class WorkflowService(WorkflowServiceServicer):
             tenant, _manifest(header.manifest), _parts(request_iterator), no_route=header.no_route
         )
         return pb.DeployVersionResponse(
-            version=_version(tenant.id, deployed.version),
+            version=_version(tenant.id, deployed.version, _digests(deployed.routes)),
             workflows=[_workflow(tenant.id, route) for route in deployed.routes],
             created=deployed.created,
             warnings=deployed.warnings,
@@ -73,14 +83,52 @@ class WorkflowService(WorkflowServiceServicer):
     async def GetVersion(self, request: pb.GetVersionRequest, context: Any) -> pb.Version:
         tenant_id, digest = parse_version(request.name, principal(context))
         tenant = await self._directory.tenant(tenant_id)
-        return _version(tenant_id, await self._versions.get(tenant.uid, digest))
+        version = await self._versions.get(tenant.uid, digest)
+        return _version(tenant_id, version, _digests(await self._workflows.all(tenant.uid)))
 
     async def ListVersions(self, request: pb.ListVersionsRequest, context: Any) -> pb.ListVersionsResponse:
         tenant = await self._directory.tenant(parse_tenant(request.parent, principal(context), "parent"))
         scope = f"versions/{tenant.uid}"
         page = await self._versions.list(tenant.uid, page_size(request.page_size), position(scope, request.page_token))
+        routed = _digests(await self._workflows.all(tenant.uid))
         return pb.ListVersionsResponse(
-            versions=[_version(tenant.id, version) for version in page.items],
+            versions=[_version(tenant.id, version, routed) for version in page.items],
+            next_page_token=page_token(scope, page.position) if page.position else "",
+        )
+
+    async def GetVersionUsage(self, request: pb.GetVersionUsageRequest, context: Any) -> pb.VersionUsage:
+        tenant_id, digest = parse_version(request.name, principal(context))
+        usage = await self._retirement.usage(await self._directory.tenant(tenant_id), digest)
+        return pb.VersionUsage(
+            name=version_name(tenant_id, digest),
+            routed_workflows=[workflow_name(tenant_id, each) for each in usage.routed],
+            pinned_instances=usage.pinned,
+        )
+
+    async def DrainVersion(self, request: pb.DrainVersionRequest, context: Any) -> pb.DrainVersionResponse:
+        tenant_id, digest = parse_version(request.name, principal(context))
+        changed = await self._retirement.drain(await self._directory.tenant(tenant_id), digest)
+        return pb.DrainVersionResponse(routes=[_route(tenant_id, each) for each in changed])
+
+    async def RetireVersion(self, request: pb.RetireVersionRequest, context: Any) -> Empty:
+        tenant_id, digest = parse_version(request.name, principal(context))
+        await self._retirement.retire(await self._directory.tenant(tenant_id), digest)
+        return Empty()
+
+    async def ListVersionFiles(self, request: pb.ListVersionFilesRequest, context: Any) -> pb.ListVersionFilesResponse:
+        tenant_id, digest = parse_version(request.parent, principal(context), "parent")
+        tenant = await self._directory.tenant(tenant_id)
+        scope = f"files/{tenant.uid}/{digest}"
+        size, after = page_size(request.page_size), position(scope, request.page_token)
+        await self._versions.get(tenant.uid, digest)
+        page = await self._files.list(tenant.uid, digest, size, after)
+        return pb.ListVersionFilesResponse(
+            files=[
+                pb.VersionFile(
+                    path=each.path, executable=each.executable, size_bytes=each.size_bytes, sha256=each.sha256
+                )
+                for each in page.items
+            ],
             next_page_token=page_token(scope, page.position) if page.position else "",
         )
 
@@ -98,6 +146,11 @@ class WorkflowService(WorkflowServiceServicer):
             next_page_token=page_token(scope, page.position) if page.position else "",
         )
 
+    async def GetRoute(self, request: pb.GetRouteRequest, context: Any) -> pb.Route:
+        tenant_id, workflow = parse_route(request.name, principal(context))
+        tenant = await self._directory.tenant(tenant_id)
+        return _route(tenant_id, await self._workflows.get(tenant.uid, workflow))
+
     async def ListRoutes(self, request: pb.ListRoutesRequest, context: Any) -> pb.ListRoutesResponse:
         tenant = await self._directory.tenant(parse_tenant(request.parent, principal(context), "parent"))
         scope = f"routes/{tenant.uid}"
@@ -110,13 +163,36 @@ class WorkflowService(WorkflowServiceServicer):
     async def SetRoute(self, request: pb.SetRouteRequest, context: Any) -> pb.Route:
         caller = principal(context)
         tenant_id, workflow = parse_route(request.name, caller)
-        versions_tenant, digest = parse_version(request.version, caller, "version")
-        if versions_tenant != tenant_id:
-            raise InvalidArgumentError(
-                "version: a route leads to a version of its own tenant, and this is another's", field="version"
-            )
+        shares = _shares(request, tenant_id, caller)
+        first = _digest(request.version, tenant_id, caller, "version") if request.version else shares[0].digest
         tenant = await self._directory.tenant(tenant_id)
-        return _route(tenant_id, await self._routes.set(tenant, workflow, digest, request.etag))
+        if first != shares[0].digest:
+            for digest in (first, shares[0].digest):
+                await self._versions.get(tenant.uid, digest)
+            raise InvalidArgumentError(
+                "version: with targets it is the first of them, and this is another; leave it out", field="version"
+            )
+        return _route(tenant_id, await self._routes.set(tenant, workflow, shares, request.etag))
+
+    async def PromoteRoute(self, request: pb.PromoteRouteRequest, context: Any) -> pb.PromoteRouteResponse:
+        caller = principal(context)
+        tenant_id, workflow = parse_route(request.name, caller)
+        digest = _digest(request.version, tenant_id, caller, "version") if request.version else None
+        request_id = checked(names.request_id, request.request_id, "request_id")
+        tenant = await self._directory.tenant(tenant_id)
+        changed = await self._routes.promote(tenant, workflow, digest, request.etag, request_id)
+        return pb.PromoteRouteResponse(
+            route=_route(tenant_id, changed.route), replaced_targets=_targets(tenant_id, changed.replaced)
+        )
+
+    async def RollBackRoute(self, request: pb.RollBackRouteRequest, context: Any) -> pb.RollBackRouteResponse:
+        tenant_id, workflow = parse_route(request.name, principal(context))
+        request_id = checked(names.request_id, request.request_id, "request_id")
+        tenant = await self._directory.tenant(tenant_id)
+        changed = await self._routes.roll_back(tenant, workflow, request.etag, request_id)
+        return pb.RollBackRouteResponse(
+            route=_route(tenant_id, changed.route), replaced_targets=_targets(tenant_id, changed.replaced)
+        )
 
 
 async def _header(requests: AsyncIterator[pb.DeployVersionRequest]) -> pb.DeployVersionRequest.Header:
@@ -152,7 +228,32 @@ def _manifest(manifest: pb.Manifest) -> Manifest:
     return Manifest(tuple(entries), dict(manifest.vars))
 
 
-def _version(tenant: TenantId, version: Version) -> pb.Version:
+def _shares(request: pb.SetRouteRequest, tenant: TenantId, caller: Principal) -> list[Share]:
+    """Unjudged but for their names."""
+    if not request.targets:
+        return [Share(_digest(request.version, tenant, caller, "version"), WEIGHTS_SUM)]
+    return [
+        Share(_digest(each.version, tenant, caller, f"targets[{number}].version"), each.weight)
+        for number, each in enumerate(request.targets)
+    ]
+
+
+def _digest(name: str, tenant: TenantId, caller: Principal, field: str) -> Digest:
+    """Of a version of that tenant's."""
+    versions_tenant, digest = parse_version(name, caller, field)
+    if versions_tenant != tenant:
+        raise InvalidArgumentError(
+            f"{field}: a route leads to a version of its own tenant, and this is another's", field=field
+        )
+    return digest
+
+
+def _digests(routes: Iterable[Route]) -> frozenset[Digest]:
+    """The versions that those routes name."""
+    return frozenset(target.digest for route in routes for target in route.targets)
+
+
+def _version(tenant: TenantId, version: Version, routed: frozenset[Digest]) -> pb.Version:
     entries = [pb.WorkflowEntry(workflow_id=name, entrypoint=entrypoint) for name, entrypoint in version.entrypoints]
     return pb.Version(
         name=version_name(tenant, version.digest),
@@ -160,7 +261,14 @@ def _version(tenant: TenantId, version: Version) -> pb.Version:
         create_time=timestamp(version.created_at_ms),
         file_count=version.file_count,
         size_bytes=version.size_bytes,
+        state=_state(version, routed),
     )
+
+
+def _state(version: Version, routed: frozenset[Digest]) -> pb.VersionState.ValueType:
+    if version.retiring:
+        return pb.VERSION_STATE_RETIRING
+    return pb.VERSION_STATE_ROUTED if version.digest in routed else pb.VERSION_STATE_UNROUTED
 
 
 def _workflow(tenant: TenantId, route: Route) -> pb.Workflow:
@@ -170,6 +278,7 @@ def _workflow(tenant: TenantId, route: Route) -> pb.Workflow:
         entrypoint=route.entrypoint,
         create_time=timestamp(route.created_at_ms),
         update_time=timestamp(route.updated_at_ms),
+        targets=_targets(tenant, route.targets),
     )
 
 
@@ -180,4 +289,13 @@ def _route(tenant: TenantId, route: Route) -> pb.Route:
         entrypoint=route.entrypoint,
         etag=str(route.mod_revision),
         update_time=timestamp(route.updated_at_ms),
+        targets=_targets(tenant, route.targets),
+        previous_targets=_targets(tenant, route.before[0] if route.before else ()),
     )
+
+
+def _targets(tenant: TenantId, targets: Targets) -> list[pb.RouteTarget]:
+    return [
+        pb.RouteTarget(version=version_name(tenant, each.digest), entrypoint=each.entrypoint, weight=each.weight)
+        for each in targets
+    ]

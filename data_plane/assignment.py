@@ -26,6 +26,11 @@ def shard_of(tenant: TenantUid, instance: InstanceId, shard_count: int) -> int:
     return (_hash(tenant) + _hash(instance) % spread_of(tenant)) % shard_count
 
 
+def shards_of(tenant: TenantUid, shard_count: int) -> frozenset[int]:
+    """All shards that instances of the tenant can be in."""
+    return frozenset((_hash(tenant) + each) % shard_count for each in range(spread_of(tenant)))
+
+
 def assigned(nodes: Collection[str], shard_count: int) -> list[str | None]:
     """Of each shard, the node that should own it; None where there is no node at all."""
     if not nodes:

@@ -12,6 +12,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
+from cluster.directory import ROUTE_AGE_S
 from data_plane.history import Happening, History
 from data_plane.journal.store import InstanceKey, ListingPage, Row
 from data_plane.node import Node
@@ -40,10 +41,14 @@ class RoutedVersion(NamedTuple):
     entrypoint: str
 
 
+Choose = Callable[[InstanceId], RoutedVersion]
+"""What a new instance of that id is pinned to, by one state of its workflow's route: the same for the same id."""
+
+
 class Routes(Protocol):
     """What calls need of the directory. Raises NotFoundError for a workflow that has no route."""
 
-    async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> RoutedVersion: ...
+    async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> Choose: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class InstanceCalls:
         self._node = node
         self._routes = routes
         self._mint = mint
+        self._monotonic_s = asyncio.get_running_loop().time
 
     # ---------------------------------------------------------------- create
     async def create(
@@ -76,14 +82,14 @@ class InstanceCalls:
         request_id: str,
         trace: bytes = b"",
     ) -> Seen:
-        """A new instance on the version that the workflow's route names now; `trace` is kept with it, unread.
+        """A new instance on the version that the workflow's route gives its id now; `trace` is kept with it, unread.
 
         Raises NotFoundError without a route, AlreadyExistsError when the id is taken by another create,
         InvalidArgumentError when the request_id was used with another body, LimitExceededError over the tenant's
         quotas.
         """
         self._node.quotas.check_rate(tenant)
-        version = await self._routes.routed(tenant, workflow)
+        choose, chosen_s = await self._routes.routed(tenant, workflow), self._monotonic_s()
         await self._node.quotas.ask(tenant)
         minted = instance is None and not request_id
         if instance is None:
@@ -93,9 +99,12 @@ class InstanceCalls:
         for _ in range(REMOVALS_AWAITED_MAX):
             async with server.resident(key, minted=minted) as resident:
                 state = resident.instance
+                if state.phase is Phase.ABSENT and self._monotonic_s() - chosen_s > ROUTE_AGE_S:
+                    # Loading took long. The instance is held meanwhile, and may have been created once this is known.
+                    choose, chosen_s = await self._routes.routed(tenant, workflow), self._monotonic_s()
                 if state.phase is Phase.ABSENT:
                     self._node.quotas.check_create(tenant)
-                    uid = InstanceUid(self._mint())
+                    uid, version = InstanceUid(self._mint()), choose(instance)
                     payload = resident.stage(params, uid)
                     resident.step(
                         events.CreateRequested(
@@ -113,9 +122,9 @@ class InstanceCalls:
             await server.removed(key)
         raise UnavailableError(f"instance {instance!r} is being deleted; try again in a moment")
 
-    async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> RoutedVersion:
-        """What a new instance would be pinned to now. Raises NotFoundError."""
-        return await self._routes.routed(tenant, workflow)
+    async def check_routed(self, tenant: TenantUid, workflow: WorkflowId) -> None:
+        """Raises NotFoundError for a workflow of which there could be no new instance now."""
+        await self._routes.routed(tenant, workflow)
 
     def _generated_id(self, tenant: TenantUid, workflow: WorkflowId, request_id: str) -> InstanceId:
         if not request_id:

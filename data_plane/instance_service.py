@@ -68,7 +68,7 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         """Each item by that call, once the batch as a whole is in order, its tenant and its workflow's route there."""
         tenant, workflow = parse_workflow(request.parent, principal(context), "parent")
         batches.checked_creates(request)
-        await self._calls.routed((await self._tenants.tenant(tenant)).uid, workflow)
+        await self._calls.check_routed((await self._tenants.tenant(tenant)).uid, workflow)
         return await batches.created(request, context, create)
 
     async def BatchDeleteInstances(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import TaskGroup
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 import structlog
@@ -21,8 +21,10 @@ from data_plane.shard_server import ShardServer
 from data_plane.timers import Timers
 from data_plane.wakes import OwnershipLostError
 from data_plane.watchers import Watchers
+from stepwell.engine.instance import Instance
 from stepwell.engine.limits import EngineLimits
 from stepwell.errors import UnavailableError
+from stepwell.names import TenantUid
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +111,16 @@ class Node:
     def queued(self) -> int:
         """Instances that wait for one."""
         return self.guests.queued
+
+    @property
+    def serves(self) -> frozenset[int]:
+        """The shards that are served here and surely owned."""
+        return frozenset(number for number, server in self._servers.items() if server.shard.owned())
+
+    def residents_of(self, tenant: TenantUid) -> Iterator[tuple[InstanceKey, Instance]]:
+        """A tenant's instances in memory, as they are there: ahead of their journals."""
+        for server in self._servers.values():
+            yield from server.residents_of(tenant)
 
     def unstarted_ms(self) -> dict[int, int]:
         """Of each shard that is served here, how long what waits longest to be started has waited; 0 for nothing."""

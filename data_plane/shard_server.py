@@ -7,7 +7,7 @@ dropped as soon as the newest durable wake covers what is due next. A sleeping i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,9 +23,10 @@ from data_plane.unstarted import Unstarted
 from data_plane.wakes import DUE_NOW, ShardWakes
 from data_plane.watchers import steps_alone
 from stepwell.engine.events import DrainRequested, Suspended
-from stepwell.engine.instance import Phase
+from stepwell.engine.instance import Instance, Phase
 from stepwell.engine.records import Deleting, Failure, Record
 from stepwell.errors import UnavailableError
+from stepwell.names import TenantUid
 
 if TYPE_CHECKING:
     from data_plane.node import Node
@@ -134,6 +135,10 @@ class ShardServer:
             resident.uses -= 1
             if resident.uses == 0 and not resident.lane.busy:
                 self.rest(resident)
+
+    def residents_of(self, tenant: TenantUid) -> Iterator[tuple[InstanceKey, Instance]]:
+        """The tenant's instances in memory."""
+        return ((key, each.instance) for key, each in self._residents.items() if key.tenant == tenant)
 
     def peek(self, key: InstanceKey) -> Resident | None:
         """The instance, if it is in memory: for what only its activation knows."""

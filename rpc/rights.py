@@ -43,10 +43,17 @@ RIGHTS: Final[Table] = {
         "GetGuestRuntime": Right.DEPLOY,
         "GetVersion": Right.READ,
         "ListVersions": Right.READ,
+        "ListVersionFiles": Right.READ,
+        "GetVersionUsage": Right.READ,
+        "DrainVersion": Right.DEPLOY,
+        "RetireVersion": Right.DEPLOY,
         "GetWorkflow": Right.READ,
         "ListWorkflows": Right.READ,
+        "GetRoute": Right.READ,
         "ListRoutes": Right.READ,
         "SetRoute": Right.DEPLOY,
+        "PromoteRoute": Right.DEPLOY,
+        "RollBackRoute": Right.DEPLOY,
     },
     "stepwell.v1.InstanceService": {
         "CreateInstance": Right.RUN,
@@ -77,6 +84,8 @@ INTERNAL: Final[Table] = {
     "stepwell.internal.v1.PeerService": {
         "CheckBundle": Right.OPERATE,
         "GetGuestRuntime": Right.OPERATE,
+        "CountInMemory": Right.OPERATE,
+        "CountListed": Right.OPERATE,
         "GetLoad": Right.OPERATE,
     },
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import secrets
@@ -9,16 +10,20 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from cluster import keys
+from cluster.directory import ROUTE_AGE_S, STALENESS_S
 from cluster.ownership_view import OwnershipView
 from cluster.presence import Presence
 from cluster.store_etcd import open_etcd_store
 from control_plane.check_remote import RemoteCheck
 from control_plane.deploys import Deploys
-from control_plane.routing import Routes
+from control_plane.pinned_remote import RemotePinned
+from control_plane.retirement import Retirement
+from control_plane.routes import Routes
 from control_plane.tenant_service import TenantService
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens
 from control_plane.turns_leased import LeasedTurns
+from control_plane.version_files import VersionFiles
 from control_plane.versions import Versions
 from control_plane.workflow_service import WorkflowService
 from control_plane.workflows import Workflows
@@ -101,12 +106,27 @@ async def _serve(config: ControlConfig) -> int:
         tokens = Tokens(store, clock_ms=clock, random_bytes=secrets.token_bytes, limits=config.control_plane)
         turns = LeasedTurns(store, process.node_name, process.tasks, mint=mint)
         deploys = Deploys(store, bundles, check, turns, clock_ms=clock, limits=config.control_plane)
+
+        async def settled(_: int) -> None:
+            """Data nodes believe what their directories remember for so long, and creates what these said."""
+            await asyncio.sleep(STALENESS_S + ROUTE_AGE_S)
+
+        retirement = Retirement(store, bundles, RemotePinned(peers, nodes), turns, settled, clock_ms=clock)
         routes = Routes(store, clock_ms=clock, limits=config.control_plane)
         services = (
             Service(add_TenantServiceServicer_to_server, TenantService(tenants, tokens, directory)),
             Service(
                 add_WorkflowServiceServicer_to_server,
-                WorkflowService(directory, deploys, check, Versions(store), Workflows(store), routes),
+                WorkflowService(
+                    directory,
+                    deploys,
+                    check,
+                    Versions(store),
+                    VersionFiles(bundles),
+                    Workflows(store),
+                    routes,
+                    retirement,
+                ),
             ),
         )
         await process.serve(

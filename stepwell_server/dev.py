@@ -15,14 +15,16 @@ from pathlib import Path
 import grpc
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
-from cluster.directory import Directory
+from cluster.directory import ROUTE_AGE_S, Directory
 from cluster.store_sqlite import open_sqlite_store
 from control_plane.deploys import Deploys
-from control_plane.routing import Routes
+from control_plane.retirement import Retirement
+from control_plane.routes import Routes
 from control_plane.tenant_service import TenantService
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens
 from control_plane.turns import Turns
+from control_plane.version_files import VersionFiles
 from control_plane.versions import Versions
 from control_plane.workflow_service import WorkflowService
 from control_plane.workflows import Workflows
@@ -51,6 +53,7 @@ from stepwell.v1.workflows_pb2_grpc import add_WorkflowServiceServicer_to_server
 from stepwell_server.alone import Alone, alone_load
 from stepwell_server.config import DevConfig, read_config
 from stepwell_server.guest_log import GuestLog
+from stepwell_server.pinned import NodePinned
 from stepwell_server.process import (
     StartError,
     clock,
@@ -150,12 +153,27 @@ async def _serve(config: DevConfig) -> int:
         await owner.start(node, tasks)
         tenants = Tenants(control_store, clock_ms=clock, random_bytes=secrets.token_bytes)
         tokens = Tokens(control_store, clock_ms=clock, random_bytes=secrets.token_bytes, limits=config.control_plane)
-        deploys = Deploys(control_store, bundles, loader, Turns(), clock_ms=clock, limits=config.control_plane)
+        turns = Turns()
+        deploys = Deploys(control_store, bundles, loader, turns, clock_ms=clock, limits=config.control_plane)
         calls = InstanceCalls(node, DirectoryRoutes(directory), mint=mint)
         log_reading = LogReading(calls, node.watchers, log_store, recorder)
         routes = Routes(control_store, clock_ms=clock, limits=config.control_plane)
+
+        async def settled(revision: int) -> None:
+            """Whoever creates is in this process, and sees what its directory has heard."""
+            await directory.heard(revision)
+            await asyncio.sleep(ROUTE_AGE_S)
+
+        retirement = Retirement(control_store, bundles, NodePinned(node), turns, settled, clock_ms=clock)
         workflow_service = WorkflowService(
-            directory, deploys, loader, Versions(control_store), Workflows(control_store), routes
+            directory,
+            deploys,
+            loader,
+            Versions(control_store),
+            VersionFiles(bundles),
+            Workflows(control_store),
+            routes,
+            retirement,
         )
         open_calls = OpenCalls(directory, config.rpc, time.monotonic)
         rechecking = tasks.create_task(open_calls.run())

@@ -1,10 +1,11 @@
-"""How a node finds the version that a workflow's route names: the one place where the planes' words meet."""
+"""How a node finds the version that a workflow's route gives: the one place where the planes' words meet."""
 
 from __future__ import annotations
 
 from cluster.directory import Directory
-from data_plane.calls import RoutedVersion
-from stepwell.names import TenantUid, WorkflowId
+from cluster.weights import chosen
+from data_plane.calls import Choose, RoutedVersion
+from stepwell.names import InstanceId, TenantUid, WorkflowId
 
 
 class DirectoryRoutes:
@@ -13,7 +14,12 @@ class DirectoryRoutes:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
 
-    async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> RoutedVersion:
+    async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> Choose:
         """Raises NotFoundError for a workflow that was never deployed."""
         route = await self._directory.route(tenant, workflow)
-        return RoutedVersion(route.digest, route.entrypoint)
+
+        def choose(instance: InstanceId) -> RoutedVersion:
+            target = chosen(route, instance)
+            return RoutedVersion(target.digest, target.entrypoint)
+
+        return choose

@@ -23,12 +23,16 @@ def stored_digest(folder: Path) -> Digest | None:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):
         return Digest("")
-    root = folder / FILES
+    return bundle_digest(file_entries(folder / FILES), manifest)
+
+
+def file_entries(root: Path) -> list[FileEntry]:
+    """What the folder of a bundle's files has now, each file read to its end."""
     entries: list[FileEntry] = []
     for base, folders, files in os.walk(root):
         for name in files + [each for each in folders if os.path.islink(os.path.join(base, each))]:
             entries.append(_stored_file(Path(base, name), root))
-    return bundle_digest(entries, manifest)
+    return entries
 
 
 def _stored_file(path: Path, root: Path) -> FileEntry:

@@ -84,9 +84,13 @@ class BundleStore(Protocol):
         not what was uploaded.
         """
 
-    async def delete(self, tenant: TenantUid, digest: Digest) -> None:
+    async def delete(self, tenant: TenantUid, digest: Digest, is_named: IsNamed | None = None) -> None:
         """Forget a bundle; the caller knows that nothing needs it. Idempotent. Another node may give out what it has of
-        it for a while; `manifest` tells of none."""
+        it for a while; `manifest` tells of none.
+
+        `is_named` is asked after it was looked what is kept; where it says yes that stays, and where it says no nothing
+        goes but what was seen: a bundle that is deployed again meanwhile stays.
+        """
 
 
 def missing(digest: Digest) -> NotFoundError:

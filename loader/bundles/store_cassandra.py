@@ -94,8 +94,10 @@ class CassandraBundleStore:
     def pull(self, tenant: TenantUid, digest: Digest) -> AbstractAsyncContextManager[Path]:
         return self._cache.pull(tenant, digest, partial(self._fetch, tenant, digest))
 
-    async def delete(self, tenant: TenantUid, digest: Digest) -> None:
+    async def delete(self, tenant: TenantUid, digest: Digest, is_named: IsNamed | None = None) -> None:
         kept = await self.decided(tenant, digest)
+        if is_named is not None and await is_named(digest):
+            return
         if kept is not None:
             await self._remove(tenant, digest, kept.upload, kept.parts)
         await self._cache.discard(tenant, digest)

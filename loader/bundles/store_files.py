@@ -60,8 +60,13 @@ class FileBundleStore:
             raise changed(digest)
         yield folder / FILES
 
-    async def delete(self, tenant: TenantUid, digest: Digest) -> None:
-        await asyncio.to_thread(self.discard, self.bundle_folder(tenant, digest))
+    async def delete(self, tenant: TenantUid, digest: Digest, is_named: IsNamed | None = None) -> None:
+        folder = self.bundle_folder(tenant, digest)
+        seen = await asyncio.to_thread(_identity, folder)
+        if is_named is not None and await is_named(digest):
+            return
+        if is_named is None or await asyncio.to_thread(_identity, folder) == seen:
+            await asyncio.to_thread(self.discard, folder)
 
     def tenant_folder(self, tenant: TenantUid) -> Path:
         """Raises ValueError for what is no tenant's uid."""

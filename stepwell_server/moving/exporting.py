@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cluster import keys
 from cluster.codec import decode_value
-from cluster.records import Tenant
+from cluster.records import Tenant, Version
 from cluster.store import ClusterStore
 from data_plane.journal.chain import BrokenChainError
 from data_plane.journal.chain_reading import read_chain
@@ -76,6 +76,7 @@ class _Export:
         self._counts = Counts()
         self._tenants: dict[TenantUid, TenantId] = {}
         self._versions: list[tuple[TenantUid, Digest]] = []
+        self._retiring: set[tuple[TenantUid, Digest]] = set()
         self._epoch = 0
 
     async def run(self) -> Exported:
@@ -95,7 +96,10 @@ class _Export:
                 tenant = decode_value(Tenant, found)
                 self._tenants[tenant.uid] = tenant.id
             elif kind == "version":
-                self._versions.append((TenantUid(keys.owner(found.key)), keys.digest_by_age(found.key)))
+                version = decode_value(Version, found)
+                self._versions.append((version.tenant_uid, version.digest))
+                if version.retiring:
+                    self._retiring.add((version.tenant_uid, version.digest))
             self._writer.add("control", ControlHead(found.key), found.value)
         counts = self._counts
         counts.tenants, counts.versions = kinds["tenant"], kinds["version"]
@@ -107,9 +111,10 @@ class _Export:
             async with self._source.bundles.pull(uid, digest) as folder:
                 await self._files(uid, digest, manifest, folder)
         except (NotFoundError, InternalError) as error:
+            again = "retire it" if (uid, digest) in self._retiring else "deploy them"
             raise MoveRefusedError(
                 f"the files of version {digest} of tenant {self._tenants.get(uid, uid)!r} can't be read:"
-                f" {error.message} Start `stepwell dev` again, deploy them again, and stop it"
+                f" {error.message} Start `stepwell dev` again, {again} again, and stop it"
             ) from None
         self._counts.bundles += 1
 

@@ -53,7 +53,7 @@ def _resource_names(kind: str) -> Iterator[Bad]:
     """Of a resource name: each of its parts as it may not be."""
     pattern = str(KINDS[kind])
     good = pattern.format_map({"tenant": "acme", "version": "sha256-" + "0" * 64, "token": "0" * 16})
-    if kind != "owner":
+    if kind not in ("owner", "version or none"):
         yield Bad("empty", "")
     yield Bad("a word", "acme")
     yield Bad("a slash more", good + "/")
@@ -68,10 +68,13 @@ def _resource_names(kind: str) -> Iterator[Bad]:
     limit = names.TENANT_ID_LENGTH_MAX
     yield Bad("a long tenant", good.replace("acme", "a" * 64, 1), metadata=over("tenant_id_length_max", limit, 64))
     before = good.rpartition("/")[0]
-    if kind in ("workflow", "instance", "version", "token"):
+    if kind in ("workflow", "instance", "version", "version or none", "token"):
         for text in ("", "-a", "..", "ä", *(f"a{text}b" for text in CONTROLS.values())):
             yield Bad(f"last part {text!r}", f"{before}/{text}")
-        yield Bad("last part in upper case" if kind in ("version", "token") else "last part with a dot", f"{before}/A.")
+        yield Bad(
+            "last part in upper case" if kind in ("version", "version or none", "token") else "last part with a dot",
+            f"{before}/A.",
+        )
     if kind in ("workflow", "instance"):
         length = names.WORKFLOW_ID_LENGTH_MAX if kind == "workflow" else names.INSTANCE_ID_LENGTH_MAX
         long = over(f"{kind}_id_length_max", length, length + 1)
@@ -150,6 +153,8 @@ BAD: Mapping[str, tuple[Bad, ...]] = {
     ),
     "etag": tuple(Bad(f"text {text[:9]!r}", text, "CONFLICT") for text in ("1", "x", "\0", "-1", "x" * 1_000_000)),
     "flag": (),
+    "told alone": (),
+    "weight": tuple(_refused("number", 0, -1, 101, -(2**31), 2**31 - 1)),
     "spread": tuple(_refused("number", -1, 3, 6, 1_000, 2_048, -(2**31))),
     "scopes": tuple(_refused("enum", [0], [99], [-1])),
     "statuses": tuple(_refused("enum", [0], [99], [-1], [1, 2, 99])),

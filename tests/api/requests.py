@@ -24,6 +24,9 @@ KINDS: Mapping[str, Value] = {
     "route": f"{IN_WORKFLOW}/route",
     "instance": IN_INSTANCE,
     "version": f"{TENANT}/versions/{{version}}",
+    "version or none": f"{TENANT}/versions/{{version}}",
+    "weight": 100,
+    "told alone": "",
     "token": f"{TENANT}/tokens/{{token}}",
     "tenant id": "initech",
     "instance id": "",
@@ -67,12 +70,25 @@ FIELDS: Mapping[str, str] = {
     "GetGuestRuntimeRequest.parent": "tenant",
     "GetVersionRequest.name": "version",
     "ListVersionsRequest.parent": "tenant",
+    "GetVersionUsageRequest.name": "version",
+    "DrainVersionRequest.name": "version",
+    "RetireVersionRequest.name": "version",
+    "ListVersionFilesRequest.parent": "version",
     "GetWorkflowRequest.name": "workflow",
     "ListWorkflowsRequest.parent": "tenant",
     "ListRoutesRequest.parent": "tenant",
     "SetRouteRequest.name": "route",
-    "SetRouteRequest.version": "version",
+    "SetRouteRequest.version": "version or none",
+    "RouteTarget.version": "version",
+    "RouteTarget.entrypoint": "told alone",
+    "RouteTarget.weight": "weight",
     "SetRouteRequest.etag": "etag",
+    "PromoteRouteRequest.name": "route",
+    "PromoteRouteRequest.version": "version or none",
+    "PromoteRouteRequest.etag": "etag",
+    "RollBackRouteRequest.name": "route",
+    "RollBackRouteRequest.etag": "etag",
+    "GetRouteRequest.name": "route",
     "CreateInstanceRequest.parent": "workflow",
     "CreateInstanceRequest.instance_id": "instance id",
     "CreateInstanceRequest.params": "json",
@@ -108,7 +124,7 @@ EVERYWHERE: Mapping[str, str] = {
 }
 """Fields that mean the same in every message."""
 
-NAMES = frozenset({"tenant", "owner", "workflow", "route", "instance", "version", "token"})
+NAMES = frozenset({"tenant", "owner", "workflow", "route", "instance", "version", "version or none", "token"})
 """Those that name things of a tenant."""
 
 

@@ -63,6 +63,11 @@ MEANINGS: Mapping[str, list[Bad]] = {
     "--tenant": usage("", "A", "a_b", "a-", "x" * 64, *NAMES_OF_ALL),
     "--type": usage("", ".a", "a:b", "x" * 101, *NAMES_OF_ALL),
     "version": usage("", "x", "sha256-", "sha256-" + "g" * 64, "0" * 64, *NAMES_OF_ALL),
+    "other": usage("", "x", "sha256-", "sha256-" + "g" * 64, "0" * 64, *NAMES_OF_ALL),
+    "versions": [
+        *usage("", "x", "sha256-", "sha256-" + "g" * 64, "0" * 64, *NAMES_OF_ALL),
+        *usage(*(f"sha256-{'0' * 64}={weight}" for weight in ("", "0", "-1", "99", "101", "1.5", "x", "٣", "9" * 400))),
+    ],
     "token": usage("", "x", "0" * 15, "G" * 16, *NAMES_OF_ALL),
     "--step": [*refused("INVALID_ARGUMENT", "s" * 257), Bad(SURROGATE)],
     "--etag": [*refused("CONFLICT", "x", "-1", "1" * 500, *UNSAFE), Bad(SURROGATE)],
@@ -104,6 +109,8 @@ GOOD: Mapping[str, str] = {
     "--tenant": "acme",
     "--type": "go",
     "version": "sha256-" + "0" * 64,
+    "versions": "sha256-" + "0" * 64,
+    "other": "sha256-" + "1" * 64,
     "token": "0" * 16,
     "init folder": "out",
     "export data": "empty",
@@ -222,7 +229,8 @@ CASES = [
 
 @pytest.mark.parametrize(("verb", "name", "bad"), CASES)
 def test_a_bad_value_ends_with_one_error(run: Run, world: World, verb: str, name: str, bad: Bad) -> None:
-    known = {"version": world.ours.values["version"]} if "version" in required(verb) else {}
+    newest = world.ours.values["version"]
+    known: dict[str, str] = {each: newest for each in ("version", "versions") if each in required(verb)}
     status, out, err = run(line(verb, {**known, name: bad.value}))
     assert (status, out) == (bad.status, ""), err
     assert "Traceback" not in err

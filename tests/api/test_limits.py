@@ -20,6 +20,7 @@ from stepwell.engine.limits import EngineLimits
 from stepwell.errors import ApiError
 from stepwell.v1 import instances_pb2 as i
 from stepwell.v1 import tenants_pb2 as t
+from stepwell.v1 import workflows_pb2 as w
 from tests.api.bad_values import BAD
 from tests.api.methods import METHODS
 from tests.api.requests import WORKFLOW, meaning
@@ -63,6 +64,12 @@ def a_version_more(world: World) -> ApiError:
 
 def a_workflow_more(world: World) -> ApiError:
     return world.server.refused(DEPLOY, deploy("tenants/-", b"more", "another"), world.ours.token)
+
+
+def a_route_to_a_version_more(world: World) -> ApiError:
+    targets = [w.RouteTarget(version=f"tenants/-/versions/sha256-{each:064}", weight=20) for each in range(5)]
+    asked = w.SetRouteRequest(name=f"tenants/-/workflows/{WORKFLOW}/route", targets=targets).SerializeToString()
+    return world.server.refused("/stepwell.v1.WorkflowService/SetRoute", asked, world.ours.token)
 
 
 def a_token_more(world: World) -> ApiError:
@@ -166,6 +173,7 @@ CASES = [
     Case("versions_max", {"control_plane": ControlLimits(versions_max=2)}, a_version_more, "2", "3"),
     Case("versions_bytes_max", {"control_plane": ControlLimits(versions_bytes_max=16)}, a_version_more, "16", "20"),
     Case("workflows_max", {"control_plane": ControlLimits(workflows_max=2)}, a_workflow_more, "2", "3"),
+    Case("targets_max", {}, a_route_to_a_version_more, "4", "5"),
     Case("tokens_max", {"control_plane": ControlLimits(tokens_max=2)}, a_token_more, "2", "3"),
     Case("upload_seconds_max", {"control_plane": ControlLimits(upload_seconds_max=0.05)}, a_slow_upload, "0.05"),
     Case(

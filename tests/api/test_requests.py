@@ -6,7 +6,7 @@ import pytest
 
 from tests.api.methods import METHODS, Method
 from tests.api.requests import FIELDS, meaning, request
-from tests.api.world import World
+from tests.api.world import World, deployed
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
@@ -14,6 +14,19 @@ def test_a_request_in_good_order_is_answered(world: World, method: Method) -> No
     if method.name == "InstanceService.DeleteInstance":
         changed = {"name": f"tenants/{world.ours.id}/workflows/order/instances/ended"}
         world.server.call(method.path, request(method, world.ours.values, changed), world.ours.token)
+        return
+    if method.name == "WorkflowService.PromoteRoute":
+        # Other tests may have led the route elsewhere.
+        (setting,) = (each for each in METHODS if each.name == "WorkflowService.SetRoute")
+        world.server.call(setting.path, request(setting, world.ours.values), world.ours.token)
+    if method.name in ("WorkflowService.DrainVersion", "WorkflowService.RetireVersion"):
+        # Of a version that no route names.
+        (setting,) = (each for each in METHODS if each.name == "WorkflowService.SetRoute")
+        spare = deployed(world.server, world.ours.token, method.name.encode())
+        for workflow in ("order", "refund"):
+            changed = {"name": f"tenants/{world.ours.id}/workflows/{workflow}/route"}
+            world.server.call(setting.path, request(setting, world.ours.values, changed), world.ours.token)
+        world.server.call(method.path, request(method, world.ours.values, {"name": spare}), world.ours.token)
         return
     token = world.server.operator if method.is_the_operators else world.ours.token
     world.server.call(method.path, request(method, world.ours.values), token)

@@ -77,8 +77,9 @@ def _minted(server: Running, tenant: str) -> t.CreateTokenResponse:
 
 
 def deployed(server: Running, token: str, code: bytes, parent: str = "tenants/-") -> str:
-    """The version's name."""
-    (answer,) = server.call("/stepwell.v1.WorkflowService/DeployVersion", [*deploy(parent, code)], token)
+    """The name of a version of that file and an empty one."""
+    more = w.DeployVersionRequest(file=w.DeployVersionRequest.File(path="more.py")).SerializeToString()
+    (answer,) = server.call("/stepwell.v1.WorkflowService/DeployVersion", [*deploy(parent, code), more], token)
     return w.DeployVersionResponse.FromString(answer).version.name
 
 

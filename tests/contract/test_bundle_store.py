@@ -11,7 +11,18 @@ from loader.bundles.store import BundleStore
 from loader.bundles.store_files import FileBundleStore
 from stepwell.errors import BundleRefusedError, LimitExceededError, NotFoundError
 from stepwell.names import Digest, TenantUid
-from tests.contract.bundle_worlds import ACME, FILES, MANIFEST, OTHER, CassandraNodes, pulled, put, upload
+from tests.contract.bundle_worlds import (
+    ACME,
+    FILES,
+    MANIFEST,
+    OTHER,
+    CassandraNodes,
+    left_over,
+    named,
+    pulled,
+    put,
+    upload,
+)
 from tests.contract.cassandra_keyspace import Keyspace
 from tests.contract.cassandra_server import ON_ONE_WORKER
 
@@ -86,6 +97,28 @@ async def test_deleting_is_idempotent(store: BundleStore) -> None:
     with pytest.raises(NotFoundError):
         await store.manifest(ACME, digest)
     assert (await upload(store)).digest == digest
+    assert await pulled(store, digest) == FILES
+
+
+async def test_what_is_named_by_now_is_not_deleted(store: BundleStore) -> None:
+    digest = (await upload(store)).digest
+    await store.delete(ACME, digest, named)
+    assert await pulled(store, digest) == FILES
+    await store.delete(ACME, digest, left_over)
+    with pytest.raises(NotFoundError):
+        await pulled(store, digest)
+
+
+async def test_what_was_kept_after_the_look_is_not_deleted(store: BundleStore) -> None:
+    """Whoever deletes stood still as it was asked, while others deleted the bundle and deployed it again."""
+    digest = (await upload(store)).digest
+
+    async def meanwhile(_: Digest) -> bool:
+        await store.delete(ACME, digest)
+        await upload(store)
+        return False
+
+    await store.delete(ACME, digest, meanwhile)
     assert await pulled(store, digest) == FILES
 
 

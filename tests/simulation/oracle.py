@@ -93,8 +93,8 @@ class Oracle:
     clock_error_s: float
     lives: dict[str, Life] = field(default_factory=dict)
     counted: Counter[str] = field(default_factory=Counter)
-    routes: dict[tuple[str, str], list[tuple[float, float, str]]] = field(default_factory=dict)
-    """Of (tenant, workflow): from when, and until when at the latest, a route was being set to which version."""
+    routes: dict[tuple[str, str], list[tuple[float, float, frozenset[str]]]] = field(default_factory=dict)
+    """Of (tenant, workflow): from when, and until when at the latest, a route was being set to which versions."""
     made_by: dict[str, str] = field(default_factory=dict)
     """By the nonce of a create: the uid of what it made."""
     violations: list[str] = field(default_factory=list)
@@ -279,7 +279,7 @@ class Oracle:
         """A create that was asked for then got that version. Nobody may get one whose route went long before."""
         until = float("-inf")
         for index, (begun_s, _, routed) in enumerate(self.routes[tenant, workflow]):
-            if routed != version:
+            if version not in routed:
                 continue
             later = self.routes[tenant, workflow][index + 1 :]
             gone_s = next((done_s for _, done_s, _ in later), float("inf"))

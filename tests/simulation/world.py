@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -17,7 +18,7 @@ from unittest import mock
 from cluster import keys
 from cluster.codec import encode
 from cluster.generations import Change, change
-from cluster.records import Route, Scope, Tenant
+from cluster.records import WEIGHTS_SUM, Route, Scope, Target, Tenant
 from cluster.store import Put
 from cluster.tenant_uids import tenant_uid
 from data_plane import wakes
@@ -255,26 +256,33 @@ class World:
             await self._route(tenant, 1)
 
     async def _reroute(self) -> None:
-        """New instances get another version, every now and then."""
+        """New instances get another version, or one of two by weight, every now and then."""
         while True:
             await asyncio.sleep(self.random.expovariate(1 / 10))
             try:
-                await self._route(self.random.choice(list(self._tenants.values())), self.random.randint(1, VERSIONS))
+                tenant = self.random.choice(list(self._tenants.values()))
+                await self._route(tenant, *self.random.sample(range(1, VERSIONS + 1), self.random.choice((1, 1, 2))))
             except StepwellError as error:
                 self.tell(f"not routed, maybe: {error!r}")
 
-    async def _route(self, tenant: Tenant, number: int) -> None:
+    async def _route(self, tenant: Tenant, number: int, canary: int | None = None) -> None:
         digest = Digest(f"sha256-{tenant.id}-{number}")
         route = Route(tenant.uid, WORKFLOW, digest, entrypoint_of(digest), 0, 0)
+        if canary is not None:
+            other, weight = Digest(f"sha256-{tenant.id}-{canary}"), self.random.randint(1, WEIGHTS_SUM - 1)
+            target = Target(other, entrypoint_of(other), weight)
+            route = replace(route, weight=WEIGHTS_SUM - weight, others=(target,))
+            self.seen["routes by weight"] += 1
+        digests = frozenset(target.digest for target in route.targets)
         history = self.oracle.routes.setdefault((tenant.id, WORKFLOW), [])
         begun_s, index = self.loop.now_s, len(history)
-        history.append((begun_s, float("inf"), digest))
+        history.append((begun_s, float("inf"), digests))
 
         async def decide() -> Change[None]:
             return Change((Put(keys.route(tenant.uid, WORKFLOW), encode(route)),), lambda revision: None)
 
         await change(self.etcd.client(lambda: True), tenant.uid, decide)
-        history[index] = (begun_s, self.loop.now_s, digest)
+        history[index] = (begun_s, self.loop.now_s, digests)
 
 
 async def _awaited(work: Any) -> None:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1brpc/internal/v1/peers.proto\x12\x14stepwell.internal.v1\x1a\x1bgoogle/protobuf/empty.proto\"4\n\x12\x43heckBundleRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"\x18\n\x16GetGuestRuntimeRequest\"s\n\x0cGuestRuntime\x12\x16\n\x0epython_version\x18\x01 \x01(\t\x12\x16\n\x0eimplementation\x18\x02 \x01(\t\x12\x0f\n\x07machine\x18\x03 \x01(\t\x12\x0c\n\x04libc\x18\x04 \x01(\t\x12\x14\n\x0clibc_version\x18\x05 \x01(\t\"\x10\n\x0eGetLoadRequest\"z\n\x04Load\x12\x0e\n\x06shards\x18\x01 \x01(\r\x12\x18\n\x10\x61\x63tive_instances\x18\x02 \x01(\r\x12\x18\n\x10queued_instances\x18\x03 \x01(\r\x12\x1a\n\x12resident_instances\x18\x04 \x01(\r\x12\x12\n\noverdue_ms\x18\x05 \x01(\x04\x32\x90\x02\n\x0bPeerService\x12O\n\x0b\x43heckBundle\x12(.stepwell.internal.v1.CheckBundleRequest\x1a\x16.google.protobuf.Empty\x12\x63\n\x0fGetGuestRuntime\x12,.stepwell.internal.v1.GetGuestRuntimeRequest\x1a\".stepwell.internal.v1.GuestRuntime\x12K\n\x07GetLoad\x12$.stepwell.internal.v1.GetLoadRequest\x1a\x1a.stepwell.internal.v1.Loadb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1brpc/internal/v1/peers.proto\x12\x14stepwell.internal.v1\x1a\x1bgoogle/protobuf/empty.proto\"4\n\x12\x43heckBundleRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"\x18\n\x16GetGuestRuntimeRequest\"s\n\x0cGuestRuntime\x12\x16\n\x0epython_version\x18\x01 \x01(\t\x12\x16\n\x0eimplementation\x18\x02 \x01(\t\x12\x0f\n\x07machine\x18\x03 \x01(\t\x12\x0c\n\x04libc\x18\x04 \x01(\t\x12\x14\n\x0clibc_version\x18\x05 \x01(\t\"6\n\x14\x43ountInMemoryRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"U\n\x15\x43ountInMemoryResponse\x12\x16\n\x0etenants_shards\x18\x01 \x03(\r\x12\x15\n\rserved_shards\x18\x02 \x03(\r\x12\r\n\x05\x63ount\x18\x03 \x01(\r\"G\n\x12\x43ountListedRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x11\n\tworkflows\x18\x03 \x03(\t\"$\n\x13\x43ountListedResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\"\x10\n\x0eGetLoadRequest\"z\n\x04Load\x12\x0e\n\x06shards\x18\x01 \x01(\r\x12\x18\n\x10\x61\x63tive_instances\x18\x02 \x01(\r\x12\x18\n\x10queued_instances\x18\x03 \x01(\r\x12\x1a\n\x12resident_instances\x18\x04 \x01(\r\x12\x12\n\noverdue_ms\x18\x05 \x01(\x04\x32\xde\x03\n\x0bPeerService\x12O\n\x0b\x43heckBundle\x12(.stepwell.internal.v1.CheckBundleRequest\x1a\x16.google.protobuf.Empty\x12\x63\n\x0fGetGuestRuntime\x12,.stepwell.internal.v1.GetGuestRuntimeRequest\x1a\".stepwell.internal.v1.GuestRuntime\x12h\n\rCountInMemory\x12*.stepwell.internal.v1.CountInMemoryRequest\x1a+.stepwell.internal.v1.CountInMemoryResponse\x12\x62\n\x0b\x43ountListed\x12(.stepwell.internal.v1.CountListedRequest\x1a).stepwell.internal.v1.CountListedResponse\x12K\n\x07GetLoad\x12$.stepwell.internal.v1.GetLoadRequest\x1a\x1a.stepwell.internal.v1.Loadb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,10 +38,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETGUESTRUNTIMEREQUEST']._serialized_end=160
   _globals['_GUESTRUNTIME']._serialized_start=162
   _globals['_GUESTRUNTIME']._serialized_end=277
-  _globals['_GETLOADREQUEST']._serialized_start=279
-  _globals['_GETLOADREQUEST']._serialized_end=295
-  _globals['_LOAD']._serialized_start=297
-  _globals['_LOAD']._serialized_end=419
-  _globals['_PEERSERVICE']._serialized_start=422
-  _globals['_PEERSERVICE']._serialized_end=694
+  _globals['_COUNTINMEMORYREQUEST']._serialized_start=279
+  _globals['_COUNTINMEMORYREQUEST']._serialized_end=333
+  _globals['_COUNTINMEMORYRESPONSE']._serialized_start=335
+  _globals['_COUNTINMEMORYRESPONSE']._serialized_end=420
+  _globals['_COUNTLISTEDREQUEST']._serialized_start=422
+  _globals['_COUNTLISTEDREQUEST']._serialized_end=493
+  _globals['_COUNTLISTEDRESPONSE']._serialized_start=495
+  _globals['_COUNTLISTEDRESPONSE']._serialized_end=531
+  _globals['_GETLOADREQUEST']._serialized_start=533
+  _globals['_GETLOADREQUEST']._serialized_end=549
+  _globals['_LOAD']._serialized_start=551
+  _globals['_LOAD']._serialized_end=673
+  _globals['_PEERSERVICE']._serialized_start=676
+  _globals['_PEERSERVICE']._serialized_end=1154
 # @@protoc_insertion_point(module_scope)

@@ -5,8 +5,10 @@ What an installation's processes ask each other, on listeners that nobody else m
 it may change with each release that the one before can still speak to.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -88,6 +90,110 @@ class GuestRuntime(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GuestRuntime: _TypeAlias = GuestRuntime  # noqa: Y015
+
+@_typing.final
+class CountInMemoryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """The tenant's uid."""
+    digest: _builtins.str
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountInMemoryRequest: _TypeAlias = CountInMemoryRequest  # noqa: Y015
+
+@_typing.final
+class CountInMemoryResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANTS_SHARDS_FIELD_NUMBER: _builtins.int
+    SERVED_SHARDS_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """Instances in memory that have that version and have not ended, those that are being created among them."""
+    @_builtins.property
+    def tenants_shards(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """All shards that the tenant's instances can be in."""
+
+    @_builtins.property
+    def served_shards(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Those that this node serves: what it counts is true of them."""
+
+    def __init__(
+        self,
+        *,
+        tenants_shards: _abc.Iterable[_builtins.int] | None = ...,
+        served_shards: _abc.Iterable[_builtins.int] | None = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "served_shards", b"served_shards", "tenants_shards", b"tenants_shards"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountInMemoryResponse: _TypeAlias = CountInMemoryResponse  # noqa: Y015
+
+@_typing.final
+class CountListedRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    WORKFLOWS_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """The tenant's uid."""
+    digest: _builtins.str
+    @_builtins.property
+    def workflows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """All that the version has."""
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        workflows: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "tenant", b"tenant", "workflows", b"workflows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountListedRequest: _TypeAlias = CountListedRequest  # noqa: Y015
+
+@_typing.final
+class CountListedResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """Instances in lists that have that version and have not ended."""
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountListedResponse: _TypeAlias = CountListedResponse  # noqa: Y015
 
 @_typing.final
 class GetLoadRequest(_message.Message):

@@ -46,6 +46,16 @@ class PeerServiceStub:
                 request_serializer=rpc_dot_internal_dot_v1_dot_peers__pb2.GetGuestRuntimeRequest.SerializeToString,
                 response_deserializer=rpc_dot_internal_dot_v1_dot_peers__pb2.GuestRuntime.FromString,
                 _registered_method=True)
+        self.CountInMemory = channel.unary_unary(
+                '/stepwell.internal.v1.PeerService/CountInMemory',
+                request_serializer=rpc_dot_internal_dot_v1_dot_peers__pb2.CountInMemoryRequest.SerializeToString,
+                response_deserializer=rpc_dot_internal_dot_v1_dot_peers__pb2.CountInMemoryResponse.FromString,
+                _registered_method=True)
+        self.CountListed = channel.unary_unary(
+                '/stepwell.internal.v1.PeerService/CountListed',
+                request_serializer=rpc_dot_internal_dot_v1_dot_peers__pb2.CountListedRequest.SerializeToString,
+                response_deserializer=rpc_dot_internal_dot_v1_dot_peers__pb2.CountListedResponse.FromString,
+                _registered_method=True)
         self.GetLoad = channel.unary_unary(
                 '/stepwell.internal.v1.PeerService/GetLoad',
                 request_serializer=rpc_dot_internal_dot_v1_dot_peers__pb2.GetLoadRequest.SerializeToString,
@@ -71,6 +81,19 @@ class PeerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountInMemory(self, request, context):
+        """Before CountListed: what is in no memory any more is in a list.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountListed(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetLoad(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -89,6 +112,16 @@ def add_PeerServiceServicer_to_server(servicer, server):
                     servicer.GetGuestRuntime,
                     request_deserializer=rpc_dot_internal_dot_v1_dot_peers__pb2.GetGuestRuntimeRequest.FromString,
                     response_serializer=rpc_dot_internal_dot_v1_dot_peers__pb2.GuestRuntime.SerializeToString,
+            ),
+            'CountInMemory': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountInMemory,
+                    request_deserializer=rpc_dot_internal_dot_v1_dot_peers__pb2.CountInMemoryRequest.FromString,
+                    response_serializer=rpc_dot_internal_dot_v1_dot_peers__pb2.CountInMemoryResponse.SerializeToString,
+            ),
+            'CountListed': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountListed,
+                    request_deserializer=rpc_dot_internal_dot_v1_dot_peers__pb2.CountListedRequest.FromString,
+                    response_serializer=rpc_dot_internal_dot_v1_dot_peers__pb2.CountListedResponse.SerializeToString,
             ),
             'GetLoad': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLoad,
@@ -151,6 +184,60 @@ class PeerService:
             '/stepwell.internal.v1.PeerService/GetGuestRuntime',
             rpc_dot_internal_dot_v1_dot_peers__pb2.GetGuestRuntimeRequest.SerializeToString,
             rpc_dot_internal_dot_v1_dot_peers__pb2.GuestRuntime.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountInMemory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.internal.v1.PeerService/CountInMemory',
+            rpc_dot_internal_dot_v1_dot_peers__pb2.CountInMemoryRequest.SerializeToString,
+            rpc_dot_internal_dot_v1_dot_peers__pb2.CountInMemoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountListed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.internal.v1.PeerService/CountListed',
+            rpc_dot_internal_dot_v1_dot_peers__pb2.CountListedRequest.SerializeToString,
+            rpc_dot_internal_dot_v1_dot_peers__pb2.CountListedResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,9 @@ class PeerServiceStub:
     """Import a stored bundle in a fresh sandbox, as deploys do. Changes nothing."""
     GetGuestRuntime: _grpc.UnaryUnaryMultiCallable[_peers_pb2.GetGuestRuntimeRequest, _peers_pb2.GuestRuntime]
     """What its guests run on. Starts none."""
+    CountInMemory: _grpc.UnaryUnaryMultiCallable[_peers_pb2.CountInMemoryRequest, _peers_pb2.CountInMemoryResponse]
+    """Before CountListed: what is in no memory any more is in a list."""
+    CountListed: _grpc.UnaryUnaryMultiCallable[_peers_pb2.CountListedRequest, _peers_pb2.CountListedResponse]
     GetLoad: _grpc.UnaryUnaryMultiCallable[_peers_pb2.GetLoadRequest, _peers_pb2.Load]
 
 @_typing.type_check_only
@@ -51,6 +54,9 @@ class PeerServiceAsyncStub(PeerServiceStub):
     """Import a stored bundle in a fresh sandbox, as deploys do. Changes nothing."""
     GetGuestRuntime: _aio.UnaryUnaryMultiCallable[_peers_pb2.GetGuestRuntimeRequest, _peers_pb2.GuestRuntime]  # type: ignore[assignment]
     """What its guests run on. Starts none."""
+    CountInMemory: _aio.UnaryUnaryMultiCallable[_peers_pb2.CountInMemoryRequest, _peers_pb2.CountInMemoryResponse]  # type: ignore[assignment]
+    """Before CountListed: what is in no memory any more is in a list."""
+    CountListed: _aio.UnaryUnaryMultiCallable[_peers_pb2.CountListedRequest, _peers_pb2.CountListedResponse]  # type: ignore[assignment]
     GetLoad: _aio.UnaryUnaryMultiCallable[_peers_pb2.GetLoadRequest, _peers_pb2.Load]  # type: ignore[assignment]
 
 class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -71,6 +77,21 @@ class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_peers_pb2.GuestRuntime, _abc.Awaitable[_peers_pb2.GuestRuntime]]:
         """What its guests run on. Starts none."""
+
+    @_abc_1.abstractmethod
+    def CountInMemory(
+        self,
+        request: _peers_pb2.CountInMemoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peers_pb2.CountInMemoryResponse, _abc.Awaitable[_peers_pb2.CountInMemoryResponse]]:
+        """Before CountListed: what is in no memory any more is in a list."""
+
+    @_abc_1.abstractmethod
+    def CountListed(
+        self,
+        request: _peers_pb2.CountListedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peers_pb2.CountListedResponse, _abc.Awaitable[_peers_pb2.CountListedResponse]]: ...
 
     @_abc_1.abstractmethod
     def GetLoad(

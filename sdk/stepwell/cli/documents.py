@@ -5,7 +5,7 @@ What is absent is null, never missing; times are RFC 3339 in UTC; statuses are s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from google.protobuf.descriptor import EnumValueDescriptor
@@ -140,7 +140,7 @@ def deployment(message: workflows_pb2.DeployVersionResponse) -> Json:
     }
 
 
-def version(message: workflows_pb2.Version) -> Json:
+def version(message: workflows_pb2.Version) -> dict[str, Json]:
     return {
         "tenant": id_in(message.name, "tenants"),
         "version": id_in(message.name, "versions"),
@@ -148,8 +148,31 @@ def version(message: workflows_pb2.Version) -> Json:
         "vars": dict(sorted(message.manifest.vars.items())),
         "fileCount": message.file_count,
         "sizeBytes": message.size_bytes,
+        "state": version_state_text(message.state),
         "createTime": _time(message, "create_time"),
     }
+
+
+def described_version(message: workflows_pb2.Version, usage: workflows_pb2.VersionUsage) -> Json:
+    """A version, and who needs it."""
+    return {
+        **version(message),
+        "state": used_state_text(message, usage),
+        "routedWorkflows": [id_in(name, "workflows") for name in usage.routed_workflows],
+        "pinnedInstances": usage.pinned_instances,
+    }
+
+
+def version_state_text(state: workflows_pb2.VersionState.ValueType) -> str:
+    """routed, unrouted, retiring"""
+    return _enum(workflows_pb2.VersionState.DESCRIPTOR.values_by_number, state, "VERSION_STATE_")
+
+
+def used_state_text(message: workflows_pb2.Version, usage: workflows_pb2.VersionUsage) -> str:
+    """The same, and `draining` for one that no route names while instances are pinned to it."""
+    if message.state == workflows_pb2.VERSION_STATE_UNROUTED and usage.pinned_instances:
+        return "draining"
+    return version_state_text(message.state)
 
 
 def workflow(message: workflows_pb2.Workflow) -> Json:
@@ -158,6 +181,7 @@ def workflow(message: workflows_pb2.Workflow) -> Json:
         "name": id_in(message.name, "workflows"),
         "version": id_in(message.version, "versions"),
         "entrypoint": message.entrypoint,
+        "targets": _targets(message.targets),
         "createTime": _time(message, "create_time"),
         "updateTime": _time(message, "update_time"),
     }
@@ -169,9 +193,16 @@ def route(message: workflows_pb2.Route) -> Json:
         "workflow": id_in(message.name, "workflows"),
         "version": id_in(message.version, "versions"),
         "entrypoint": message.entrypoint,
+        "targets": _targets(message.targets),
+        "previousTargets": _targets(message.previous_targets) or None,
         "etag": message.etag,
         "updateTime": _time(message, "update_time"),
     }
+
+
+def changed_route(message: workflows_pb2.PromoteRouteResponse | workflows_pb2.RollBackRouteResponse) -> Json:
+    """A route, and from what it was changed."""
+    return {"route": route(message.route), "replacedTargets": _targets(message.replaced_targets)}
 
 
 def tenant(message: tenants_pb2.Tenant) -> Json:
@@ -244,6 +275,13 @@ def node_role(number: int) -> str:
 def page(items: Sequence[Json], next_page_token: str) -> Json:
     """What every list prints."""
     return {"items": items, "nextPageToken": next_page_token or None}
+
+
+def _targets(targets: Iterable[workflows_pb2.RouteTarget]) -> Json:
+    return [
+        {"version": id_in(each.version, "versions"), "weight": each.weight, "entrypoint": each.entrypoint}
+        for each in targets
+    ]
 
 
 def _entries(manifest: workflows_pb2.Manifest) -> Json:

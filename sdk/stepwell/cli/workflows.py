@@ -15,6 +15,7 @@ from stepwell.cli.app import (
 )
 from stepwell.cli.json_argument import json_argument
 from stepwell.cli.lists import show_page
+from stepwell.cli.routes import targets_text
 from stepwell.cli.screen import Cell
 
 
@@ -29,7 +30,7 @@ def command() -> None:
 @output_option
 @click.pass_obj
 def list_(app: App, tenant: str | None, page_size: int, page_token: str, output: str) -> None:
-    """List workflows by name, with the version that new instances get."""
+    """List workflows by name, with the versions that new instances get."""
     from stepwell.cli import documents
     from stepwell.client.resource_names import id_in
 
@@ -41,7 +42,7 @@ def list_(app: App, tenant: str | None, page_size: int, page_token: str, output:
         [
             id_in(each.name, "workflows") or "",
             each.entrypoint,
-            (id_in(each.version, "versions") or "")[:19],
+            targets_text(each.targets, digest_characters=19),
             app.since(documents.datetime_of(each.update_time)),
         ]
         for each in page.workflows
@@ -56,7 +57,7 @@ def list_(app: App, tenant: str | None, page_size: int, page_token: str, output:
 @output_option
 @click.pass_obj
 def describe(app: App, workflow: str, tenant: str | None, output: str) -> None:
-    """Show a workflow and the version that its new instances get."""
+    """Show a workflow and the versions that its new instances get."""
     from stepwell.cli import documents
     from stepwell.client.resource_names import id_in
 
@@ -69,7 +70,7 @@ def describe(app: App, workflow: str, tenant: str | None, output: str) -> None:
         [
             ("tenant", id_in(found.name, "tenants") or ""),
             ("entrypoint", found.entrypoint),
-            ("version", id_in(found.version, "versions") or ""),
+            *(("version", targets_text([each])) for each in found.targets),
             ("created", app.since(documents.datetime_of(found.create_time))),
             ("routed", app.since(documents.datetime_of(found.update_time))),
         ]

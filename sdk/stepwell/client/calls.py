@@ -11,7 +11,7 @@ from grpc import aio
 
 from stepwell.client.endpoints import NotReachableError
 from stepwell.client.errors import DETAILS_TRAILER, error_from
-from stepwell.client.patience import DEPLOY_S_MAX, Patience, retryable
+from stepwell.client.patience import CALL_S_MAX, DEPLOY_S_MAX, Patience, retryable
 from stepwell.client.tracing import trace_metadata
 from stepwell.client.uploads import Upload
 from stepwell.errors import ApiError, NotFoundError
@@ -44,6 +44,7 @@ class Caller:
         method: aio.UnaryUnaryMultiCallable[Q, A],
         request: Q,
         *,
+        usual_s: float = CALL_S_MAX,
         repeats: Callable[[ApiError], bool] = retryable,
     ) -> A:
         """One question, one answer. The same question again where `repeats` says so of its error."""
@@ -54,13 +55,15 @@ class Caller:
             except aio.AioRpcError as error:
                 raise self.told(error) from error
 
-        return await self.patience.call(attempt, repeats=repeats)
+        return await self.patience.call(attempt, usual_s=usual_s, repeats=repeats)
 
-    async def removal(self, method: aio.UnaryUnaryMultiCallable[Q, A], request: Q) -> None:
+    async def removal(
+        self, method: aio.UnaryUnaryMultiCallable[Q, A], request: Q, *, usual_s: float = CALL_S_MAX
+    ) -> None:
         """A call that takes something away: NotFoundError is what was wanted once an earlier try may have done it."""
         doubt = Doubt()
         try:
-            await self.unary(method, request, repeats=doubt.repeats)
+            await self.unary(method, request, usual_s=usual_s, repeats=doubt.repeats)
         except NotFoundError:
             if not doubt.raised:
                 raise

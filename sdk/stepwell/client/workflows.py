@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,6 +14,15 @@ from stepwell.v1 import workflows_pb2 as pb
 from stepwell.v1.workflows_pb2_grpc import WorkflowServiceStub
 
 CHUNK_SIZE = 1024 * 1024
+
+FILES_PAGE_SIZE = 1_000
+"""Of a version's files: as many as a page may have."""
+
+COUNT_S_MAX = 90.0
+"""Of one count of pinned instances, which reads the lists of all of a version's workflows."""
+
+RETIRE_S_MAX = 600.0
+"""Two counts, what nodes may remember of routes, and a turn among the tenant's deploys."""
 
 
 class BundleFile(Protocol):
@@ -92,6 +101,35 @@ class Workflows:
         request = pb.ListVersionsRequest(parent=tenant_name(tenant), page_size=page_size, page_token=page_token)
         return await self._caller.unary(self._stub.ListVersions, request)
 
+    async def version_usage(self, tenant: str | None, version: str) -> pb.VersionUsage:
+        """Who needs it. NotFoundError when there is none, UnavailableError when nobody can count now."""
+        request = pb.GetVersionUsageRequest(name=version_name(tenant, version))
+        return await self._caller.unary(self._stub.GetVersionUsage, request, usual_s=COUNT_S_MAX)
+
+    async def drain_version(self, tenant: str | None, version: str) -> pb.DrainVersionResponse:
+        """No route names it any more; WrongStateError where it is a route's only version."""
+        request = pb.DrainVersionRequest(name=version_name(tenant, version))
+        return await self._caller.unary(self._stub.DrainVersion, request)
+
+    async def retire_version(self, tenant: str | None, version: str) -> None:
+        """It is gone for good, some 16 s later; WrongStateError while it is needed. May be called again."""
+        request = pb.RetireVersionRequest(name=version_name(tenant, version))
+        await self._caller.removal(self._stub.RetireVersion, request, usual_s=RETIRE_S_MAX)
+
+    async def version_files(self, tenant: str | None, version: str) -> Sequence[pb.VersionFile]:
+        """All files of a version, by path: at most 10,000, page after page. NotFoundError when there is none."""
+        found: list[pb.VersionFile] = []
+        token = ""
+        while True:
+            request = pb.ListVersionFilesRequest(
+                parent=version_name(tenant, version), page_size=FILES_PAGE_SIZE, page_token=token
+            )
+            page = await self._caller.unary(self._stub.ListVersionFiles, request)
+            found += page.files
+            token = page.next_page_token
+            if not token:
+                return found
+
     async def list_routes(
         self, tenant: str | None, *, page_size: int = 0, page_token: str = ""
     ) -> pb.ListRoutesResponse:
@@ -99,13 +137,41 @@ class Workflows:
         request = pb.ListRoutesRequest(parent=tenant_name(tenant), page_size=page_size, page_token=page_token)
         return await self._caller.unary(self._stub.ListRoutes, request)
 
-    async def set_route(self, tenant: str | None, workflow: str, version: str, *, etag: str = "") -> pb.Route:
-        """New instances of the workflow get that version. With an etag, ConflictError unless the route still has it."""
-        request = pb.SetRouteRequest(
-            name=route_name(tenant, workflow), version=version_name(tenant, version), etag=etag
-        )
+    async def get_route(self, tenant: str | None, workflow: str) -> pb.Route:
+        """NotFoundError when there is none."""
+        request = pb.GetRouteRequest(name=route_name(tenant, workflow))
+        return await self._caller.unary(self._stub.GetRoute, request)
+
+    async def set_route(
+        self, tenant: str | None, workflow: str, shares: Sequence[tuple[str, int]], *, etag: str = ""
+    ) -> pb.Route:
+        """New instances of the workflow get those versions, each so many of a hundred.
+
+        With an etag, ConflictError unless the route still has it.
+        """
+        targets = [pb.RouteTarget(version=version_name(tenant, version), weight=weight) for version, weight in shares]
+        request = pb.SetRouteRequest(name=route_name(tenant, workflow), targets=targets, etag=etag)
         repeats = _conflicts_are_final if etag else retryable
         return await self._caller.unary(self._stub.SetRoute, request, repeats=repeats)
+
+    async def promote_route(
+        self, tenant: str | None, workflow: str, version: str | None = None, *, etag: str = ""
+    ) -> pb.PromoteRouteResponse:
+        """That one of the route's versions gets everything; without one, the last of two. Etags as in `set_route`."""
+        request = pb.PromoteRouteRequest(
+            name=route_name(tenant, workflow),
+            version=version_name(tenant, version) if version else "",
+            etag=etag,
+            request_id=self._caller.new_request_id(),
+        )
+        return await self._caller.unary(self._stub.PromoteRoute, request)
+
+    async def roll_back_route(self, tenant: str | None, workflow: str, *, etag: str = "") -> pb.RollBackRouteResponse:
+        """The route is what it was before the last version came in. Etags as in `set_route`."""
+        request = pb.RollBackRouteRequest(
+            name=route_name(tenant, workflow), etag=etag, request_id=self._caller.new_request_id()
+        )
+        return await self._caller.unary(self._stub.RollBackRoute, request)
 
 
 def _conflicts_are_final(error: ApiError) -> bool:

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +19,32 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _VersionState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _VersionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_VersionState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VERSION_STATE_UNSPECIFIED: _VersionState.ValueType  # 0
+    VERSION_STATE_ROUTED: _VersionState.ValueType  # 1
+    """New instances get it by a route at least."""
+    VERSION_STATE_UNROUTED: _VersionState.ValueType  # 2
+    """No route names it; instances that are pinned to it go on."""
+    VERSION_STATE_RETIRING: _VersionState.ValueType  # 3
+    """It is about to go: no route can name it any more. RetireVersion ends what was interrupted."""
+
+class VersionState(_VersionState, metaclass=_VersionStateEnumTypeWrapper):
+    """Where a version stands."""
+
+VERSION_STATE_UNSPECIFIED: VersionState.ValueType  # 0
+VERSION_STATE_ROUTED: VersionState.ValueType  # 1
+"""New instances get it by a route at least."""
+VERSION_STATE_UNROUTED: VersionState.ValueType  # 2
+"""No route names it; instances that are pinned to it go on."""
+VERSION_STATE_RETIRING: VersionState.ValueType  # 3
+"""It is about to go: no route can name it any more. RetireVersion ends what was interrupted."""
+Global___VersionState: _TypeAlias = VersionState  # noqa: Y015
 
 @_typing.final
 class WorkflowEntry(_message.Message):
@@ -108,10 +135,13 @@ class Version(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     FILE_COUNT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """tenants/{tenant}/versions/{version}; the id is the digest, sha256-<64 hex digits>."""
     file_count: _builtins.int
     size_bytes: _builtins.int
+    state: Global___VersionState.ValueType
+    """Output only."""
     @_builtins.property
     def manifest(self) -> Global___Manifest: ...
     @_builtins.property
@@ -124,14 +154,77 @@ class Version(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         file_count: _builtins.int = ...,
         size_bytes: _builtins.int = ...,
+        state: Global___VersionState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "manifest", b"manifest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "file_count", b"file_count", "manifest", b"manifest", "name", b"name", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "file_count", b"file_count", "manifest", b"manifest", "name", b"name", "size_bytes", b"size_bytes", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Version: _TypeAlias = Version  # noqa: Y015
+
+@_typing.final
+class VersionUsage(_message.Message):
+    """Who needs a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ROUTED_WORKFLOWS_FIELD_NUMBER: _builtins.int
+    PINNED_INSTANCES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/versions/{version}"""
+    pinned_instances: _builtins.int
+    """Instances that are pinned to it and have not ended. One that has just ended may be among them."""
+    @_builtins.property
+    def routed_workflows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of workflows whose routes name it: tenants/{tenant}/workflows/{workflow}."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        routed_workflows: _abc.Iterable[_builtins.str] | None = ...,
+        pinned_instances: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "pinned_instances", b"pinned_instances", "routed_workflows", b"routed_workflows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionUsage: _TypeAlias = VersionUsage  # noqa: Y015
+
+@_typing.final
+class RouteTarget(_message.Message):
+    """A version that new instances of a workflow get."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    ENTRYPOINT_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """tenants/{tenant}/versions/{version}"""
+    entrypoint: _builtins.str
+    """Output only. module:Class in that version."""
+    weight: _builtins.int
+    """So many of a hundred new instances: 1 to 100, 100 together with the route's other targets."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        entrypoint: _builtins.str = ...,
+        weight: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entrypoint", b"entrypoint", "version", b"version", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RouteTarget: _TypeAlias = RouteTarget  # noqa: Y015
 
 @_typing.final
 class Workflow(_message.Message):
@@ -142,16 +235,21 @@ class Workflow(_message.Message):
     ENTRYPOINT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """tenants/{tenant}/workflows/{workflow}"""
     version: _builtins.str
-    """The version that new instances get: tenants/{tenant}/versions/{version}."""
+    """The version that new instances get, tenants/{tenant}/versions/{version}: the first one of its targets."""
     entrypoint: _builtins.str
     """module:Class in that version."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteTarget]:
+        """All versions that new instances get."""
+
     def __init__(
         self,
         *,
@@ -160,10 +258,11 @@ class Workflow(_message.Message):
         entrypoint: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        targets: _abc.Iterable[Global___RouteTarget] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "entrypoint", b"entrypoint", "name", b"name", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "entrypoint", b"entrypoint", "name", b"name", "targets", b"targets", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -358,6 +457,172 @@ class ListVersionsResponse(_message.Message):
 Global___ListVersionsResponse: _TypeAlias = ListVersionsResponse  # noqa: Y015
 
 @_typing.final
+class GetVersionUsageRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/versions/{version}"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetVersionUsageRequest: _TypeAlias = GetVersionUsageRequest  # noqa: Y015
+
+@_typing.final
+class DrainVersionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/versions/{version}"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainVersionRequest: _TypeAlias = DrainVersionRequest  # noqa: Y015
+
+@_typing.final
+class DrainVersionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Route]:
+        """Those that changed, by workflow, as they are now."""
+
+    def __init__(
+        self,
+        *,
+        routes: _abc.Iterable[Global___Route] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["routes", b"routes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainVersionResponse: _TypeAlias = DrainVersionResponse  # noqa: Y015
+
+@_typing.final
+class RetireVersionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/versions/{version}"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetireVersionRequest: _TypeAlias = RetireVersionRequest  # noqa: Y015
+
+@_typing.final
+class VersionFile(_message.Message):
+    """A file of a version, without its bytes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    EXECUTABLE_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Relative, NFC, '/' between its parts."""
+    executable: _builtins.bool
+    size_bytes: _builtins.int
+    sha256: _builtins.str
+    """The SHA-256 of its bytes, 64 hex digits."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        executable: _builtins.bool = ...,
+        size_bytes: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executable", b"executable", "path", b"path", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionFile: _TypeAlias = VersionFile  # noqa: Y015
+
+@_typing.final
+class ListVersionFilesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """tenants/{tenant}/versions/{version}"""
+    page_size: _builtins.int
+    """At most 1,000; 0 means 100."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListVersionFilesRequest: _TypeAlias = ListVersionFilesRequest  # noqa: Y015
+
+@_typing.final
+class ListVersionFilesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___VersionFile]:
+        """By path."""
+
+    def __init__(
+        self,
+        *,
+        files: _abc.Iterable[Global___VersionFile] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListVersionFilesResponse: _TypeAlias = ListVersionFilesResponse  # noqa: Y015
+
+@_typing.final
 class GetWorkflowRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -430,7 +695,9 @@ Global___ListWorkflowsResponse: _TypeAlias = ListWorkflowsResponse  # noqa: Y015
 
 @_typing.final
 class Route(_message.Message):
-    """Which version new instances of a workflow get."""
+    """Which versions new instances of a workflow get. Which of them, an instance's id says: the same one for the same id,
+    and a version whose weight grows while no other's does keeps the ids that it had.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -439,10 +706,12 @@ class Route(_message.Message):
     ENTRYPOINT_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
+    PREVIOUS_TARGETS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """tenants/{tenant}/workflows/{workflow}/route"""
     version: _builtins.str
-    """tenants/{tenant}/versions/{version}"""
+    """tenants/{tenant}/versions/{version}: the first one of its targets."""
     entrypoint: _builtins.str
     """Output only. module:Class in that version."""
     etag: _builtins.str
@@ -450,6 +719,14 @@ class Route(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
+
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteTarget]:
+        """All of its versions, in the order in which they were set; at most 4."""
+
+    @_builtins.property
+    def previous_targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteTarget]:
+        """Output only. What its targets would be after RollBackRoute; empty when it can't be rolled back."""
 
     def __init__(
         self,
@@ -459,14 +736,36 @@ class Route(_message.Message):
         entrypoint: _builtins.str = ...,
         etag: _builtins.str = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        targets: _abc.Iterable[Global___RouteTarget] | None = ...,
+        previous_targets: _abc.Iterable[Global___RouteTarget] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entrypoint", b"entrypoint", "etag", b"etag", "name", b"name", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entrypoint", b"entrypoint", "etag", b"etag", "name", b"name", "previous_targets", b"previous_targets", "targets", b"targets", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Route: _TypeAlias = Route  # noqa: Y015
+
+@_typing.final
+class GetRouteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/workflows/{workflow}/route"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRouteRequest: _TypeAlias = GetRouteRequest  # noqa: Y015
 
 @_typing.final
 class ListRoutesRequest(_message.Message):
@@ -527,26 +826,150 @@ class SetRouteRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """tenants/{tenant}/workflows/{workflow}/route; made when there is none yet."""
     version: _builtins.str
-    """tenants/{tenant}/versions/{version}: one that has this workflow."""
+    """tenants/{tenant}/versions/{version}: one that has this workflow. Without targets it gets all new instances; with
+    them it may be left out, or is the first of them.
+    """
     etag: _builtins.str
     """When given, ABORTED unless it is still the route's."""
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteTarget]:
+        """1 to 4, each with a weight, 100 together."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         version: _builtins.str = ...,
         etag: _builtins.str = ...,
+        targets: _abc.Iterable[Global___RouteTarget] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "targets", b"targets", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetRouteRequest: _TypeAlias = SetRouteRequest  # noqa: Y015
+
+@_typing.final
+class PromoteRouteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/workflows/{workflow}/route"""
+    version: _builtins.str
+    """tenants/{tenant}/versions/{version}: the one of the route's that gets all new instances; the last one where the
+    route has two, when left out.
+    """
+    etag: _builtins.str
+    """When given, ABORTED unless it is still the route's."""
+    request_id: _builtins.str
+    """At most 64 printable ASCII characters without spaces. The same again is the same call: it is answered with what
+    came of it, as long as the route's targets weren't changed by another call with a request_id.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromoteRouteRequest: _TypeAlias = PromoteRouteRequest  # noqa: Y015
+
+@_typing.final
+class PromoteRouteResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTE_FIELD_NUMBER: _builtins.int
+    REPLACED_TARGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def route(self) -> Global___Route: ...
+    @_builtins.property
+    def replaced_targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteTarget]:
+        """What its targets were before this call."""
+
+    def __init__(
+        self,
+        *,
+        route: Global___Route | None = ...,
+        replaced_targets: _abc.Iterable[Global___RouteTarget] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["route", b"route"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replaced_targets", b"replaced_targets", "route", b"route"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromoteRouteResponse: _TypeAlias = PromoteRouteResponse  # noqa: Y015
+
+@_typing.final
+class RollBackRouteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/workflows/{workflow}/route"""
+    etag: _builtins.str
+    """When given, ABORTED unless it is still the route's."""
+    request_id: _builtins.str
+    """As in PromoteRouteRequest. Without it and an etag, a call that is sent again rolls back once more."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackRouteRequest: _TypeAlias = RollBackRouteRequest  # noqa: Y015
+
+@_typing.final
+class RollBackRouteResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTE_FIELD_NUMBER: _builtins.int
+    REPLACED_TARGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def route(self) -> Global___Route: ...
+    @_builtins.property
+    def replaced_targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteTarget]:
+        """What its targets were before this call."""
+
+    def __init__(
+        self,
+        *,
+        route: Global___Route | None = ...,
+        replaced_targets: _abc.Iterable[Global___RouteTarget] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["route", b"route"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replaced_targets", b"replaced_targets", "route", b"route"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackRouteResponse: _TypeAlias = RollBackRouteResponse  # noqa: Y015
 
 @_typing.final
 class GetGuestRuntimeRequest(_message.Message):

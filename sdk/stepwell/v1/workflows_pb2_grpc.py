@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from stepwell.v1 import workflows_pb2 as stepwell_dot_v1_dot_workflows__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -54,6 +55,26 @@ class WorkflowServiceStub:
                 request_serializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionsRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionsResponse.FromString,
                 _registered_method=True)
+        self.GetVersionUsage = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/GetVersionUsage',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.GetVersionUsageRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_workflows__pb2.VersionUsage.FromString,
+                _registered_method=True)
+        self.DrainVersion = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/DrainVersion',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.DrainVersionRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_workflows__pb2.DrainVersionResponse.FromString,
+                _registered_method=True)
+        self.RetireVersion = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/RetireVersion',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.RetireVersionRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.ListVersionFiles = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/ListVersionFiles',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionFilesRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionFilesResponse.FromString,
+                _registered_method=True)
         self.GetWorkflow = channel.unary_unary(
                 '/stepwell.v1.WorkflowService/GetWorkflow',
                 request_serializer=stepwell_dot_v1_dot_workflows__pb2.GetWorkflowRequest.SerializeToString,
@@ -64,6 +85,11 @@ class WorkflowServiceStub:
                 request_serializer=stepwell_dot_v1_dot_workflows__pb2.ListWorkflowsRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListWorkflowsResponse.FromString,
                 _registered_method=True)
+        self.GetRoute = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/GetRoute',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.GetRouteRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_workflows__pb2.Route.FromString,
+                _registered_method=True)
         self.ListRoutes = channel.unary_unary(
                 '/stepwell.v1.WorkflowService/ListRoutes',
                 request_serializer=stepwell_dot_v1_dot_workflows__pb2.ListRoutesRequest.SerializeToString,
@@ -73,6 +99,16 @@ class WorkflowServiceStub:
                 '/stepwell.v1.WorkflowService/SetRoute',
                 request_serializer=stepwell_dot_v1_dot_workflows__pb2.SetRouteRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_workflows__pb2.Route.FromString,
+                _registered_method=True)
+        self.PromoteRoute = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/PromoteRoute',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.PromoteRouteRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_workflows__pb2.PromoteRouteResponse.FromString,
+                _registered_method=True)
+        self.RollBackRoute = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/RollBackRoute',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.RollBackRouteRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_workflows__pb2.RollBackRouteResponse.FromString,
                 _registered_method=True)
 
 
@@ -106,6 +142,36 @@ class WorkflowServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetVersionUsage(self, request, context):
+        """Reads the lists of all of its workflows' instances.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrainVersion(self, request, context):
+        """Take it out of all routes of its tenant at once: new instances get the routes' other versions, pinned ones go on.
+        FAILED_PRECONDITION where it is a route's only version. The same again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetireVersion(self, request, context):
+        """Delete it for good. FAILED_PRECONDITION while a route names it or instances that have not ended are pinned to it.
+        Takes as long as nodes may remember older routes, some 16 s in a cluster. What was interrupted is taken up by the
+        same call; while it is RETIRING, nothing can come to need it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListVersionFiles(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetWorkflow(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -113,6 +179,12 @@ class WorkflowServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListWorkflows(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRoute(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,6 +198,21 @@ class WorkflowServiceServicer:
 
     def SetRoute(self, request, context):
         """Running instances stay on the version that they began with.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteRoute(self, request, context):
+        """The canary gets everything: one of the route's versions gets all new instances.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBackRoute(self, request, context):
+        """What the route was before the last version came in, whatever became of its weights since. FAILED_PRECONDITION when
+        nothing is known of a time before, or a version of then is gone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,6 +241,26 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     request_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionsRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionsResponse.SerializeToString,
             ),
+            'GetVersionUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetVersionUsage,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.GetVersionUsageRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_workflows__pb2.VersionUsage.SerializeToString,
+            ),
+            'DrainVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainVersion,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.DrainVersionRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_workflows__pb2.DrainVersionResponse.SerializeToString,
+            ),
+            'RetireVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetireVersion,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.RetireVersionRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ListVersionFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListVersionFiles,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionFilesRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_workflows__pb2.ListVersionFilesResponse.SerializeToString,
+            ),
             'GetWorkflow': grpc.unary_unary_rpc_method_handler(
                     servicer.GetWorkflow,
                     request_deserializer=stepwell_dot_v1_dot_workflows__pb2.GetWorkflowRequest.FromString,
@@ -164,6 +271,11 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     request_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListWorkflowsRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_workflows__pb2.ListWorkflowsResponse.SerializeToString,
             ),
+            'GetRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRoute,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.GetRouteRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_workflows__pb2.Route.SerializeToString,
+            ),
             'ListRoutes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRoutes,
                     request_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListRoutesRequest.FromString,
@@ -173,6 +285,16 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.SetRoute,
                     request_deserializer=stepwell_dot_v1_dot_workflows__pb2.SetRouteRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_workflows__pb2.Route.SerializeToString,
+            ),
+            'PromoteRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteRoute,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.PromoteRouteRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_workflows__pb2.PromoteRouteResponse.SerializeToString,
+            ),
+            'RollBackRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBackRoute,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.RollBackRouteRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_workflows__pb2.RollBackRouteResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -294,6 +416,114 @@ class WorkflowService:
             _registered_method=True)
 
     @staticmethod
+    def GetVersionUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/GetVersionUsage',
+            stepwell_dot_v1_dot_workflows__pb2.GetVersionUsageRequest.SerializeToString,
+            stepwell_dot_v1_dot_workflows__pb2.VersionUsage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/DrainVersion',
+            stepwell_dot_v1_dot_workflows__pb2.DrainVersionRequest.SerializeToString,
+            stepwell_dot_v1_dot_workflows__pb2.DrainVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetireVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/RetireVersion',
+            stepwell_dot_v1_dot_workflows__pb2.RetireVersionRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListVersionFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/ListVersionFiles',
+            stepwell_dot_v1_dot_workflows__pb2.ListVersionFilesRequest.SerializeToString,
+            stepwell_dot_v1_dot_workflows__pb2.ListVersionFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetWorkflow(request,
             target,
             options=(),
@@ -348,6 +578,33 @@ class WorkflowService:
             _registered_method=True)
 
     @staticmethod
+    def GetRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/GetRoute',
+            stepwell_dot_v1_dot_workflows__pb2.GetRouteRequest.SerializeToString,
+            stepwell_dot_v1_dot_workflows__pb2.Route.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListRoutes(request,
             target,
             options=(),
@@ -391,6 +648,60 @@ class WorkflowService:
             '/stepwell.v1.WorkflowService/SetRoute',
             stepwell_dot_v1_dot_workflows__pb2.SetRouteRequest.SerializeToString,
             stepwell_dot_v1_dot_workflows__pb2.Route.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/PromoteRoute',
+            stepwell_dot_v1_dot_workflows__pb2.PromoteRouteRequest.SerializeToString,
+            stepwell_dot_v1_dot_workflows__pb2.PromoteRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBackRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/RollBackRoute',
+            stepwell_dot_v1_dot_workflows__pb2.RollBackRouteRequest.SerializeToString,
+            stepwell_dot_v1_dot_workflows__pb2.RollBackRouteResponse.FromString,
             options,
             channel_credentials,
             insecure,

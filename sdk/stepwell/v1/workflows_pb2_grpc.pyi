@@ -4,6 +4,7 @@ isort:skip_file
 Which code a tenant's workflows run: versions, and the route of each workflow."""
 
 from collections import abc as _abc
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from stepwell.v1 import workflows_pb2 as _workflows_pb2
 import abc as _abc_1
@@ -39,11 +40,30 @@ class WorkflowServiceStub:
     """For whom a bundle's packages have to be made; asked before a deploy."""
     GetVersion: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.GetVersionRequest, _workflows_pb2.Version]
     ListVersions: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListVersionsRequest, _workflows_pb2.ListVersionsResponse]
+    GetVersionUsage: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.GetVersionUsageRequest, _workflows_pb2.VersionUsage]
+    """Reads the lists of all of its workflows' instances."""
+    DrainVersion: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.DrainVersionRequest, _workflows_pb2.DrainVersionResponse]
+    """Take it out of all routes of its tenant at once: new instances get the routes' other versions, pinned ones go on.
+    FAILED_PRECONDITION where it is a route's only version. The same again changes nothing.
+    """
+    RetireVersion: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.RetireVersionRequest, _empty_pb2.Empty]
+    """Delete it for good. FAILED_PRECONDITION while a route names it or instances that have not ended are pinned to it.
+    Takes as long as nodes may remember older routes, some 16 s in a cluster. What was interrupted is taken up by the
+    same call; while it is RETIRING, nothing can come to need it.
+    """
+    ListVersionFiles: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListVersionFilesRequest, _workflows_pb2.ListVersionFilesResponse]
     GetWorkflow: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.GetWorkflowRequest, _workflows_pb2.Workflow]
     ListWorkflows: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListWorkflowsRequest, _workflows_pb2.ListWorkflowsResponse]
+    GetRoute: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.GetRouteRequest, _workflows_pb2.Route]
     ListRoutes: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListRoutesRequest, _workflows_pb2.ListRoutesResponse]
     SetRoute: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.SetRouteRequest, _workflows_pb2.Route]
     """Running instances stay on the version that they began with."""
+    PromoteRoute: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.PromoteRouteRequest, _workflows_pb2.PromoteRouteResponse]
+    """The canary gets everything: one of the route's versions gets all new instances."""
+    RollBackRoute: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.RollBackRouteRequest, _workflows_pb2.RollBackRouteResponse]
+    """What the route was before the last version came in, whatever became of its weights since. FAILED_PRECONDITION when
+    nothing is known of a time before, or a version of then is gone.
+    """
 
 @_typing.type_check_only
 class WorkflowServiceAsyncStub(WorkflowServiceStub):
@@ -56,11 +76,30 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     """For whom a bundle's packages have to be made; asked before a deploy."""
     GetVersion: _aio.UnaryUnaryMultiCallable[_workflows_pb2.GetVersionRequest, _workflows_pb2.Version]  # type: ignore[assignment]
     ListVersions: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListVersionsRequest, _workflows_pb2.ListVersionsResponse]  # type: ignore[assignment]
+    GetVersionUsage: _aio.UnaryUnaryMultiCallable[_workflows_pb2.GetVersionUsageRequest, _workflows_pb2.VersionUsage]  # type: ignore[assignment]
+    """Reads the lists of all of its workflows' instances."""
+    DrainVersion: _aio.UnaryUnaryMultiCallable[_workflows_pb2.DrainVersionRequest, _workflows_pb2.DrainVersionResponse]  # type: ignore[assignment]
+    """Take it out of all routes of its tenant at once: new instances get the routes' other versions, pinned ones go on.
+    FAILED_PRECONDITION where it is a route's only version. The same again changes nothing.
+    """
+    RetireVersion: _aio.UnaryUnaryMultiCallable[_workflows_pb2.RetireVersionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Delete it for good. FAILED_PRECONDITION while a route names it or instances that have not ended are pinned to it.
+    Takes as long as nodes may remember older routes, some 16 s in a cluster. What was interrupted is taken up by the
+    same call; while it is RETIRING, nothing can come to need it.
+    """
+    ListVersionFiles: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListVersionFilesRequest, _workflows_pb2.ListVersionFilesResponse]  # type: ignore[assignment]
     GetWorkflow: _aio.UnaryUnaryMultiCallable[_workflows_pb2.GetWorkflowRequest, _workflows_pb2.Workflow]  # type: ignore[assignment]
     ListWorkflows: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListWorkflowsRequest, _workflows_pb2.ListWorkflowsResponse]  # type: ignore[assignment]
+    GetRoute: _aio.UnaryUnaryMultiCallable[_workflows_pb2.GetRouteRequest, _workflows_pb2.Route]  # type: ignore[assignment]
     ListRoutes: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListRoutesRequest, _workflows_pb2.ListRoutesResponse]  # type: ignore[assignment]
     SetRoute: _aio.UnaryUnaryMultiCallable[_workflows_pb2.SetRouteRequest, _workflows_pb2.Route]  # type: ignore[assignment]
     """Running instances stay on the version that they began with."""
+    PromoteRoute: _aio.UnaryUnaryMultiCallable[_workflows_pb2.PromoteRouteRequest, _workflows_pb2.PromoteRouteResponse]  # type: ignore[assignment]
+    """The canary gets everything: one of the route's versions gets all new instances."""
+    RollBackRoute: _aio.UnaryUnaryMultiCallable[_workflows_pb2.RollBackRouteRequest, _workflows_pb2.RollBackRouteResponse]  # type: ignore[assignment]
+    """What the route was before the last version came in, whatever became of its weights since. FAILED_PRECONDITION when
+    nothing is known of a time before, or a version of then is gone.
+    """
 
 class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -96,6 +135,42 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_workflows_pb2.ListVersionsResponse, _abc.Awaitable[_workflows_pb2.ListVersionsResponse]]: ...
 
     @_abc_1.abstractmethod
+    def GetVersionUsage(
+        self,
+        request: _workflows_pb2.GetVersionUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.VersionUsage, _abc.Awaitable[_workflows_pb2.VersionUsage]]:
+        """Reads the lists of all of its workflows' instances."""
+
+    @_abc_1.abstractmethod
+    def DrainVersion(
+        self,
+        request: _workflows_pb2.DrainVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.DrainVersionResponse, _abc.Awaitable[_workflows_pb2.DrainVersionResponse]]:
+        """Take it out of all routes of its tenant at once: new instances get the routes' other versions, pinned ones go on.
+        FAILED_PRECONDITION where it is a route's only version. The same again changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def RetireVersion(
+        self,
+        request: _workflows_pb2.RetireVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Delete it for good. FAILED_PRECONDITION while a route names it or instances that have not ended are pinned to it.
+        Takes as long as nodes may remember older routes, some 16 s in a cluster. What was interrupted is taken up by the
+        same call; while it is RETIRING, nothing can come to need it.
+        """
+
+    @_abc_1.abstractmethod
+    def ListVersionFiles(
+        self,
+        request: _workflows_pb2.ListVersionFilesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.ListVersionFilesResponse, _abc.Awaitable[_workflows_pb2.ListVersionFilesResponse]]: ...
+
+    @_abc_1.abstractmethod
     def GetWorkflow(
         self,
         request: _workflows_pb2.GetWorkflowRequest,
@@ -108,6 +183,13 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _workflows_pb2.ListWorkflowsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workflows_pb2.ListWorkflowsResponse, _abc.Awaitable[_workflows_pb2.ListWorkflowsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetRoute(
+        self,
+        request: _workflows_pb2.GetRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.Route, _abc.Awaitable[_workflows_pb2.Route]]: ...
 
     @_abc_1.abstractmethod
     def ListRoutes(
@@ -123,5 +205,23 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_workflows_pb2.Route, _abc.Awaitable[_workflows_pb2.Route]]:
         """Running instances stay on the version that they began with."""
+
+    @_abc_1.abstractmethod
+    def PromoteRoute(
+        self,
+        request: _workflows_pb2.PromoteRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.PromoteRouteResponse, _abc.Awaitable[_workflows_pb2.PromoteRouteResponse]]:
+        """The canary gets everything: one of the route's versions gets all new instances."""
+
+    @_abc_1.abstractmethod
+    def RollBackRoute(
+        self,
+        request: _workflows_pb2.RollBackRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.RollBackRouteResponse, _abc.Awaitable[_workflows_pb2.RollBackRouteResponse]]:
+        """What the route was before the last version came in, whatever became of its weights since. FAILED_PRECONDITION when
+        nothing is known of a time before, or a version of then is gone.
+        """
 
 def add_WorkflowServiceServicer_to_server(servicer: WorkflowServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

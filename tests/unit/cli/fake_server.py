@@ -108,6 +108,8 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         self.tenants: dict[str, t.Tenant] = {"tenants/acme": t.Tenant(name="tenants/acme", uid="u1")}
         self.workflows: dict[str, w.Workflow] = {}
         self.versions: list[w.Version] = []
+        self.pinned = 0
+        self.version_files: dict[str, list[w.VersionFile]] = {}
         self.routes: dict[str, w.Route] = {}
         self.tokens: list[t.Token] = []
         self.no_route = False
@@ -247,6 +249,36 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         self.tenant_of(request.parent, context)
         return w.ListVersionsResponse(versions=self.versions)
 
+    def GetVersionUsage(self, request: w.GetVersionUsageRequest, context: grpc.ServicerContext) -> w.VersionUsage:
+        name = self.GetVersion(w.GetVersionRequest(name=request.name), context).name
+        routed = [route.name.removesuffix("/route") for route in self.routes.values() if route.version == name]
+        return w.VersionUsage(name=name, routed_workflows=routed, pinned_instances=self.pinned)
+
+    def DrainVersion(self, request: w.DrainVersionRequest, context: grpc.ServicerContext) -> w.DrainVersionResponse:
+        name = self.tenant_of(request.name, context)
+        for route in self.routes.values():
+            kept = [target for target in route.targets if target.version != name]
+            if kept != list(route.targets):
+                del route.targets[:]
+                route.targets.extend(kept)
+                return w.DrainVersionResponse(routes=[route])
+        return w.DrainVersionResponse()
+
+    def RetireVersion(self, request: w.RetireVersionRequest, context: grpc.ServicerContext) -> Empty:
+        version = self.GetVersion(w.GetVersionRequest(name=request.name), context)
+        if self.pinned:
+            refuse(context, code_pb2.FAILED_PRECONDITION, "WRONG_STATE", f"{self.pinned} instances", pinned="2")
+        self.versions.remove(version)
+        return Empty()
+
+    def ListVersionFiles(
+        self, request: w.ListVersionFilesRequest, context: grpc.ServicerContext
+    ) -> w.ListVersionFilesResponse:
+        """A page has one file, whatever is asked for."""
+        files, start = self.version_files[self.tenant_of(request.parent, context)], int(request.page_token or 0)
+        more = str(start + 1) if start + 1 < len(files) else ""
+        return w.ListVersionFilesResponse(files=files[start : start + 1], next_page_token=more)
+
     def GetWorkflow(self, request: w.GetWorkflowRequest, context: grpc.ServicerContext) -> w.Workflow:
         name = self.tenant_of(request.name, context)
         if name not in self.workflows:
@@ -256,6 +288,12 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
     def ListWorkflows(self, request: w.ListWorkflowsRequest, context: grpc.ServicerContext) -> w.ListWorkflowsResponse:
         self.tenant_of(request.parent, context)
         return w.ListWorkflowsResponse(workflows=self.workflows.values())
+
+    def GetRoute(self, request: w.GetRouteRequest, context: grpc.ServicerContext) -> w.Route:
+        name = self.tenant_of(request.name, context)
+        if name not in self.routes:
+            refuse(context, code_pb2.NOT_FOUND, "NOT_FOUND", f"{name} does not exist")
+        return self.routes[name]
 
     def ListRoutes(self, request: w.ListRoutesRequest, context: grpc.ServicerContext) -> w.ListRoutesResponse:
         self.tenant_of(request.parent, context)
@@ -267,9 +305,33 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         if request.etag and (before is None or before.etag != request.etag):
             refuse(context, code_pb2.ABORTED, "CONFLICT", "the route has changed")
         etag = str(int(before.etag) + 1 if before else 1)
-        version = self.tenant_of(request.version, context)
-        self.routes[name] = w.Route(name=name, version=version, entrypoint="main:Order", etag=etag)
+        targets = [
+            w.RouteTarget(version=self.tenant_of(each.version, context), entrypoint="main:Order", weight=each.weight)
+            for each in request.targets
+        ]
+        self.routes[name] = w.Route(
+            name=name,
+            version=targets[0].version,
+            entrypoint="main:Order",
+            etag=etag,
+            targets=targets,
+            previous_targets=before.targets if before else [],
+        )
         return self.routes[name]
+
+    def PromoteRoute(self, request: w.PromoteRouteRequest, context: grpc.ServicerContext) -> w.PromoteRouteResponse:
+        before = self.GetRoute(w.GetRouteRequest(name=request.name), context)
+        version = self.tenant_of(request.version, context) if request.version else before.targets[-1].version
+        only = w.RouteTarget(version=version, weight=100)
+        setting = w.SetRouteRequest(name=request.name, etag=request.etag, targets=[only])
+        return w.PromoteRouteResponse(route=self.SetRoute(setting, context), replaced_targets=before.targets)
+
+    def RollBackRoute(self, request: w.RollBackRouteRequest, context: grpc.ServicerContext) -> w.RollBackRouteResponse:
+        before = self.GetRoute(w.GetRouteRequest(name=request.name), context)
+        if not before.previous_targets:
+            refuse(context, code_pb2.FAILED_PRECONDITION, "WRONG_STATE", "the route can't be rolled back")
+        setting = w.SetRouteRequest(name=request.name, etag=request.etag, targets=before.previous_targets)
+        return w.RollBackRouteResponse(route=self.SetRoute(setting, context), replaced_targets=before.targets)
 
     def CreateInstance(self, request: i.CreateInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
         name = f"{self.tenant_of(request.parent, context)}/instances/{request.instance_id or 'made-1'}"

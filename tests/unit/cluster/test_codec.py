@@ -10,7 +10,7 @@ import pytest
 
 from cluster import keys
 from cluster.codec import FORMAT, RecordFormatError, decode, decode_route, encode
-from cluster.records import Answered, Route, Scope, Tenant, Token, Version
+from cluster.records import Answered, Asked, Route, Scope, Target, Tenant, Token, Version
 from cluster.store import KeyValue
 from stepwell.names import Digest, TenantId, TenantUid, WorkflowId
 
@@ -35,9 +35,25 @@ RECORDS = [
         '[2,[[["a","main:A"],["b","main:B"]],{"K":"ü"},7,2,3]]'.encode(),
     ),
     (ROUTE, Route(UID, WorkflowId("a"), Digest("d"), "main:A", 8, 9), b'[2,["d","main:A",8,9]]'),
+    (
+        ROUTE,
+        Route(
+            UID,
+            WorkflowId("a"),
+            Digest("d"),
+            "main:A",
+            8,
+            9,
+            weight=95,
+            others=(Target(Digest("e"), "main:B", 5),),
+            before=((Target(Digest("d"), "main:A"),),),
+            asked=Asked("r1", "roll back", ()),
+        ),
+        b'[2,["d","main:A",8,9,0,95,[["e","main:B",5]],[[["d","main:A",100]]],["r1","roll back",[]]]]',
+    ),
     (keys.request("r1"), Answered("CreateTenant", TenantId("acme")), b'[2,["CreateTenant","acme"]]'),
 ]
-IDS = [key for key, _, _ in RECORDS]
+IDS = [f"{key} {len(data)}" for key, _, data in RECORDS]
 
 
 @pytest.mark.parametrize(("key", "record", "data"), RECORDS, ids=IDS)
@@ -54,9 +70,11 @@ def test_a_record_of_the_first_format_is_read(key: str, record: object) -> None:
 @pytest.mark.parametrize(("key", "record", "data"), RECORDS, ids=IDS)
 def test_fields_that_a_newer_release_added_are_passed_over(key: str, record: object, data: bytes) -> None:
     more = json.loads(data)
-    defaults: dict[type, list[object]] = {Route: [0], Token: [["read", "run", "deploy"], False]}
-    left_out = defaults.get(type(record), [])
-    more[1] += [*left_out[len(more[1]) - 4 :], "new", {"newer": 1}]
+    defaults: dict[type, list[object]] = {
+        Route: [0, 100, [], [], None], Version: [False], Token: [["read", "run", "deploy"], False],
+    }  # fmt: skip
+    left_out, least = defaults.get(type(record), []), 5 if isinstance(record, Version) else 4
+    more[1] += [*left_out[len(more[1]) - least :], "new", {"newer": 1}]
     assert decode(type(record), json.dumps(more).encode(), key) == record
 
 
@@ -91,3 +109,10 @@ def test_newer_versions_come_first_among_keys() -> None:
 def test_keys_tell_what_was_put_into_them() -> None:
     assert [keys.bucket_of_generation(keys.generation(bucket)) for bucket in (0, 7, 4_095)] == [0, 7, 4_095]
     assert keys.token_id_of(keys.token_of(UID, 12, "ab12")) == "ab12"
+
+
+def test_a_release_from_before_there_were_weights_reads_a_routes_first_version() -> None:
+    """It knows a route's first five fields, and passes over the others."""
+    _, record, data = next(each for each in RECORDS if isinstance(each[1], Route) and each[1].others)
+    assert isinstance(record, Route)
+    assert json.loads(data)[1][:5] == [record.digest, record.entrypoint, 8, 9, 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -177,13 +178,21 @@ async def test_an_operators_token_is_remembered_and_dropped_with_the_operators_b
         assert await setting.directory.token("t1") is None
 
 
-async def test_versions_are_remembered_without_a_watch(setting: Setting) -> None:
-    version = Version(ACME.uid, DIGEST, ((ORDER, "main:Order"),), {"A": "1"}, 1, 1, 1)
-    await setting.write(Put(keys.version(ACME.uid, DIGEST), encode(version)))
-    assert await setting.directory.version(ACME.uid, DIGEST) == version
-    assert await setting.reads_of(lambda: setting.directory.version(ACME.uid, DIGEST)) == 0
-    with pytest.raises(NotFoundError):
-        await setting.directory.version(TenantUid("another"), DIGEST)
+async def test_a_version_is_remembered_until_it_is_retired(setting: Setting) -> None:
+    key, version = keys.version(ACME.uid, DIGEST), Version(ACME.uid, DIGEST, ((ORDER, "main:Order"),), {}, 1, 1, 1)
+    await setting.write(Put(key, encode(version)))
+    async with setting.running():
+        assert await setting.directory.version(ACME.uid, DIGEST) == version
+        assert await setting.reads_of(lambda: setting.directory.version(ACME.uid, DIGEST)) == 0
+        with pytest.raises(NotFoundError):
+            await setting.directory.version(TenantUid("another"), DIGEST)
+        await setting.write(Put(key, encode(replace(version, retiring=True))))
+        await setting.settled()
+        assert (await setting.directory.version(ACME.uid, DIGEST)).retiring
+        await setting.write(Delete(key))
+        await setting.settled()
+        with pytest.raises(NotFoundError):
+            await setting.directory.version(ACME.uid, DIGEST)
 
 
 async def test_memory_is_bounded_and_the_least_recently_used_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:

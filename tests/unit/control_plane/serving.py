@@ -18,11 +18,13 @@ from cluster.directory import Directory
 from cluster.store_sqlite import open_sqlite_store
 from control_plane.deploys import Deploys
 from control_plane.limits import ControlLimits
-from control_plane.routing import Routes
+from control_plane.retirement import Retirement
+from control_plane.routes import Routes
 from control_plane.tenant_service import TenantService
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens
 from control_plane.turns import Turns
+from control_plane.version_files import VersionFiles
 from control_plane.versions import Versions
 from control_plane.workflow_service import WorkflowService
 from control_plane.workflows import Workflows
@@ -34,7 +36,7 @@ from rpc.open_calls import OpenCalls
 from rpc.server import Service, build_server
 from stepwell.client.errors import error_from
 from stepwell.v1 import tenants_pb2, tenants_pb2_grpc, workflows_pb2, workflows_pb2_grpc
-from tests.unit.control_plane.settings import Check
+from tests.unit.control_plane.settings import Check, Pinned
 from tests.unit.rpc.echo import Log
 
 Part = workflows_pb2.DeployVersionRequest
@@ -94,9 +96,16 @@ async def served(folder: Path) -> AsyncIterator[Api]:
         tokens = Tokens(store, clock_ms=clock_ms, random_bytes=secrets.token_bytes, limits=limits)
         tenants = Tenants(store, clock_ms=clock_ms, random_bytes=secrets.token_bytes)
         bundles = FileBundleStore(folder / "bundles")
-        deploys = Deploys(store, bundles, check, Turns(), clock_ms=clock_ms, limits=limits)
+        turns = Turns()
+        deploys = Deploys(store, bundles, check, turns, clock_ms=clock_ms, limits=limits)
         routes = Routes(store, clock_ms=clock_ms, limits=limits)
-        workflows = WorkflowService(directory, deploys, check, Versions(store), Workflows(store), routes)
+
+        async def settled(revision: int) -> None:
+            await directory.heard(revision)
+
+        retirement = Retirement(store, bundles, Pinned(), turns, settled, clock_ms=clock_ms)
+        versions, files = Versions(store), VersionFiles(bundles)
+        workflows = WorkflowService(directory, deploys, check, versions, files, Workflows(store), routes, retirement)
         calls = OpenCalls(directory, RpcLimits(), time.monotonic)
         server = await build_server(
             [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -43,7 +43,9 @@ class MemoryBundles:
     def pull(self, tenant: TenantUid, digest: Digest) -> AbstractAsyncContextManager[Path]:
         raise NotImplementedError
 
-    async def delete(self, tenant: TenantUid, digest: Digest) -> None:
+    async def delete(self, tenant: TenantUid, digest: Digest, is_named: IsNamed | None = None) -> None:
+        if is_named is not None and await is_named(digest):
+            return
         self.kept.pop((tenant, digest), None)
 
 
@@ -109,6 +111,21 @@ class Check:
         return GuestRuntime("3.11.2", "cpython", "x86_64", "glibc", "2.36")
 
 
+class Pinned:
+    """`PinnedInstances` as a test wants it: what it answers, one after the other, then 0."""
+
+    def __init__(self, *counts: int | Exception) -> None:
+        self.counts = list(counts)
+        self.asked: list[tuple[Digest, tuple[WorkflowId, ...]]] = []
+
+    async def count(self, tenant: TenantUid, digest: Digest, workflows: Sequence[WorkflowId]) -> int:
+        self.asked.append((digest, tuple(workflows)))
+        answer = self.counts.pop(0) if self.counts else 0
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
 def manifest(*workflows: str, **vars: str) -> Manifest:
     entries = (WorkflowEntry(WorkflowId(each), f"main:{each.title()}") for each in workflows)
     return Manifest(tuple(entries), vars)
@@ -141,7 +158,8 @@ class Setting:
         self.tokens = Tokens(self.store, clock_ms=clock_ms, random_bytes=random_bytes, limits=self.limits)
         self.versions = Versions(self.store)
         self.workflows = Workflows(self.store)
-        self.deploys = self.another(self.store, self.check, Turns())
+        self.turns = Turns()
+        self.deploys = self.another(self.store, self.check, self.turns)
 
     def another(self, store: ClusterStore, check: Check, turns: DeployTurns) -> Deploys:
         """Deploys of one more server, over the same records and bundles."""

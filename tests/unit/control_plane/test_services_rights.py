@@ -206,7 +206,7 @@ def foreign(api: Api, tenant: str) -> list[tuple[Any, str, Any]]:
                 if not method.client_streaming:
                     request = getattr(file, method.input_type.name)()
                     for field in method.input_type.fields_by_name.keys() & NAMES.keys():
-                        form = NAMED.get(method.name, "") if field == "name" else NAMES[field]
+                        form = NAMED.get(method.name, NAMES[field]) if field in ("name", "parent") else NAMES[field]
                         setattr(request, field, form.format(tenant))
                     found.append((stub, method.name, request))
     return found
@@ -217,6 +217,7 @@ NAMED = {
     "GetTenant": "tenants/{}",
     "RevokeToken": "tenants/{}/tokens/" + "0" * 16,
     "GetVersion": NAMES["version"],
+    **dict.fromkeys(("ListVersionFiles", "GetVersionUsage", "DrainVersion", "RetireVersion"), NAMES["version"]),
     "GetWorkflow": "tenants/{}/workflows/order",
-    "SetRoute": "tenants/{}/workflows/order/route",
+    **dict.fromkeys(("GetRoute", "SetRoute", "PromoteRoute", "RollBackRoute"), "tenants/{}/workflows/order/route"),
 }

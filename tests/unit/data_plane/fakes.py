@@ -171,7 +171,10 @@ class MemoryStore:
         statuses: frozenset[str] = frozenset(),
     ) -> ListingPage:
         found = [put.listing for put in self.listings.values() if put.listing.key[:2] == (tenant, workflow)]
-        return ListingPage(sorted(found, key=lambda listing: -listing.created_at)[:limit], "")
+        found = [listing for listing in found if not statuses or listing.status in statuses]
+        found.sort(key=lambda listing: -listing.created_at)
+        end = int(token or 0) + limit
+        return ListingPage(found[end - limit : end], str(end) if end < len(found) else "")
 
     async def stored_bytes(self, tenant: TenantUid) -> int:
         return sum(put.listing.stored_bytes for (key, _), put in self.listings.items() if key.tenant == tenant)

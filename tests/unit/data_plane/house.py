@@ -9,7 +9,7 @@ from functools import wraps
 from itertools import count
 from typing import Any, cast
 
-from data_plane.calls import InstanceCalls, RoutedVersion
+from data_plane.calls import Choose, InstanceCalls, RoutedVersion
 from data_plane.journal.chain import chain
 from data_plane.journal.store import InstanceKey
 from data_plane.listing import status_of
@@ -43,10 +43,13 @@ def on_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
 
 
 class Routes:
-    async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> RoutedVersion:
+    digest = Digest("sha256-1")
+
+    async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> Choose:
         if workflow != FLOW:
             raise NotFoundError("no route")
-        return RoutedVersion(Digest("sha256-1"), "main:Flow")
+        digest = self.digest
+        return lambda _: RoutedVersion(digest, "main:Flow")
 
 
 class House:
@@ -81,7 +84,8 @@ class House:
             observer=observer,
         )
         minted = count(1)
-        self.calls = InstanceCalls(self.node, Routes(), mint=lambda: f"minted-{epoch}-{next(minted)}")
+        self.routes = Routes()
+        self.calls = InstanceCalls(self.node, self.routes, mint=lambda: f"minted-{epoch}-{next(minted)}")
         self.tasks = tasks
 
     async def serve(self) -> None:

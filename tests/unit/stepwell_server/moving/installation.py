@@ -12,7 +12,7 @@ from typing import Final
 from cluster import keys
 from cluster.codec import decode, encode
 from cluster.generations import bucket_of
-from cluster.records import Route, Tenant, Token, Version
+from cluster.records import Route, Target, Tenant, Token, Version
 from cluster.store import Put
 from control_plane.limits import ControlLimits
 from control_plane.tenants import Tenants
@@ -125,7 +125,10 @@ async def deployed(made: Installation, tenant: Tenant, code: bytes, at: int) -> 
     await upload.open("tools/run", executable=True)
     kept = await upload.commit(Manifest((WorkflowEntry(FLOW, "main:Flow"),), {}))
     version = Version(tenant.uid, kept.digest, ((FLOW, "main:Flow"),), {}, at, kept.file_count, kept.size_bytes)
-    route = Route(tenant.uid, FLOW, kept.digest, "main:Flow", NOW, at)
+    older = (Target(Digest("sha256-" + "0" * 64), "main:Flow"),)
+    canary = (Target(kept.digest, "main:Flow", 5),)
+    first = Digest("sha256-" + "1" * 64)
+    route = Route(tenant.uid, FLOW, first, "main:Flow", NOW, at, weight=95, others=canary, before=(older,))
     await made.control.txn(
         (),
         (

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cluster.codec import decode_value, encode
+from cluster.records import Version
 from cluster.store import Put
 from data_plane.journal.store import InstanceKey, Position, PutRow, Row, Stamp
 from stepwell.engine.records import BlobRef, Created
@@ -131,6 +134,21 @@ async def test_a_version_whose_files_are_gone_is_refused(made: Installation, tmp
     await made.bundles.delete(uid, digest)
     with pytest.raises(MoveRefusedError, match=rf"files of version {digest} of tenant 'globex' can't be read"):
         await export(made.source, tmp_path / "out")
+
+
+async def test_a_version_whose_retirement_was_interrupted_is_retired_before_it_moves(
+    made: Installation, tmp_path: Path
+) -> None:
+    uid = made.tenants["globex"].uid
+    (key,) = (key for key in moved_records(made.control) if key.startswith(f"version/{uid}/"))
+    stored = await made.control.get(key)
+    assert stored is not None
+    version = decode_value(Version, stored)
+    await made.control.txn((), (Put(key, encode(replace(version, retiring=True))),))
+    await export(made.source, tmp_path / "whole")
+    await made.bundles.delete(uid, version.digest)
+    with pytest.raises(MoveRefusedError, match="retire it again, and stop it"):
+        await export(made.source, tmp_path / "half")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,125 @@
+"""What two versions differ in: files by content, workflows, and plain values; as a document and as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from stepwell.cli.json_text import Json
+from stepwell.cli.screen import Cell
+from stepwell.client.resource_names import id_in
+from stepwell.v1 import workflows_pb2 as pb
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Changes(Generic[T]):
+    """By name, in the order of names. What is alike in both is counted."""
+
+    added: Mapping[str, T]
+    removed: Mapping[str, T]
+    changed: Mapping[str, tuple[T, T]]
+    unchanged: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDiff:
+    """From one version to another."""
+
+    before: pb.Version
+    after: pb.Version
+    files: Changes[tuple[bool, int, str]]
+    """Of each file: executable, size in bytes, SHA-256."""
+    workflows: Changes[str]
+    vars: Changes[str]
+
+    @property
+    def is_empty(self) -> bool:
+        return not any((each.added or each.removed or each.changed) for each in (self.files, self.workflows, self.vars))
+
+
+def compared(
+    before: pb.Version, after: pb.Version, files: tuple[Sequence[pb.VersionFile], Sequence[pb.VersionFile]]
+) -> VersionDiff:
+    """`files` are those of the two versions."""
+    old, new = ({each.path: (each.executable, each.size_bytes, each.sha256) for each in some} for some in files)
+    return VersionDiff(
+        before,
+        after,
+        _changes(old, new),
+        _changes(_entrypoints(before), _entrypoints(after)),
+        _changes(before.manifest.vars, after.manifest.vars),
+    )
+
+
+def document(diff: VersionDiff) -> Json:
+    """Of `-o json`."""
+
+    def file(told: tuple[bool, int, str]) -> dict[str, Json]:
+        return {"executable": told[0], "sizeBytes": told[1], "sha256": told[2]}
+
+    def text(key: str, name: str, changes: Changes[str]) -> Json:
+        return {
+            "added": [{name: each, key: value} for each, value in changes.added.items()],
+            "removed": [{name: each, key: value} for each, value in changes.removed.items()],
+            "changed": [{name: each, "from": old, "to": new} for each, (old, new) in changes.changed.items()],
+            "unchanged": changes.unchanged,
+        }
+
+    return {
+        "tenant": id_in(diff.before.name, "tenants"),
+        "from": id_in(diff.before.name, "versions"),
+        "to": id_in(diff.after.name, "versions"),
+        "files": {
+            "added": [{"path": path, **file(told)} for path, told in diff.files.added.items()],
+            "removed": [{"path": path, **file(told)} for path, told in diff.files.removed.items()],
+            "changed": [
+                {"path": path, "from": file(old), "to": file(new)} for path, (old, new) in diff.files.changed.items()
+            ],
+            "unchanged": diff.files.unchanged,
+        },
+        "workflows": text("entrypoint", "name", diff.workflows),
+        "vars": text("value", "name", diff.vars),
+    }
+
+
+def lines(diff: VersionDiff) -> Iterator[tuple[Cell, str]]:
+    """Each a sign (+, -, ~) and what it is about."""
+    if diff.is_empty:
+        yield Cell("="), "the same files, workflows and values"
+        return
+    for path, told in diff.files.added.items():
+        yield Cell("+", "good"), f"{path}  {_file_text(told)}"
+    for path, told in diff.files.removed.items():
+        yield Cell("-", "bad"), f"{path}  {_file_text(told)}"
+    for path, (old, new) in diff.files.changed.items():
+        content = "" if old[2] != new[2] else "  the same bytes"
+        yield Cell("~", "waiting"), f"{path}  {_file_text(old)} → {_file_text(new)}{content}"
+    for what, changes in (("workflow", diff.workflows), ("var", diff.vars)):
+        for name, value in changes.added.items():
+            yield Cell("+", "good"), f"{what} {name}  {value}"
+        for name, value in changes.removed.items():
+            yield Cell("-", "bad"), f"{what} {name}  {value}"
+        for name, (was, is_now) in changes.changed.items():
+            yield Cell("~", "waiting"), f"{what} {name}  {was} → {is_now}"
+
+
+def _changes(old: Mapping[str, T], new: Mapping[str, T]) -> Changes[T]:
+    both = sorted(old.keys() & new.keys())
+    changed = {name: (old[name], new[name]) for name in both if old[name] != new[name]}
+    return Changes(
+        {name: new[name] for name in sorted(new.keys() - old.keys())},
+        {name: old[name] for name in sorted(old.keys() - new.keys())},
+        changed,
+        len(both) - len(changed),
+    )
+
+
+def _entrypoints(version: pb.Version) -> dict[str, str]:
+    return {each.workflow_id: each.entrypoint for each in version.manifest.workflows}
+
+
+def _file_text(told: tuple[bool, int, str]) -> str:
+    return f"{told[1]} bytes{' executable' if told[0] else ''}"
