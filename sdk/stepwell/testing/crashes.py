@@ -102,10 +102,8 @@ class _Reruns:
         self._first = given[0]
         self._args, self._kwargs = args, kwargs
         self._crashes_max, self._every = crashes_max, every
-        self._run, self._expected = self._first, None
-
-    _run: Workflows
-    _expected: JournalRecord | None
+        self._run: Workflows = self._first
+        self._expected: JournalRecord | None = None
 
     def each(self) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
         """The arguments of the first run, then of each rerun."""

@@ -174,7 +174,7 @@ class Host:
         ticks = [tick for resident in self.residents if (tick := resident.state.next_tick()) is not None]
         return min(ticks, default=None)
 
-    def _idle(self, timer_s: float | None) -> float:
+    def _idle(self, timer_s: float | None, world: bool) -> float:
         """Nothing is ready. Wait for the world, move the clock, or end the drive."""
         if self._until():
             self._stop("condition")
@@ -184,7 +184,7 @@ class Host:
             self._tick()
             return 0
         attempts = self.sandbox.attempts()
-        if attempts and self.sandbox.awaits_the_world:
+        if attempts and world:
             left_s = self._patience_until - perf_counter()
             if left_s <= 0:
                 running = ", ".join(shown(attempt.ask.key) for attempt in attempts)

@@ -18,9 +18,10 @@ from stepwell.testing.clock import VirtualClock
 
 
 class Idle(Protocol):
-    """Called when nothing is ready: `timer_s` until the loop's next timer, or None."""
+    """Called when nothing is ready: `timer_s` until the loop's next timer, or None; `world` is whether threads,
+    subprocesses or sockets were at work before it was looked what is ready."""
 
-    def __call__(self, timer_s: float | None) -> float:
+    def __call__(self, timer_s: float | None, world: bool) -> float:
         """How many seconds to wait for the real world; 0 to go on at once."""
         ...
 
@@ -28,16 +29,19 @@ class Idle(Protocol):
 class _IdleSelector(selectors.DefaultSelector):
     """Looks at what is there; asks before it waits."""
 
-    def __init__(self, clock: VirtualClock, idle: Idle) -> None:
+    def __init__(self, clock: VirtualClock, idle: Idle, awaits: Callable[[], bool]) -> None:
         super().__init__()
         self._clock = clock
         self._idle = idle
+        self._awaits = awaits
 
     def select(self, timeout: float | None = None) -> list[Any]:
+        # Before looking: a thread that ends between the two would be neither at work nor ready.
+        world = self._awaits()
         ready: list[Any] = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
-        wait_s = self._idle(timeout)
+        wait_s = self._idle(timeout, world)
         if wait_s <= 0:
             return []
         began = perf_counter()
@@ -49,8 +53,8 @@ class _IdleSelector(selectors.DefaultSelector):
 class SkippingLoop(GuestLoop):
     """Time passes here as `clock` says."""
 
-    def __init__(self, clock: VirtualClock, idle: Idle) -> None:
-        self._idle_selector = _IdleSelector(clock, idle)
+    def __init__(self, clock: VirtualClock, idle: Idle, awaits: Callable[[], bool]) -> None:
+        self._idle_selector = _IdleSelector(clock, idle, awaits)
         self._clock = clock
         self._executing = 0
         self._children: list[asyncio.SubprocessTransport] = []

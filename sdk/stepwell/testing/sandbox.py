@@ -46,7 +46,7 @@ class Sandbox:
         settled: Callable[[], None],
         replaced: Callable[[Ask, int, int], Any],
     ) -> None:
-        self.loop = SkippingLoop(clock, idle)
+        self.loop = SkippingLoop(clock, idle, lambda: self.awaits_the_world)
         self.flush_logs = logs.flush
         self.alive = True
         self._heard = heard
