@@ -26,7 +26,7 @@ from stepwell.testing.patches import guest_process
 from stepwell.testing.printing import LogLine, Printing
 from stepwell.testing.resident import Resident
 from stepwell.testing.sandbox import Sandbox
-from stepwell.testing.watchdog import WATCHDOG
+from stepwell.testing.watchdog import WATCHDOG, OutOfPatience
 
 if TYPE_CHECKING:
     from stepwell.guest.asks import Ask
@@ -239,7 +239,10 @@ class Host:
                     return "condition"
                 loop = self.sandbox.loop
                 loop.call_soon(determinism.hold_generators, loop)
-                loop.run_forever()
+                try:
+                    loop.run_forever()
+                except OutOfPatience as over:
+                    raise WorkflowTestError(str(over)) from None
                 if self._fault is not None:
                     fault, self._fault = self._fault, None
                     raise fault
