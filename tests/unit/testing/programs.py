@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from stepwell import WorkflowEntrypoint, WorkflowStep
 
@@ -125,3 +125,36 @@ class Threaded(WorkflowEntrypoint):
 
             done.append(await one())
         return done
+
+
+class Clings(WorkflowEntrypoint):
+    """Its body outlives its own cancellation."""
+
+    async def run(self, event: Any, step: WorkflowStep) -> Any:
+        @step.do("cling", config={"retries": {"limit": 0}, "timeout": "1 minute"})
+        async def cling() -> None:
+            while True:
+                try:
+                    await asyncio.sleep(600)
+                except asyncio.CancelledError:
+                    continue
+
+        await cling()
+
+
+class Stops(WorkflowEntrypoint):
+    """What a body does when it is stopped is seen by whoever looks into `seen`."""
+
+    seen: ClassVar[list[str]] = []
+
+    async def run(self, event: Any, step: WorkflowStep) -> Any:
+        @step.do()
+        async def slow() -> str:
+            self.seen.append("begun")
+            try:
+                await asyncio.sleep(5)
+            finally:
+                self.seen.append("finally")
+            return "done"
+
+        return await slow()

@@ -152,6 +152,22 @@ def test_a_crash_by_hand_loses_what_ran_and_nothing_else(workflows: Workflows) -
     assert order.step("charge").attempts == 3
 
 
+def test_a_crash_runs_no_finally_block_and_the_body_runs_again(workflows: Workflows) -> None:
+    programs.Stops.seen.clear()
+    slow = workflows.start(programs.Stops)
+    workflows.advance("1 second")
+    workflows.kill()
+    assert slow.result() == "done"
+    assert programs.Stops.seen == ["begun", "begun", "finally"]
+    assert slow.step("slow").attempts == 1
+
+
+def test_a_body_that_outlives_its_timeout_costs_the_sandbox_and_in_the_end_the_instance(workflows: Workflows) -> None:
+    error = workflows.start(programs.Clings).error()
+    assert type(error).__name__ == "SandboxDiedError"
+    assert [record.kind for record in workflows.records].count("SandboxDied") == 3
+
+
 async def test_it_runs_within_an_async_test(workflows: Workflows) -> None:
     await asyncio.sleep(0)
     assert workflows.start(programs.TenSteps).result() == list(range(10))
