@@ -37,7 +37,7 @@ class Workflows:
         real_seconds_max: float = REAL_SECONDS_MAX,
         crash_at: int | None = None,
     ) -> None:
-        self._settings: dict[str, Any] = {"vars": vars, "now": now, "real_seconds_max": real_seconds_max}
+        self._settings: dict[str, Any] = dict(vars=vars, now=now, real_seconds_max=real_seconds_max)
         start = now if now is not None else datetime.now(UTC)
         self._host = Host(int(start.timestamp() * 1000), crash_at=crash_at, real_seconds_max=real_seconds_max)
         self._env_before = dict(vars_of_env())
