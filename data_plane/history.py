@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple, assert_never
 
-from data_plane.listing import InstanceStatus, status_of
 from stepwell.engine import fold
 from stepwell.engine.instance import Instance, Step
 from stepwell.engine.records import (
@@ -33,6 +32,7 @@ from stepwell.engine.records import (
     WaitStarted,
     WaitTimedOut,
 )
+from stepwell.engine.status import InstanceStatus, status_of
 
 
 class Happening(NamedTuple):

@@ -25,6 +25,7 @@ from rpc.trace_context import current
 from stepwell import names
 from stepwell.engine.instance import Step
 from stepwell.engine.records import BlobRef, Completed
+from stepwell.engine.status import steps_of
 from stepwell.errors import InvalidArgumentError
 from stepwell.names import TenantId
 from stepwell.v1 import instances_pb2 as pb
@@ -108,7 +109,7 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         scope = f"steps of {'/'.join(key)}"
         begin = offset(scope, request.page_token)
         seen = await self._calls.get(key)
-        steps = views.steps_of(seen.instance)
+        steps = steps_of(seen.instance)
         response, size, index = pb.ListStepsResponse(), 0, begin
         for step in steps[begin : begin + limit]:
             message = await self._step(seen, step)

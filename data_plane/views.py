@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from data_plane.journal.store import Listing
-from data_plane.listing import InstanceStatus, status_of
 from data_plane.logs.reading import LogEntry
 from data_plane.logs.store import Stream
 from rpc.resource_names import instance_name, version_name
 from rpc.times import timestamp
 from stepwell.engine.instance import Instance, Step, StepStatus
 from stepwell.engine.records import Completed, Errored, Failure, Kind
+from stepwell.engine.status import InstanceStatus, status_of
 from stepwell.names import Digest, InstanceId, TenantId, WorkflowId
 from stepwell.v1 import instances_pb2 as pb
 from stepwell.v1 import resources_pb2
@@ -100,19 +100,6 @@ def listing_message(tenant: TenantId, listing: Listing) -> pb.Instance:
     if listing.ended_at is not None:
         message.end_time.CopyFrom(timestamp(listing.ended_at))
     return message
-
-
-def steps_of(instance: Instance) -> list[Step]:
-    """The steps that users see, in the order in which they began, with what runs just now."""
-    shown = {key: step for key, step in instance.steps.items() if key.kind != "timer"}
-    if instance.live is not None:
-        for key, running in instance.live.running.items():
-            before = shown.get(key)
-            if before is None:
-                shown[key] = Step(key, "running", running.attempt, running.started_at)
-            elif before.status == "retrying":
-                shown[key] = Step(key, "running", running.attempt, before.started_at, failure=before.failure)
-    return list(shown.values())
 
 
 def step_message(step: Step, output: bytes | None = None, *, truncated: bool = False) -> pb.Step:

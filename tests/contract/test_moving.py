@@ -27,12 +27,12 @@ from data_plane.assignment import shard_of
 from data_plane.journal.store import InstanceKey
 from data_plane.journal.store_cassandra import CassandraJournalStore
 from data_plane.journal.store_sqlite import SqliteJournalStore
-from data_plane.listing import status_of
 from data_plane.ownership_leased import LeasedOwnership
 from data_plane.ownership_solo import SHARD, DataLock, SoloOwner
 from loader.bundles.store_files import FileBundleStore
 from stepwell.engine.instance import Instance, Phase
 from stepwell.engine.records import BlobRef, Completed, StepKey
+from stepwell.engine.status import status_of
 from stepwell.names import TenantId
 from stepwell_server.export import export_data
 from stepwell_server.moving.folder import ExportWriter

@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 
 from data_plane.history import History
 from data_plane.journal.store import InstanceKey
-from data_plane.listing import status_of
 from loader.messages import GuestMessage, Hello, Loaded, Log, Pong, Unloadable
 from stepwell.engine import fold
+from stepwell.engine.status import status_of
 from stepwell.errors import LimitExceededError, NotFoundError, WrongStateError
 from tests.fuzz.budget import tries
 from tests.fuzz.guest_messages import ENVELOPES, PAYLOADS

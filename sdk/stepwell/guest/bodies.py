@@ -211,14 +211,20 @@ class Attempt:
 class Bodies:
     """Every attempt of this process."""
 
-    def __init__(self, loop: AbstractEventLoop, touched: Callable[[], None], flush_logs: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        touched: Callable[[], None],
+        flush_logs: Callable[[Any], None],
+        threads: Threads | None = None,
+    ) -> None:
         self.loop = loop
         self.payload_bytes_max = 0
         self.abandoned = 0
         """Threads whose attempt ran out of time and that still run."""
         self.flush_logs = flush_logs
         self._touched = touched
-        self._threads = Threads(1)
+        self._threads = threads or Threads(1)
         self._fresh: list[Attempt] = []
 
     def limit(self, payload_bytes_max: int, threads_max: int) -> None:

@@ -12,7 +12,6 @@ from typing import Any, cast
 from data_plane.calls import Choose, InstanceCalls, RoutedVersion
 from data_plane.journal.chain import chain
 from data_plane.journal.store import InstanceKey
-from data_plane.listing import status_of
 from data_plane.logs.limits import LogLimits
 from data_plane.logs.recorder import Recorder
 from data_plane.node import Node, NodeSettings
@@ -22,6 +21,7 @@ from data_plane.shard import Shard
 from loader import messages as m
 from stepwell.engine.limits import EngineLimits
 from stepwell.engine.records import Record
+from stepwell.engine.status import status_of
 from stepwell.errors import (
     NotFoundError,
 )

@@ -11,11 +11,11 @@ import pytest
 
 from data_plane.history import Happening
 from data_plane.journal.store import DeleteInstance, InstanceKey, Mutation, Position, PutRow, Row
-from data_plane.listing import status_of
 from data_plane.resident import DURABLE_ROWS_MAX
 from loader import messages as m
 from stepwell.engine import events
 from stepwell.engine.records import Completed, Created, Paused, Resumed, StepCompleted
+from stepwell.engine.status import status_of
 from stepwell.errors import (
     AlreadyExistsError,
     InvalidArgumentError,

@@ -13,11 +13,11 @@ from data_plane.calls import InstanceCalls
 from data_plane.journal.chain import BrokenChainError, chain
 from data_plane.journal.store import DeleteInstance, InstanceKey, Position, PutRow, Row, Stamp
 from data_plane.readings import BYTES_A_STEP, BYTES_AN_INSTANCE, ROWS_AT_ONCE, Readings
-from data_plane.views import steps_of
 from loader import messages as m
 from stepwell.engine.fold import replay
 from stepwell.engine.instance import Phase
 from stepwell.engine.records import Activated, Created, Deleting, Record, StepCompleted, StepKey
+from stepwell.engine.status import steps_of
 from stepwell.names import Digest, InstanceId, InstanceUid
 from tests.unit.data_plane.fakes import KEY, MemoryStore
 from tests.unit.data_plane.house import House, on_virtual_time, serving

@@ -17,11 +17,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
-from data_plane.listing import status_of
 from stepwell.engine import actions as a
 from stepwell.engine import events as e
 from stepwell.engine.limits import EngineLimits
 from stepwell.engine.records import Failure, Kind, Record, StepKey
+from stepwell.engine.status import status_of
 from stepwell.errors import ApiError
 from stepwell.names import Digest, InstanceUid
 from tests.unit.engine.driven import REFUSALS, T0, Driven
