@@ -151,7 +151,9 @@ async def _serve(config: NodeConfig) -> int:
             ),
             (
                 instance_service,
-                Service(add_PeerServiceServicer_to_server, PeerServicer(node, check.check, loader.runtime, shard_count)),
+                Service(
+                    add_PeerServiceServicer_to_server, PeerServicer(node, check.check, loader.runtime, shard_count)
+                ),
             ),
             view,
             lambda: ownership.joined,

@@ -102,16 +102,16 @@ async def test_a_lost_answer_to_a_revocation_is_a_revocation(client: Client, ser
 
 
 async def test_a_route_with_an_etag_is_set_once(client: Client, server: FakeServer) -> None:
-    before = await client.workflows.set_route("acme", "order", "v1")
+    before = await client.workflows.set_route("acme", "order", [("v1", 100)])
     server.troubles.next["SetRoute"] = [Trouble(StatusCode.ABORTED, "CONFLICT", retry_delay_ms=0)]
     with pytest.raises(ConflictError):
-        await client.workflows.set_route("acme", "order", "v2", etag=before.etag)
+        await client.workflows.set_route("acme", "order", [("v2", 100)], etag=before.etag)
     server.troubles.next["SetRoute"] = [LOST]
     with pytest.raises(UnavailableError):
-        await client.workflows.set_route("acme", "order", "v2", etag=before.etag)
+        await client.workflows.set_route("acme", "order", [("v2", 100)], etag=before.etag)
     assert len(server.troubles.asked["SetRoute"]) == 3
     server.troubles.next["SetRoute"] = [LOST]
-    await client.workflows.set_route("acme", "order", "v3")
+    await client.workflows.set_route("acme", "order", [("v3", 100)])
     assert len(server.troubles.asked["SetRoute"]) == 5
 
 

@@ -12,6 +12,7 @@ from data_plane.journal.store import InstanceKey, PutRow, Row
 from data_plane.peer_service import PeerServicer
 from data_plane.pinned import in_memory, listed
 from loader import messages as m
+from loader.bundles.runtime import GuestRuntime
 from rpc.internal.v1 import peers_pb2 as pb
 from stepwell.engine.records import Created
 from stepwell.names import Digest, InstanceId, TenantUid, WorkflowId
@@ -112,9 +113,12 @@ async def test_a_node_says_for_which_of_the_tenants_shards_its_count_is_true() -
     async def check(tenant: TenantUid, digest: Digest) -> None:
         raise NotImplementedError
 
+    async def runtime() -> GuestRuntime:
+        raise NotImplementedError
+
     async with serving() as house:
         await house.create()
-        alone = PeerServicer(house.node, check, 1)
+        alone = PeerServicer(house.node, check, runtime, 1)
         asked = pb.CountInMemoryRequest(tenant=TENANT, digest=OLD)
         answer = await alone.CountInMemory(asked, None)
         assert ([*answer.tenants_shards], [*answer.served_shards], answer.count) == ([SHARD], [SHARD], 1)
