@@ -90,7 +90,15 @@ class Workflows:
         self.get_version = thread.call(inner.get_version)
         self.list_versions = thread.call(inner.list_versions)
         self.list_routes = thread.call(inner.list_routes)
+        self.get_route = thread.call(inner.get_route)
         self.set_route = thread.call(inner.set_route)
+        self.promote_route = thread.call(inner.promote_route)
+        self.roll_back_route = thread.call(inner.roll_back_route)
+        self.version_usage = thread.call(inner.version_usage)
+        self.drain_version = thread.call(inner.drain_version)
+        self.retire_version = thread.call(inner.retire_version)
+        self.version_files = thread.call(inner.version_files)
+        self.guest_runtime = thread.call(inner.guest_runtime)
 
 
 class Instances:

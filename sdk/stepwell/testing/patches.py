@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from asyncio import events, tasks
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,9 +27,24 @@ def guest_process() -> Iterator[None]:
     determinism.install()
     events._set_running_loop(None)
     try:
-        yield
+        with _children_heard():
+            yield
     finally:
         events._set_running_loop(outer)
         asyncio.as_completed = tasks.as_completed = ordinary[0]
         asyncio.all_tasks = tasks.all_tasks = ordinary[1]
         tasks._GatheringFuture.__hash__ = ordinary[2]  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _children_heard() -> Iterator[None]:
+    """Up to Python 3.11 a process has one watcher of children, which may hang on a loop that is over by now."""
+    if sys.version_info >= (3, 12):
+        yield
+        return
+    before = asyncio.get_child_watcher()
+    asyncio.set_child_watcher(asyncio.ThreadedChildWatcher())
+    try:
+        yield
+    finally:
+        asyncio.set_child_watcher(before)

@@ -22,8 +22,9 @@ from stepwell.v1 import instances_pb2 as i
 from stepwell.v1.resources_pb2 import Failure
 from stepwell.v1.tenants_pb2 import Token
 from stepwell.v1.workflows_pb2 import Manifest
-from tests.unit.cli.fake_server import KEY, OPERATOR, FakeServer, Trouble
+from tests.unit.cli.fake_server import KEY, OPERATOR, FakeServer
 from tests.unit.cli.samples import ORDER, event, put_errored_order
+from tests.unit.cli.troubles import Trouble
 
 LOST = Trouble(StatusCode.UNAVAILABLE, done=True)
 """It took effect, and its answer never came."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -103,6 +104,16 @@ def test_a_body_that_never_ends_times_out_on_skipped_time(workflows: Workflows) 
 def test_threads_and_processes_of_bodies_are_waited_for(workflows: Workflows) -> None:
     workflows.set_vars({"REGION": "eu"})
     assert workflows.start(programs.Threads).result() == ["done", 0, "eu"]
+
+
+def test_processes_are_waited_for_where_the_loop_that_watched_them_is_over(workflows: Workflows) -> None:
+    if sys.version_info < (3, 12):  # later ones have no such watcher
+        before = asyncio.get_child_watcher()
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+        try:
+            test_threads_and_processes_of_bodies_are_waited_for(workflows)
+        finally:
+            asyncio.set_child_watcher(before)
 
 
 def test_time_is_not_skipped_under_a_thread_that_just_ends(workflows: Workflows) -> None:
