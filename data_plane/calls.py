@@ -23,7 +23,7 @@ from data_plane.shard_server import ShardServer
 from stepwell.engine import events
 from stepwell.engine.events import Event
 from stepwell.engine.instance import Instance, Phase
-from stepwell.engine.records import Deleting, Payload
+from stepwell.engine.records import Deleting, Payload, StepKey
 from stepwell.errors import AlreadyExistsError, ApiError, InvalidArgumentError, NotFoundError, UnavailableError
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowId
 
@@ -49,6 +49,9 @@ class Routes(Protocol):
     """What calls need of the directory. Raises NotFoundError for a workflow that has no route."""
 
     async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> Choose: ...
+
+    async def check_version(self, tenant: TenantUid, digest: Digest) -> None:
+        """Raises NotFoundError for a version that nothing may begin with any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +225,21 @@ class InstanceCalls:
 
     async def resume(self, key: InstanceKey, request_id: str) -> Seen:
         return await self._carry_out(key, events.ResumeRequested, request_id)
+
+    async def restart(self, key: InstanceKey, step: StepKey | None, request_id: str) -> Seen:
+        """Raises NotFoundError where its version is gone, and what an instance may be refused for as a new one is."""
+        self._node.quotas.check_rate(key.tenant)
+        await self._node.quotas.ask(key.tenant)
+        server = self._node.server_of(key)
+        async with server.resident(key) as resident:
+            async with _durably(server, resident):
+                _refuse_if_absent(key, resident.instance)
+                await self._routes.check_version(key.tenant, resident.instance.digest)
+                self._node.quotas.check_create(key.tenant)
+                _refuse_if_absent(key, resident.instance)  # it may have been deleted meanwhile
+                resident.step(events.RestartRequested(self._node.clock(), step, request_id))
+            await server.listed(resident)
+        return await self._seen(server, key)
 
     async def terminate(self, key: InstanceKey, request_id: str) -> Seen:
         return await self._carry_out(key, events.TerminateRequested, request_id)

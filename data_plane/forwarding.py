@@ -78,6 +78,9 @@ class ForwardingServicer(instances_pb2_grpc.InstanceServiceServicer):
     async def ResumeInstance(self, request: pb.ResumeInstanceRequest, context: Context) -> pb.Instance:
         return await self._unary(self._local.ResumeInstance, request, context)
 
+    async def RestartInstance(self, request: pb.RestartInstanceRequest, context: Context) -> pb.Instance:
+        return await self._unary(self._local.RestartInstance, request, context)
+
     async def TerminateInstance(self, request: pb.TerminateInstanceRequest, context: Context) -> pb.Instance:
         return await self._unary(self._local.TerminateInstance, request, context)
 

@@ -20,6 +20,7 @@ from stepwell.engine.records import (
     NothingToDo,
     Paused,
     Record,
+    Restarted,
     Resumed,
     SandboxDied,
     SleepFired,
@@ -116,6 +117,8 @@ def _type_and_key(record: Record, instance: Instance) -> tuple[str | None, StepK
             return "paused", None
         case Resumed():
             return "resumed", None
+        case Restarted():
+            return "restarted", None
         case NothingToDo():
             return None, None
         case Completed():

@@ -24,7 +24,7 @@ from rpc.times import timestamp
 from rpc.trace_context import current
 from stepwell import names
 from stepwell.engine.instance import Step
-from stepwell.engine.records import BlobRef, Completed
+from stepwell.engine.records import BlobRef, Completed, StepKey
 from stepwell.engine.status import steps_of
 from stepwell.errors import InvalidArgumentError
 from stepwell.names import TenantId
@@ -137,6 +137,11 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         tenant, key = await self._named(request.name, context)
         return await self._instance(tenant, await self._calls.resume(key, _request_id(request)), context)
 
+    async def RestartInstance(self, request: pb.RestartInstanceRequest, context: Context) -> pb.Instance:
+        tenant, key = await self._named(request.name, context)
+        seen = await self._calls.restart(key, _step_key(request), _request_id(request))
+        return await self._instance(tenant, seen, context)
+
     async def TerminateInstance(self, request: pb.TerminateInstanceRequest, context: Context) -> pb.Instance:
         tenant, key = await self._named(request.name, context)
         return await self._instance(tenant, await self._calls.terminate(key, _request_id(request)), context)
@@ -210,10 +215,31 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
 
 def _request_id(
     request: (
-        pb.PauseInstanceRequest | pb.ResumeInstanceRequest | pb.TerminateInstanceRequest | pb.DeleteInstanceRequest
+        pb.PauseInstanceRequest
+        | pb.ResumeInstanceRequest
+        | pb.RestartInstanceRequest
+        | pb.TerminateInstanceRequest
+        | pb.DeleteInstanceRequest
     ),
 ) -> str:
     return checked(names.request_id, request.request_id, "request_id")
+
+
+def _step_key(request: pb.RestartInstanceRequest) -> StepKey | None:
+    """The step that it names; None for none."""
+    kind = views.STEP_KIND_NAMES.get(request.step_kind or pb.STEP_KIND_DO)
+    if kind is None:
+        raise InvalidArgumentError(
+            f"step_kind: {request.step_kind} is not a kind that a step can have", field="step_kind"
+        )
+    if request.step_count < 0:
+        raise InvalidArgumentError(f"step_count is {request.step_count}: counts are from 1", field="step_count")
+    name = _step_name(request.step_name)
+    if not name and (request.step_kind or request.step_count):
+        raise InvalidArgumentError(
+            "step_name is empty: name the step, or leave out its kind and count", field="step_name"
+        )
+    return StepKey(kind, name, request.step_count or 1) if name else None
 
 
 def _step_name(text: str) -> str:

@@ -50,6 +50,7 @@ _STEP_KINDS: Final[dict[Kind, pb.StepKind.ValueType]] = {
     "waitForEvent": pb.STEP_KIND_WAIT_FOR_EVENT,
 }
 
+STEP_KIND_NAMES: Final[dict[int, Kind]] = {number: kind for kind, number in _STEP_KINDS.items()}
 
 _FOREIGN: Final = "StepError:"
 """A guest puts it before the class of an error that it could not rebuild; users know the class."""

@@ -64,6 +64,7 @@ RIGHTS: Final[Table] = {
         "SendEvent": Right.RUN,
         "PauseInstance": Right.RUN,
         "ResumeInstance": Right.RUN,
+        "RestartInstance": Right.RUN,
         "TerminateInstance": Right.RUN,
         "DeleteInstance": Right.RUN,
         "BatchDeleteInstances": Right.RUN,

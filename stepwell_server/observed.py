@@ -21,6 +21,7 @@ from stepwell.engine.records import (
     Errored,
     Paused,
     Record,
+    Restarted,
     Resumed,
     SandboxDied,
     StepCompleted,
@@ -176,6 +177,8 @@ class ObservedInstances:
                     activation.begun = True
             case ActivationEnded():
                 self._end(key, record.at, "drained" if record.runnable else "hibernated")
+            case Restarted():
+                self._end(key, record.at, "restarted")
             case SandboxDied():
                 self._end(key, record.at, "sandbox_died")
             case Paused() if record.failure is not None:

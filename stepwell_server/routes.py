@@ -5,7 +5,8 @@ from __future__ import annotations
 from cluster.directory import Directory
 from cluster.weights import chosen
 from data_plane.calls import Choose, RoutedVersion
-from stepwell.names import InstanceId, TenantUid, WorkflowId
+from stepwell.errors import NotFoundError
+from stepwell.names import Digest, InstanceId, TenantUid, WorkflowId
 
 
 class DirectoryRoutes:
@@ -23,3 +24,10 @@ class DirectoryRoutes:
             return RoutedVersion(target.digest, target.entrypoint)
 
         return choose
+
+    async def check_version(self, tenant: TenantUid, digest: Digest) -> None:
+        """Raises NotFoundError for one that was retired, or is being retired."""
+        if (await self._directory.version(tenant, digest)).retiring:
+            raise NotFoundError(
+                f"the version {digest} is being retired: nothing begins with it any more", version=digest
+            )

@@ -264,6 +264,21 @@ def _read_resumed(m: pb.Resumed) -> r.Resumed:
     return r.Resumed(m.at, m.paused_for, m.request_id)
 
 
+def _write_restarted(m: pb.Restarted, record: r.Restarted) -> None:
+    m.at = record.at
+    if record.step is not None:
+        _write_key(m.step, record.step)
+    m.kept = record.kept
+    m.events = record.events
+    m.paused_for = record.paused_for
+    m.request_id = record.request_id
+
+
+def _read_restarted(m: pb.Restarted) -> r.Restarted:
+    step = _read_key(m.step) if m.HasField("step") else None
+    return r.Restarted(m.at, step, m.kept, m.events, m.paused_for, m.request_id)
+
+
 def _write_nothing_to_do(m: pb.NothingToDo, record: r.NothingToDo) -> None:
     m.at = record.at
     m.resume = record.resume
@@ -329,6 +344,7 @@ _WRITERS: dict[type[Any], tuple[str, Callable[[Any, Any], None]]] = {
     r.Created: ("created", _write_created),
     r.Paused: ("paused", _write_paused),
     r.Resumed: ("resumed", _write_resumed),
+    r.Restarted: ("restarted", _write_restarted),
     r.NothingToDo: ("nothing_to_do", _write_nothing_to_do),
     r.Completed: ("completed", _write_completed),
     r.Errored: ("errored", _write_errored),
@@ -352,6 +368,7 @@ _READERS: dict[str, Callable[[Any], r.Record]] = {
     "created": _read_created,
     "paused": _read_paused,
     "resumed": _read_resumed,
+    "restarted": _read_restarted,
     "nothing_to_do": _read_nothing_to_do,
     "completed": _read_completed,
     "errored": _read_errored,

@@ -144,6 +144,8 @@ BAD: Mapping[str, tuple[Bad, ...]] = {
         too_long("step_name_length_max", names.STEP_NAME_LENGTH_MAX, "s" * 257),
         too_long("step_name_length_max", names.STEP_NAME_LENGTH_MAX, "s" * 1_000_000),
     ),
+    "step kind": tuple(_refused("enum", 99, -1)),
+    "step count": tuple(_refused("number", -1, -(2**31))),
     "json": tuple(_json()),
     "page size": tuple(_refused("number", -1, -(2**31))),
     "page token": tuple(_refused("text", "x", "====", "AAAAAAAAAA", "ä", "A" * 5_000, "A" * 1_000_000, "\0")),

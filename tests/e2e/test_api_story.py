@@ -114,6 +114,29 @@ async def test_a_terminated_instance_stays_so_and_drops_the_result_of_its_step(a
     assert await api.refused(api.instances.SendEvent, event) == (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
 
 
+async def test_a_restart_runs_all_of_it_again_or_from_a_step_on(api: Api, workflow: str) -> None:
+    name = (await api.create(workflow, {"do": "slow", "s": 0.1})).name
+    before = await api.ended(name)
+    first = await api.steps(name)
+    again = pb.RestartInstanceRequest(name=name, request_id="again", step_name="next")
+    assert (await api.call(api.instances.RestartInstance, again)).uid == before.uid
+    assert (await api.ended(name)).output == before.output
+    second = await api.steps(name)
+    assert [step.step_name for step in second] == ["slow", "next"]
+    assert second[0] == first[0]
+    assert second[1].start_time.ToMilliseconds() > first[1].start_time.ToMilliseconds()
+    await api.call(api.instances.RestartInstance, again)  # as if its answer had been lost: it is the same restart
+    assert await api.steps(name) == second
+    await api.call(api.instances.RestartInstance, pb.RestartInstanceRequest(name=name))
+    assert (await api.ended(name)).output == before.output
+    third = await api.steps(name)
+    assert third[0].start_time.ToMilliseconds() > second[1].start_time.ToMilliseconds()
+    unknown = pb.RestartInstanceRequest(name=name, step_name="nobody")
+    assert await api.refused(api.instances.RestartInstance, unknown) == (
+        grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT",
+    )  # fmt: skip
+
+
 async def one_step_runs(api: Api, name: str) -> None:
     while [step.status for step in await api.steps(name)] != [pb.STEP_STATUS_RUNNING]:
         await asyncio.sleep(0.02)

@@ -130,6 +130,7 @@ class Record(_message.Message):
     TERMINATED_FIELD_NUMBER: _builtins.int
     DELETING_FIELD_NUMBER: _builtins.int
     NOTHING_TO_DO_FIELD_NUMBER: _builtins.int
+    RESTARTED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def created(self) -> Global___Created: ...
     @_builtins.property
@@ -172,6 +173,8 @@ class Record(_message.Message):
     def deleting(self) -> Global___Deleting: ...
     @_builtins.property
     def nothing_to_do(self) -> Global___NothingToDo: ...
+    @_builtins.property
+    def restarted(self) -> Global___Restarted: ...
     def __init__(
         self,
         *,
@@ -196,12 +199,13 @@ class Record(_message.Message):
         terminated: Global___Terminated | None = ...,
         deleting: Global___Deleting | None = ...,
         nothing_to_do: Global___NothingToDo | None = ...,
+        restarted: Global___Restarted | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "resumed", b"resumed", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "resumed", b"resumed", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["created", "activated", "activation_ended", "sandbox_died", "step_completed", "attempt_failed", "step_failed", "step_cancelled", "sleep_started", "sleep_fired", "wait_started", "wait_timed_out", "event_received", "event_matched", "paused", "resumed", "completed", "errored", "terminated", "deleting", "nothing_to_do"]  # noqa: Y015
+    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["created", "activated", "activation_ended", "sandbox_died", "step_completed", "attempt_failed", "step_failed", "step_cancelled", "sleep_started", "sleep_fired", "wait_started", "wait_timed_out", "event_received", "event_matched", "paused", "resumed", "completed", "errored", "terminated", "deleting", "nothing_to_do", "restarted"]  # noqa: Y015
     _WhichOneofArgType_record: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_record) -> _WhichOneofReturnType_record | None: ...
 
@@ -793,6 +797,45 @@ class Resumed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Resumed: _TypeAlias = Resumed  # noqa: Y015
+
+@_typing.final
+class Restarted(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    PAUSED_FOR_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    at: _builtins.int
+    kept: _builtins.int
+    events: _builtins.int
+    paused_for: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def step(self) -> Global___StepKey:
+        """Absent: from the beginning."""
+
+    def __init__(
+        self,
+        *,
+        at: _builtins.int = ...,
+        step: Global___StepKey | None = ...,
+        kept: _builtins.int = ...,
+        events: _builtins.int = ...,
+        paused_for: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_step", b"_step", "step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_step", b"_step", "at", b"at", "events", b"events", "kept", b"kept", "paused_for", b"paused_for", "request_id", b"request_id", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__step: _TypeAlias = _typing.Literal["step"]  # noqa: Y015
+    _WhichOneofArgType__step: _TypeAlias = _typing.Literal["_step", b"_step"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__step) -> _WhichOneofReturnType__step | None: ...
+
+Global___Restarted: _TypeAlias = Restarted  # noqa: Y015
 
 @_typing.final
 class Completed(_message.Message):

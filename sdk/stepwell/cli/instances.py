@@ -25,9 +25,14 @@ from stepwell.cli.lists import show_more, show_page
 from stepwell.errors import ApiError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from stepwell.cli.reading import Reading
     from stepwell.client.connection import Client
-    from stepwell.v1.instances_pb2 import ListLogsResponse
+    from stepwell.v1.instances_pb2 import Instance, ListLogsResponse
+
+STEP_COUNT_MAX = 1_000_000
+"""No instance has so many steps of one name."""
 
 STATUSES = ("queued", "running", "paused", "waiting", "waitingForPause", "complete", "errored", "terminated")
 
@@ -211,7 +216,7 @@ def send_event(
 @click.pass_obj
 def pause(app: App, workflow: str, instance: str, tenant: str | None, output: str) -> None:
     """Pause an instance. Steps that run are finished and recorded first."""
-    _steer(app, workflow, instance, tenant, output, "pause")
+    _steer(app, workflow, instance, tenant, output, lambda client, name: client.instances.pause(name))
 
 
 @command.command("resume")
@@ -219,7 +224,45 @@ def pause(app: App, workflow: str, instance: str, tenant: str | None, output: st
 @click.pass_obj
 def resume(app: App, workflow: str, instance: str, tenant: str | None, output: str) -> None:
     """Let a paused instance go on."""
-    _steer(app, workflow, instance, tenant, output, "resume")
+    _steer(app, workflow, instance, tenant, output, lambda client, name: client.instances.resume(name))
+
+
+@command.command("restart")
+@about_one
+@click.option(
+    "--from-step",
+    "step",
+    metavar="STEP",
+    default="",
+    callback=validated(utf8),
+    help="From this step on; what came before its result is kept.",
+)
+@click.option("--kind", type=click.Choice(["do", "sleep", "waitForEvent"]), help="The step's kind. [default: do]")
+@click.option(
+    "--count", type=click.IntRange(1, STEP_COUNT_MAX), help="Which of the steps of that name, from 1. [default: 1]"
+)
+@click.pass_obj
+def restart(
+    app: App,
+    workflow: str,
+    instance: str,
+    tenant: str | None,
+    output: str,
+    step: str,
+    kind: str | None,
+    count: int | None,
+) -> None:
+    """Run an instance again, whatever it is at: the same id, params and version. Its history keeps what it did."""
+    if not step and (kind or count):
+        raise click.UsageError("--kind and --count say more of a step: name it with --from-step.")
+    from stepwell.v1 import instances_pb2 as pb
+
+    kinds = {"do": pb.STEP_KIND_DO, "sleep": pb.STEP_KIND_SLEEP, "waitForEvent": pb.STEP_KIND_WAIT_FOR_EVENT}
+
+    def call(client: Client, name: str) -> Awaitable[Instance]:
+        return client.instances.restart(name, step_name=step, step_kind=kinds[kind or "do"], step_count=count or 1)
+
+    _steer(app, workflow, instance, tenant, output, call)
 
 
 @command.command("terminate")
@@ -227,7 +270,7 @@ def resume(app: App, workflow: str, instance: str, tenant: str | None, output: s
 @click.pass_obj
 def terminate(app: App, workflow: str, instance: str, tenant: str | None, output: str) -> None:
     """End an instance now. Results of steps that run are dropped; their side effects may have happened."""
-    _steer(app, workflow, instance, tenant, output, "terminate")
+    _steer(app, workflow, instance, tenant, output, lambda client, name: client.instances.terminate(name))
 
 
 @command.command("delete")
@@ -249,19 +292,21 @@ def delete(app: App, workflow: str, instance: str, tenant: str | None, output: s
         app.screen.line(f"Deleted {workflow} {name.rpartition('/')[2]}")
 
 
-def _steer(app: App, workflow: str, instance: str, tenant: str | None, output: str, verb: str) -> None:
-    """Pause, resume or terminate, and show the instance as it is then."""
+def _steer(
+    app: App,
+    workflow: str,
+    instance: str,
+    tenant: str | None,
+    output: str,
+    call: Callable[[Client, str], Awaitable[Instance]],
+) -> None:
+    """Pause, resume, restart or terminate, and show the instance as it is then."""
     from stepwell.cli import documents
     from stepwell.cli.reading import Reading, steps_of
 
     async def steer(client: Client) -> Reading:
         name = await client.instances.name_of(tenant, workflow, instance)
-        call = {
-            "pause": client.instances.pause,
-            "resume": client.instances.resume,
-            "terminate": client.instances.terminate,
-        }[verb]
-        after = await call(name)
+        after = await call(client, name)
         if output != "json":
             return Reading(after, None, "")
         try:

@@ -133,6 +133,20 @@ class Instances:
         request = pb.ResumeInstanceRequest(name=name, request_id=self._caller.new_request_id())
         return await self._caller.unary(self._stub.ResumeInstance, request)
 
+    async def restart(
+        self,
+        name: str,
+        *,
+        step_name: str = "",
+        step_kind: pb.StepKind.ValueType = pb.STEP_KIND_DO,
+        step_count: int = 1,
+    ) -> pb.Instance:
+        """Begin again, from the beginning or from a step, whatever it is at, or once it has ended."""
+        request = pb.RestartInstanceRequest(name=name, request_id=self._caller.new_request_id())
+        if step_name:
+            request.step_name, request.step_kind, request.step_count = step_name, step_kind, step_count
+        return await self._caller.unary(self._stub.RestartInstance, request)
+
     async def terminate(self, name: str) -> pb.Instance:
         """End it now; results of running steps are dropped."""
         request = pb.TerminateInstanceRequest(name=name, request_id=self._caller.new_request_id())

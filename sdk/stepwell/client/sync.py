@@ -116,6 +116,7 @@ class Instances:
         self.send_event = thread.call(inner.send_event)
         self.pause = thread.call(inner.pause)
         self.resume = thread.call(inner.resume)
+        self.restart = thread.call(inner.restart)
         self.terminate = thread.call(inner.terminate)
         self.delete = thread.call(inner.delete)
         self.delete_batch = thread.call(inner.delete_batch)

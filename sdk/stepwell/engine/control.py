@@ -34,7 +34,7 @@ def on_create_requested(turn: Turn, event: CreateRequested) -> None:
 def on_pause_requested(turn: Turn, event: PauseRequested) -> None:
     """No body starts any more; those that run end and are recorded."""
     instance = turn.instance
-    if _seen(instance, event.request_id, Paused):
+    if carried_out_before(instance, event.request_id, Paused):
         return
     if instance.phase is Phase.PAUSED:
         _has_nothing_to_do(turn, event.at, event.request_id)
@@ -62,7 +62,7 @@ def on_guest_quiet(turn: Turn, event: GuestQuiet) -> None:
 def on_resume_requested(turn: Turn, event: ResumeRequested) -> None:
     """Go on where the pause began; deadlines move by its length."""
     instance = turn.instance
-    if _seen(instance, event.request_id, Resumed):
+    if carried_out_before(instance, event.request_id, Resumed):
         return
     _refuse_if_finished(instance, "resumed")
     if instance.paused is None:
@@ -83,7 +83,7 @@ def on_resume_requested(turn: Turn, event: ResumeRequested) -> None:
 def on_terminate_requested(turn: Turn, event: TerminateRequested) -> None:
     """End it now: results of steps that still run are dropped."""
     instance = turn.instance
-    if _seen(instance, event.request_id, Terminated):
+    if carried_out_before(instance, event.request_id, Terminated):
         return
     _refuse_if_finished(instance, "terminated")
     turn.make_runnable(Terminated(event.at, event.request_id))
@@ -100,7 +100,7 @@ def on_delete_requested(turn: Turn, event: DeleteRequested) -> None:
     turn.make_runnable(Deleting(event.at, instance.uid, instance.created_at, event.request_id))
 
 
-def _seen(instance: Instance, request_id: str, kind: type[Record]) -> bool:
+def carried_out_before(instance: Instance, request_id: str, kind: type[Record]) -> bool:
     """Whether this call was carried out before. Raises InvalidArgumentError when its id named another call."""
     before = instance.requests.get(request_id) if request_id else None
     if before is None:

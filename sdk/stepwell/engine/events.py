@@ -189,6 +189,15 @@ class ResumeRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartRequested:
+    """From the beginning, or from that step."""
+
+    at: int
+    step: StepKey | None
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class TerminateRequested:
     at: int
     request_id: str
@@ -221,6 +230,7 @@ Event = (
     | EventSent
     | PauseRequested
     | ResumeRequested
+    | RestartRequested
     | TerminateRequested
     | DeleteRequested
 )

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Final, assert_never
 
 from stepwell.engine.actions import Completion
+from stepwell.engine.forgetting import forget
 from stepwell.engine.instance import IllegalTransition, Instance, Open, Phase, Step
 from stepwell.engine.records import (
     Activated,
@@ -26,6 +27,7 @@ from stepwell.engine.records import (
     NothingToDo,
     Paused,
     Record,
+    Restarted,
     Resumed,
     SandboxDied,
     SleepFired,
@@ -103,6 +105,7 @@ def apply(instance: Instance, record: Record) -> None:
             step = instance.steps.get(record.key)
             if step is None:
                 step = instance.steps[record.key] = Step(record.key, "retrying", record.attempt, record.started_at)
+                step.began_after = instance.completed
             step.status, step.attempts, step.failure = "retrying", record.attempt, record.failure
             instance.hold_failure(record.failure)
             _await(instance, record.key, Open(record.at, record.retry_at))
@@ -128,7 +131,12 @@ def apply(instance: Instance, record: Record) -> None:
             instance.phase, instance.paused = Phase.PAUSED, record
             _remember(instance, record.request_id, record)
         case Resumed():
-            _resume(instance, record)
+            _resume(instance, record.at, record.paused_for)
+            _remember(instance, record.request_id, record)
+        case Restarted():
+            forget(instance, record)
+            _resume(instance, record.at, record.paused_for)
+            _remember(instance, record.request_id, record)
         case NothingToDo():
             _remember(instance, record.request_id, record)
         case Completed():
@@ -170,7 +178,7 @@ def _finish(instance: Instance, at: int) -> None:
     instance.deadlines.clear()
 
 
-def _resume(instance: Instance, record: Resumed) -> None:
+def _resume(instance: Instance, at: int, paused_for: int) -> None:
     """Deadlines move by the part of the pause that they have seen.
 
     Not here, where each of many pauses would cost as much as there are deadlines, but when they are asked for next.
@@ -178,12 +186,11 @@ def _resume(instance: Instance, record: Resumed) -> None:
     for key in instance.opened_paused:
         ask = instance.open.get(key)
         if ask is not None:
-            ask.pauses_ms += record.paused_for - max(0, min(record.paused_for, record.at - ask.at))
+            ask.pauses_ms += paused_for - max(0, min(paused_for, at - ask.at))
     instance.opened_paused.clear()
-    instance.pauses_ms += record.paused_for
+    instance.pauses_ms += paused_for
     instance.moved = True
     instance.phase, instance.paused, instance.runnable = Phase.LIVE, None, True
-    _remember(instance, record.request_id, record)
 
 
 def _await(instance: Instance, key: StepKey, ask: Open) -> None:
@@ -197,7 +204,7 @@ def _await(instance: Instance, key: StepKey, ask: Open) -> None:
 
 def _open(instance: Instance, key: StepKey, ask: Open) -> None:
     _await(instance, key, ask)
-    instance.steps[key] = Step(key, "waiting", 1, ask.at)
+    instance.steps[key] = Step(key, "waiting", 1, ask.at, began_after=instance.completed)
 
 
 def _close(instance: Instance, key: StepKey, at: int) -> Step:
@@ -212,7 +219,7 @@ def _close(instance: Instance, key: StepKey, at: int) -> Step:
 def _end_step(instance: Instance, key: StepKey, attempt: int, started_at: int, at: int) -> Step:
     step = instance.steps.get(key)
     if step is None:
-        step = instance.steps[key] = Step(key, "complete", attempt, started_at)
+        step = instance.steps[key] = Step(key, "complete", attempt, started_at, began_after=instance.completed)
     else:
         instance.open.pop(key, None)
     step.status, step.attempts, step.ended_at, step.failure = "complete", attempt, at, None
@@ -220,7 +227,10 @@ def _end_step(instance: Instance, key: StepKey, attempt: int, started_at: int, a
 
 
 def _complete(instance: Instance, completion: Completion) -> None:
+    step = instance.steps[completion.key]
+    step.completion, step.events_before = instance.completed, instance.events_received
     instance.completions.append(completion)
+    instance.completed += 1
     instance.runnable = True
 
 
@@ -246,7 +256,7 @@ def _cancel(instance: Instance, record: StepCancelled) -> None:
     if record.key in instance.open:
         _close(instance, record.key, record.at)
     elif step.event is not None:
-        _put_back(instance.events[step.event.event_type], step.event)
+        _put_back(instance.events.setdefault(step.event.event_type, deque()), step.event)
         instance.buffered_events += 1
         step.event = step.output = None
     step.status, step.ended_at = "cancelled", record.at

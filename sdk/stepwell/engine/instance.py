@@ -60,6 +60,12 @@ class Step:
     output: Payload | None = None
     failure: Failure | None = None
     event: EventReceived | None = None
+    began_after: int = 0
+    """How many completions the instance had when this was first heard of."""
+    completion: int | None = None
+    """Which of the instance's completions is its own, from 0; None where it has none."""
+    events_before: int = 0
+    """How many events had been received by then."""
 
 
 @dataclass(slots=True)
@@ -144,6 +150,8 @@ class Instance:
     """Open waits by event type, in the order in which they were asked for."""
     events: dict[str, deque[EventReceived]] = field(default_factory=dict)
     """Events that no wait has taken, by type, first in first out."""
+    completed: int = 0
+    """How many completions there are."""
     buffered_events: int = 0
     events_received: int = 0
     requests: dict[str, Record] = field(default_factory=dict)

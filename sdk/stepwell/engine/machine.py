@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from stepwell.engine import control, runs, sleeps, steps, waits
+from stepwell.engine import control, restarting, runs, sleeps, steps, waits
 from stepwell.engine.actions import Actions
 from stepwell.engine.events import (
     ActivationStarted,
@@ -19,6 +19,7 @@ from stepwell.engine.events import (
     KeyCancelled,
     PauseRequested,
     ReplayMismatched,
+    RestartRequested,
     ResumeRequested,
     RunRaised,
     RunReturned,
@@ -85,6 +86,8 @@ def handle(instance: Instance, event: Event, limits: EngineLimits) -> Actions:
             control.on_pause_requested(turn, event)
         case ResumeRequested():
             control.on_resume_requested(turn, event)
+        case RestartRequested():
+            restarting.on_restart_requested(turn, event)
         case TerminateRequested():
             control.on_terminate_requested(turn, event)
         case DeleteRequested():

@@ -198,6 +198,22 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarted:
+    """`run` begins again: the first `kept` completions are what it will find, and no event after number `events`.
+
+    Forgotten are all other steps, but those that were asked for before completion `kept` and are still to come. `step`
+    is the one that it begins again from; None: from the beginning. Open deadlines move by `paused_for` ms.
+    """
+
+    at: int
+    step: StepKey | None
+    kept: int
+    events: int
+    paused_for: int
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class NothingToDo:
     """A pause of what was paused, or a resume of what was not: remembered, since the same call may come again, and much
     later, when there would be something to do."""
@@ -253,6 +269,7 @@ Record = (
     | Created
     | Paused
     | Resumed
+    | Restarted
     | NothingToDo
     | Completed
     | Errored

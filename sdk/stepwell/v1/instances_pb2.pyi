@@ -634,6 +634,42 @@ class ResumeInstanceRequest(_message.Message):
 Global___ResumeInstanceRequest: _TypeAlias = ResumeInstanceRequest  # noqa: Y015
 
 @_typing.final
+class RestartInstanceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    STEP_KIND_FIELD_NUMBER: _builtins.int
+    STEP_COUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    request_id: _builtins.str
+    step_name: _builtins.str
+    """The step that it begins again from: kept is what came before that step's result, and what is waited for since
+    before. Empty: from the beginning.
+    """
+    step_kind: Global___StepKind.ValueType
+    """Unspecified means STEP_KIND_DO."""
+    step_count: _builtins.int
+    """Of the steps of that name and kind, from 1; 0 means 1."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        step_name: _builtins.str = ...,
+        step_kind: Global___StepKind.ValueType = ...,
+        step_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "step_count", b"step_count", "step_kind", b"step_kind", "step_name", b"step_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestartInstanceRequest: _TypeAlias = RestartInstanceRequest  # noqa: Y015
+
+@_typing.final
 class TerminateInstanceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

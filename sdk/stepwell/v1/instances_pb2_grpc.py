@@ -75,6 +75,11 @@ class InstanceServiceStub:
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.ResumeInstanceRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
                 _registered_method=True)
+        self.RestartInstance = channel.unary_unary(
+                '/stepwell.v1.InstanceService/RestartInstance',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.RestartInstanceRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
+                _registered_method=True)
         self.TerminateInstance = channel.unary_unary(
                 '/stepwell.v1.InstanceService/TerminateInstance',
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.TerminateInstanceRequest.SerializeToString,
@@ -162,6 +167,14 @@ class InstanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RestartInstance(self, request, context):
+        """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
+        ended. Of what it did before, the history keeps all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def TerminateInstance(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -245,6 +258,11 @@ def add_InstanceServiceServicer_to_server(servicer, server):
             'ResumeInstance': grpc.unary_unary_rpc_method_handler(
                     servicer.ResumeInstance,
                     request_deserializer=stepwell_dot_v1_dot_instances__pb2.ResumeInstanceRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.Instance.SerializeToString,
+            ),
+            'RestartInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestartInstance,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.RestartInstanceRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_instances__pb2.Instance.SerializeToString,
             ),
             'TerminateInstance': grpc.unary_unary_rpc_method_handler(
@@ -493,6 +511,33 @@ class InstanceService:
             target,
             '/stepwell.v1.InstanceService/ResumeInstance',
             stepwell_dot_v1_dot_instances__pb2.ResumeInstanceRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestartInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/RestartInstance',
+            stepwell_dot_v1_dot_instances__pb2.RestartInstanceRequest.SerializeToString,
             stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
             options,
             channel_credentials,

@@ -45,6 +45,10 @@ class InstanceServiceStub:
     """Kept, first in first out by type, until the instance waits for that type. FAILED_PRECONDITION once it has ended."""
     PauseInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.PauseInstanceRequest, _instances_pb2.Instance]
     ResumeInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ResumeInstanceRequest, _instances_pb2.Instance]
+    RestartInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.RestartInstanceRequest, _instances_pb2.Instance]
+    """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
+    ended. Of what it did before, the history keeps all.
+    """
     TerminateInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.TerminateInstanceRequest, _instances_pb2.Instance]
     DeleteInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.DeleteInstanceRequest, _empty_pb2.Empty]
     """Of an instance that has ended: its data goes, its id is free again."""
@@ -75,6 +79,10 @@ class InstanceServiceAsyncStub(InstanceServiceStub):
     """Kept, first in first out by type, until the instance waits for that type. FAILED_PRECONDITION once it has ended."""
     PauseInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.PauseInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     ResumeInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.ResumeInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
+    RestartInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.RestartInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
+    """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
+    ended. Of what it did before, the history keeps all.
+    """
     TerminateInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.TerminateInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     DeleteInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.DeleteInstanceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Of an instance that has ended: its data goes, its id is free again."""
@@ -150,6 +158,16 @@ class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _instances_pb2.ResumeInstanceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_instances_pb2.Instance, _abc.Awaitable[_instances_pb2.Instance]]: ...
+
+    @_abc_1.abstractmethod
+    def RestartInstance(
+        self,
+        request: _instances_pb2.RestartInstanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.Instance, _abc.Awaitable[_instances_pb2.Instance]]:
+        """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
+        ended. Of what it did before, the history keeps all.
+        """
 
     @_abc_1.abstractmethod
     def TerminateInstance(

@@ -335,6 +335,9 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
     def ResumeInstance(self, request: i.ResumeInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
         return self._put(request.name, i.INSTANCE_STATUS_RUNNING, context)
 
+    def RestartInstance(self, request: i.RestartInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
+        return self._put(request.name, i.INSTANCE_STATUS_QUEUED, context)
+
     def TerminateInstance(self, request: i.TerminateInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
         return self._put(request.name, i.INSTANCE_STATUS_TERMINATED, context)
 

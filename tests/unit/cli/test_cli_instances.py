@@ -180,7 +180,8 @@ def test_latest_of_no_instances_is_not_found(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "status"), [("pause", "waitingForPause"), ("resume", "running"), ("terminate", "terminated")]
+    ("verb", "status"),
+    [("pause", "waitingForPause"), ("resume", "running"), ("restart", "queued"), ("terminate", "terminated")],
 )
 def test_steering_prints_the_instance_as_it_is_then(cli: Cli, server: FakeServer, verb: str, status: str) -> None:
     put_errored_order(server)

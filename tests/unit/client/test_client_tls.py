@@ -77,7 +77,7 @@ async def test_a_certificate_that_nobody_vouches_for_gets_no_token() -> None:
 
 async def test_a_server_without_tls_gets_no_token_where_tls_was_asked_for() -> None:
     async with serving(None) as (port, seen):
-        async with connect(f"https://127.0.0.1:{port}", OPERATOR) as client:
+        async with connect(f"https://127.0.0.1:{port}", OPERATOR, tries_max=1) as client:
             with pytest.raises(NotReachableError):
                 await client.tenants.list()
         assert seen.calls == []

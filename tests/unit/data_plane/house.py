@@ -44,12 +44,17 @@ def on_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
 
 class Routes:
     digest = Digest("sha256-1")
+    retired: frozenset[Digest] = frozenset()
 
     async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> Choose:
         if workflow != FLOW:
             raise NotFoundError("no route")
         digest = self.digest
         return lambda _: RoutedVersion(digest, "main:Flow")
+
+    async def check_version(self, tenant: TenantUid, digest: Digest) -> None:
+        if digest in self.retired:
+            raise NotFoundError("it is retired")
 
 
 class House:

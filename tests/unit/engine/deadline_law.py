@@ -9,11 +9,12 @@ from stepwell.engine.instance import Phase
 from tests.unit.engine.driven import appended
 from tests.unit.engine.journal_words import due_by, rests
 from tests.unit.engine.lives import Life, Moment, aside, due_times
+from tests.unit.engine.restart_words import what_counts
 
 
 def a_deadline_is_fixed_when_it_is_first_seen(life: Life, moment: Moment) -> None:
     """What is due, and when, follows from the records alone, whatever the time is now, and is what the node is told."""
-    instance, records = life.instance, life.newest()
+    instance, records = life.instance, what_counts(life.newest())
     due = due_by(records)
     for state in (instance, life.replayed()):
         assert due_times(state) == due, f"{due_times(state)} instead of {due}"

@@ -81,6 +81,10 @@ class Dice:
         match name:
             case "key":
                 return StepKey(self.pick(_KINDS.get(kind, ("do",))), self.pick(("a", "b")), self.pick((1, 2, 3)))
+            case "step":
+                return self.pick(
+                    (None, StepKey(self.pick(get_args(Kind)), self.pick(("a", "b")), self.pick((1, 2, 3))))
+                )
             case "duration_ms":
                 return self.pick(LENGTHS)
             case "until":

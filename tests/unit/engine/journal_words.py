@@ -26,8 +26,9 @@ def due_by(records: Iterable[r.Record]) -> DueTimes:
                 due[record.key], asked_in_pause[record.key] = record.retry_at, record.at
             case r.Paused():
                 paused_at, asked_in_pause = record.at, {}
-            case r.Resumed():
-                assert record.paused_for == max(0, record.at - paused_at)
+            case r.Resumed() | r.Restarted():
+                if isinstance(record, r.Resumed):
+                    assert record.paused_for == max(0, record.at - paused_at)
                 for key, then in due.items():
                     if then is not None:
                         seen = record.at - asked_in_pause.get(key, paused_at)
@@ -90,6 +91,8 @@ def phase_of(records: Iterable[r.Record]) -> Phase:
                 may, after = {Phase.LIVE}, Phase.PAUSED
             case r.Resumed():
                 may, after = {Phase.PAUSED}, Phase.LIVE
+            case r.Restarted():
+                may, after = {Phase.LIVE, Phase.PAUSED, Phase.FINISHED}, Phase.LIVE
             case r.Completed() | r.Errored() | r.Terminated():
                 after = Phase.FINISHED
             case r.Deleting():
@@ -111,8 +114,8 @@ def kept(records: Iterable[r.Record]) -> dict[str, list[int]]:
     for record in records:
         match record:
             case r.EventReceived():
-                received += 1
-                assert record.number == received
+                assert record.number > received
+                received = record.number
                 events.setdefault(record.event_type, []).append(record.number)
             case r.WaitStarted():
                 types[record.key] = record.event_type
@@ -141,7 +144,7 @@ def rests(records: Iterable[r.Record]) -> bool:
                 resting = not record.runnable
             case r.Completed() | r.Errored() | r.Terminated():
                 resting = True
-            case r.Created() | r.Activated() | r.SandboxDied() | r.Resumed():
+            case r.Created() | r.Activated() | r.SandboxDied() | r.Resumed() | r.Restarted():
                 resting = False
             case r.WaitStarted():
                 types[record.key] = record.event_type

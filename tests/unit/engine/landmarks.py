@@ -11,7 +11,9 @@ from stepwell.engine import records as r
 from stepwell.engine.instance import IllegalTransition, Phase
 from stepwell.errors import InvalidArgumentError, LimitExceededError, WrongStateError
 from tests.unit.engine.driven import appended
+from tests.unit.engine.journal_words import kept
 from tests.unit.engine.lives import Life, Moment
+from tests.unit.engine.restart_words import what_counts
 
 NEVER_REFUSED: Final = frozenset({e.Tick, e.GuestLost, e.DrainRequested, e.Suspended})
 """What the clock and the node themselves say."""
@@ -35,6 +37,13 @@ LANDMARKS: Final = frozenset(
         "a resume moves a deadline by the whole pause",
         "a resume moves a deadline by a part of the pause",
         "it is terminated while bodies run",
+        "it is restarted while bodies run",
+        "it is restarted after its end",
+        "it is restarted from the beginning",
+        "it is restarted from a step, and keeps some",
+        "a restart keeps what is still waited for",
+        "a restart gives an event back",
+        "a restart forgets an event",
         "sandboxes die until it fails",
         "nodes die until it is paused",
         "it grows until it fails",
@@ -95,12 +104,27 @@ def _of_an_event(moment: Moment, kinds: set[type[object]]) -> Iterator[str]:
             yield "a resume tells what was withheld"
         case e.TerminateRequested() if bodies:
             yield "it is terminated while bodies run"
+        case e.RestartRequested(step=step) if r.Restarted in kinds:
+            yield from _of_a_restart(moment, step, bodies=bool(bodies))
         case e.EventSent(request_id=str() as name) if name and not kinds:
             yield "a call comes twice"
         case e.Tick() if a.EndGuest in kinds:
             yield "an attempt runs past its timeout"
         case _:
             pass
+
+
+def _of_a_restart(moment: Moment, step: r.StepKey | None, *, bodies: bool) -> Iterator[str]:
+    before = moment.before
+    (restarted,) = (record for record in appended(moment.actions) if isinstance(record, r.Restarted))
+    if bodies:
+        yield "it is restarted while bodies run"
+    if before.phase is Phase.FINISHED:
+        yield "it is restarted after its end"
+    if step is None:
+        yield "it is restarted from the beginning"
+    elif restarted.kept:
+        yield "it is restarted from a step, and keeps some"
 
 
 def _of_a_record(moment: Moment, record: r.Record) -> Iterator[str]:
@@ -124,6 +148,17 @@ def _of_a_record(moment: Moment, record: r.Record) -> Iterator[str]:
 
 def _of_a_life(life: Life, moment: Moment) -> Iterator[str]:
     instance, newest = life.instance, life.newest()
+    if moment.actions and isinstance(moment.event, e.RestartRequested) and moment.event.step is not None:
+        if instance.open:
+            yield "a restart keeps what is still waited for"
+        counted, before = what_counts(newest), what_counts(newest[:-1])
+        free, taken = kept(counted), kept(before)
+        if any(set(free[kind]) - set(taken.get(kind, [])) for kind in free):
+            yield "a restart gives an event back"
+        if sum(isinstance(each, r.EventReceived) for each in before) > sum(
+            isinstance(each, r.EventReceived) for each in counted
+        ):
+            yield "a restart forgets an event"
     if instance.retry_due:
         yield "a retry is due while it hibernates"
     if instance.live is not None and sum(body.begun for body in instance.live.running.values()) >= 3:

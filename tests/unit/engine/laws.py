@@ -22,6 +22,7 @@ from tests.unit.engine.journal_words import (
 )
 from tests.unit.engine.landmarks import NEVER_REFUSED
 from tests.unit.engine.lives import Life, Moment, aside, due_times
+from tests.unit.engine.restart_words import what_counts
 from tests.unit.engine.restarts import check_not_lost, check_start
 
 NOT_IN_THE_JOURNAL: Final = frozenset({"live", "retry_due"})
@@ -33,8 +34,9 @@ find the earliest of it, by what they find."""
 
 _FOLDED = [each.name for each in fields(Instance) if each.name not in NOT_IN_THE_JOURNAL | MADE_FROM_OPEN]
 
-_Called = r.EventReceived | r.Paused | r.Resumed | r.NothingToDo | r.Terminated
-_BehindAWake = r.Created | r.EventReceived | r.Resumed | r.Terminated | r.Deleting
+_Called = r.EventReceived | r.Paused | r.Resumed | r.Restarted | r.NothingToDo | r.Terminated
+_Calls = e.EventSent | e.PauseRequested | e.ResumeRequested | e.RestartRequested | e.TerminateRequested
+_BehindAWake = r.Created | r.EventReceived | r.Resumed | r.Restarted | r.Terminated | r.Deleting
 """What makes an instance runnable: its wake is durable first."""
 
 _GuestSays = (
@@ -54,6 +56,7 @@ _REFUSALS: Final[dict[type[e.Event], tuple[type[Exception], ...]]] = {
     e.EventSent: (WrongStateError, InvalidArgumentError, LimitExceededError),
     e.PauseRequested: (WrongStateError, InvalidArgumentError),
     e.ResumeRequested: (WrongStateError, InvalidArgumentError),
+    e.RestartRequested: (WrongStateError, InvalidArgumentError, LimitExceededError),
     e.TerminateRequested: (WrongStateError, InvalidArgumentError),
     e.DeleteRequested: (WrongStateError,),
     **dict.fromkeys(NEVER_REFUSED, ()),
@@ -82,21 +85,22 @@ def memory_is_what_the_journal_says(life: Life, moment: Moment) -> None:
         assert not live.withheld
     for start in moment.actions:
         if isinstance(start, TellStart):
-            assert start == TellStart(len(instance.completions), tuple(due_by(life.newest())))
+            assert start == TellStart(len(instance.completions), tuple(due_by(what_counts(life.newest()))))
 
 
 def what_is_recorded_stays(life: Life, moment: Moment) -> None:
     """A committed result never changes; a key ends once; a call happens once; each event is kept, or one wait's."""
     instance, records = life.instance, life.newest()
+    counting = what_counts(records)
     assert instance.phase is phase_of(records)
     assert (instance.paused is not None) == (instance.phase is Phase.PAUSED)
     assert (instance.activations, instance.sandbox_deaths) == without_progress(records)
-    assert instance.completions == list(entered(records))
-    for key, ended in endings(records).items():
+    assert instance.completions == list(entered(counting))
+    for key, ended in endings(counting).items():
         assert key not in instance.open
         _check_step(instance.steps[key], ended)
     buffered = {kind: [event.number for event in queue] for kind, queue in instance.events.items() if queue}
-    assert buffered == kept(records)
+    assert buffered == kept(counting)
     assert instance.buffered_events == sum(map(len, buffered.values()))
     waits = {kind: list(keys) for kind, keys in instance.waits.items() if keys}
     waiting = {key for keys in waits.values() for key in keys}
@@ -135,8 +139,11 @@ def no_instance_is_lost(life: Life, moment: Moment) -> None:
             assert woken or not isinstance(action.record, _BehindAWake), f"{action.record} without a wake"
             if isinstance(action.record, r.ActivationEnded) and not action.record.runnable:
                 _check_hibernation(life, moment, action.record)
-    drained = isinstance(moment.event, e.DrainRequested)
-    if moment.actions and not drained and instance.phase is Phase.LIVE and instance.live is None and instance.runnable:
+    # Whoever gives it up leaves it to another; what had nothing to do found it as it was, on its way perhaps.
+    left = isinstance(moment.event, e.DrainRequested) or any(
+        isinstance(record, r.NothingToDo) for record in appended(moment.actions)
+    )
+    if moment.actions and not left and instance.phase is Phase.LIVE and instance.live is None and instance.runnable:
         assert Activate() in moment.actions
 
 
@@ -193,7 +200,7 @@ def _check_repeated(life: Life, moment: Moment) -> None:
     records, event = life.newest(), moment.event
     calls = {record.request_id: record for record in records if isinstance(record, _Called) and record.request_id}
     assert len(calls) == sum(isinstance(record, _Called) and bool(record.request_id) for record in records)
-    if not isinstance(event, e.EventSent | e.PauseRequested | e.ResumeRequested | e.TerminateRequested):
+    if not isinstance(event, _Calls):
         return
     call = calls.get(event.request_id)
     if call is None or call in appended(moment.actions):
@@ -203,6 +210,8 @@ def _check_repeated(life: Life, moment: Moment) -> None:
             same = (event.event_type, _known_by(event.payload)) == (call.event_type, _known_by(call.payload))
         case (e.PauseRequested(), r.Paused()) | (e.ResumeRequested(), r.Resumed()):
             same = True
+        case e.RestartRequested(), r.Restarted():
+            same = event.step == call.step
         case (e.PauseRequested() | e.ResumeRequested(), r.NothingToDo()):
             same = isinstance(event, e.ResumeRequested) is call.resume
         case _:

@@ -166,10 +166,19 @@ class Walker:
             case r.NothingToDo() as before:
                 again = e.ResumeRequested if before.resume else e.PauseRequested
                 self.happens(again(at, before.request_id))
+            case r.Restarted() as restarted:
+                self.happens(e.RestartRequested(at, restarted.step, restarted.request_id))
             case r.Terminated() as terminated:
                 self.happens(e.TerminateRequested(at, terminated.request_id))
             case _:
                 pass
+
+    def it_is_restarted(self, dice: Dice) -> None:
+        """Whole, or from a step that it has; mostly once it has done something."""
+        steps = [key for key in self.life.instance.steps if key.kind != "timer"]
+        if len(self.life.newest()) >= MIDDLE_AGE:
+            step = dice.pick((*steps, None))
+            self._is_called(e.RestartRequested(self.life.at, step, dice.pick(REQUEST_IDS)), dice)
 
     def it_ends(self, dice: Dice) -> None:
         if len(self.life.newest()) >= MIDDLE_AGE:
@@ -280,6 +289,7 @@ _WEIGHTS: Final = {
     Walker.it_is_quiet: 2,
     Walker.an_event_comes: 4,
     Walker.it_is_paused_or_resumed: 3,
+    Walker.it_is_restarted: 2,
     Walker.a_call_comes_again: 2,
     Walker.it_ends: 2,
     Walker.it_is_created_again: 1,

@@ -39,6 +39,7 @@ failures = st.recursive(
     lambda causes: st.builds(Failure, texts, texts, texts, texts, causes),
     max_leaves=4,
 )
+step_keys = st.builds(StepKey, st.sampled_from(get_args(Kind)), texts, counts)
 FIELDS: dict[object, st.SearchStrategy[Any]] = {
     int: counts,
     int | None: st.one_of(st.none(), times),
@@ -47,7 +48,8 @@ FIELDS: dict[object, st.SearchStrategy[Any]] = {
     Payload: payloads,
     Failure: failures,
     Failure | None: st.one_of(st.none(), failures),
-    StepKey: st.builds(StepKey, st.sampled_from(get_args(Kind)), texts, counts),
+    StepKey | None: st.one_of(st.none(), step_keys),
+    StepKey: step_keys,
 }
 TIMES = {"at", "started_at", "created_at", "retry_at", "due", "paused_for"}
 

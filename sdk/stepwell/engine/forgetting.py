@@ -1,0 +1,56 @@
+"""What a restart leaves of an instance's state: what came before a step's result. All else is forgotten.
+
+A journal that ends at any record is a valid start, so that the records before the step's result are one too. The
+journal itself loses nothing: who reads it as a history sees both runs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from stepwell.engine.instance import Instance, Step
+from stepwell.engine.records import EventReceived, Restarted
+
+
+def forget(instance: Instance, record: Restarted) -> None:
+    """Make the state what it was before the step's result, by what `record` says of that."""
+    dropped = [step for step in instance.steps.values() if not _is_kept(instance, step, record)]
+    for step in dropped:
+        del instance.steps[step.key]
+        instance.open.pop(step.key, None)
+    instance.timers = sum(key.kind == "timer" for key in instance.steps)
+    del instance.completions[record.kept :]
+    instance.completed = record.kept
+    instance.waits = {}
+    for key, ask in instance.open.items():
+        if ask.event_type:
+            instance.waits.setdefault(ask.event_type, {})[key] = None
+    _take_back_events(instance, dropped, record.events)
+    instance.outcome, instance.ended_at = None, None
+    if record.kept == 0:
+        instance.started_at = None
+
+
+def _is_kept(instance: Instance, step: Step, record: Restarted) -> bool:
+    """What `run` had cancelled before it completed is not: it will cancel it again, or not."""
+    if record.step is None or step.key == record.step:
+        return False
+    if step.key in instance.open:
+        return step.began_after <= record.kept
+    return step.completion is not None and step.completion < record.kept
+
+
+def _take_back_events(instance: Instance, dropped: list[Step], events: int) -> None:
+    """Those that forgotten waits had taken can be taken again; later ones than `events` are forgotten."""
+    left = [event for queue in instance.events.values() for event in queue]
+    left += [step.event for step in dropped if step.event is not None]
+    instance.events = {}
+    instance.buffered_events = 0
+    for event in sorted(left, key=_number):
+        if event.number <= events:
+            instance.events.setdefault(event.event_type, deque()).append(event)
+            instance.buffered_events += 1
+
+
+def _number(event: EventReceived) -> int:
+    return event.number
