@@ -27,7 +27,7 @@ from tests.e2e.traffic import Traffic
 from tests.servers.disks import slow_disk
 from tests.servers.installation import Installation
 
-SECONDS: Final = float(os.environ.get("NEMESIS_S", "80"))
+SECONDS: Final = float(os.environ.get("NEMESIS_S", "40"))
 SEED: Final = int(os.environ.get("NEMESIS_SEED", "20240817"))
 INSTANCES_A_SECOND: Final = 0.6
 TENANTS: Final = ("acme", "globex", "initech")
