@@ -5,7 +5,7 @@
 python := .venv/bin/python
 SEEDS ?= 1-200
 # They run sandboxes, which mostly wait; so few at once that none is late for it.
-sandboxed := tests/e2e tests/contract/test_bundle_check.py $(wildcard tests/contract/test_sandbox*.py)
+sandboxed := tests/e2e tests/polyglot tests/contract/test_bundle_check.py $(wildcard tests/contract/test_sandbox*.py)
 # They tell how long things take: nothing else runs beside them.
 alone := tests/e2e/hostile/test_hostile_guests.py tests/e2e/test_soak.py
 # A whole cluster of real processes, for all of its tests together: by one process.
@@ -30,7 +30,9 @@ cluster-demo: setup  ## the same on etcd, three Cassandra nodes and three data n
 test: setup  ## every test
 	@scripts/test_packages && scripts/etcd_binary >/dev/null && scripts/cassandra_jars >/dev/null
 	@$(python) -m pytest -n auto --maxprocesses 8 tests $(addprefix --ignore=,$(sandboxed) $(cluster))
-	@$(python) -m pytest $(cluster)
+	@# Meanwhile, in what time the cluster leaves: compilers, for tests/polyglot, which would build what is missing then.
+	@nice -n 19 scripts/example_clients >/dev/null 2>&1 & building=$$!; \
+	  $(python) -m pytest $(cluster); status=$$?; wait $$building || true; exit $$status
 	@$(python) -m pytest -n 3 $(sandboxed) $(addprefix --ignore=,$(alone))
 	@$(python) -m pytest $(alone)
 
