@@ -40,8 +40,9 @@ _BACKLOG: Final = "a backlog"
 _ENDED: Final = "its end"
 """What holds reading up when there is no more to read."""
 
-_END_S_MAX: Final = 1.0
-"""For how long a guest that closed its connection is waited for: its end tells more, such as a want of memory."""
+_END_S_MAX: Final = 3.0
+"""For how long a guest that closed its connection is waited for: its end tells more, such as a want of memory. runsc
+takes over a second to tell of it where all CPUs are busy."""
 
 
 class GuestHandler(Protocol):
