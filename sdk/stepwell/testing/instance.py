@@ -141,6 +141,15 @@ class InstanceUnderTest:
         """Go on; deadlines have moved by the length of the pause."""
         self._do(events.ResumeRequested(self._host.clock.now_ms, ""))
 
+    def restart(self, from_step: StepName | None = None) -> None:
+        """Run it again, whatever it is at: from the beginning, or from that `do` step on. Raises InvalidArgumentError
+        for a step that it has not come to."""
+        key = None
+        if from_step is not None:
+            name, count = (from_step, 1) if isinstance(from_step, str) else from_step
+            key = StepKey("do", name, count)
+        self._do(events.RestartRequested(self._host.clock.now_ms, key, ""))
+
     def terminate(self) -> None:
         """End it now. Raises WrongStateError once it has ended."""
         self._do(events.TerminateRequested(self._host.clock.now_ms, ""))

@@ -215,3 +215,17 @@ def test_errors_without_a_number_come_on_every_attempt(workflows: Workflows) -> 
     other = workflows.start(programs.Order, {"card": 1})
     other.modify.mock_step_error(("charge", 1), Declined("always"))
     assert str(other.error()) == "always"
+
+
+def test_a_restart_keeps_what_came_before_the_step(workflows: Workflows) -> None:
+    order = workflows.start(programs.Order, {"card": 1})
+    order.send_event("approval", {"address": "Quay 9"})
+    before = order.result()
+    first = {step.name: step for step in order.steps}
+    order.restart()
+    order.send_event("approval", {"address": "Quay 10"})
+    assert order.result() != before
+    last = order.steps[-1].name
+    order.restart(last)
+    assert order.result()
+    assert [step.name for step in order.steps] == [*first]

@@ -1,26 +1,36 @@
-"""The steps of an order, as the functions that they are."""
+"""Orders in memory, on skipped time: two days of waiting take no time here."""
 
 from __future__ import annotations
 
 import pytest
-from stepwell import NonRetryableError, StepContext
+from stepwell import NonRetryableError
+from stepwell.testing import Workflows, crash_at_every_record
 
-from orders import charge, ship
-
-
-def attempt(number: int) -> StepContext:
-    """What a step is told of its attempt."""
-    return StepContext.of(uid="instance", name="charge", count=1, attempt=number, config={})
+from orders import Order
 
 
-def test_each_attempt_gives_the_provider_the_same_key() -> None:
-    assert charge(300, "EUR", attempt(1)) == charge(300, "EUR", attempt(2)) == "3.00 EUR, instance:charge:1"
+@pytest.fixture(autouse=True)
+def in_euros(workflows: Workflows) -> None:
+    workflows.set_vars({"CURRENCY": "EUR"})
 
 
-def test_what_can_not_be_charged_is_not_tried_again() -> None:
+@crash_at_every_record
+def test_what_is_approved_is_shipped_whatever_crashes(workflows: Workflows) -> None:
+    order = workflows.start(Order, {"item": "tea", "cents": 300}, id="first")
+    order.send_event("approval", {"approved": True})
+    outcome = order.result()
+    assert (outcome["item"], outcome["shipped"]) == ("tea", True)
+    assert outcome["receipt"].startswith("3.00 EUR")
+
+
+def test_what_nobody_approves_in_two_days_is_not_shipped(workflows: Workflows) -> None:
+    began = workflows.now
+    assert workflows.start(Order, {"item": "tea", "cents": 300}).result()["shipped"] is False
+    assert (workflows.now - began).days == 2
+
+
+def test_what_can_not_be_charged_is_not_tried_again(workflows: Workflows) -> None:
+    order = workflows.start(Order, {"item": "tea", "cents": 0})
     with pytest.raises(NonRetryableError, match="0 cents"):
-        charge(0, "EUR", attempt(1))
-
-
-def test_what_is_approved_is_shipped() -> None:
-    assert ship("tea")
+        order.result()
+    assert order.step("charge").attempts == 1
