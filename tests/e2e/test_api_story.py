@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from stepwell.client import connect
 from stepwell.v1 import instances_pb2 as pb
 from stepwell.v1 import tenants_pb2
 from tests.e2e.api import BUNDLES, Api, reason_of
@@ -135,6 +136,17 @@ async def test_a_restart_runs_all_of_it_again_or_from_a_step_on(api: Api, workfl
     assert await api.refused(api.instances.RestartInstance, unknown) == (
         grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT",
     )  # fmt: skip
+
+
+async def test_all_instances_of_a_workflow_are_ended_at_once(api: Api, running: Server, workflow: str) -> None:
+    tenant, name = workflow.split("/")[1], workflow.rpartition("/")[2]
+    asleep = [(await api.create(workflow, {"do": "sleep", "ms": 60_000})).name for _ in range(23)]
+    done = await api.ended((await api.create(workflow, {"do": "nothing"})).name)
+    async with connect(running.endpoint, running.token) as client:
+        assert await client.instances.terminate_all(tenant, name) == len(asleep)
+        assert await client.instances.terminate_all(tenant, name) == 0
+    listed = {each.name: each.status for each in await api.listed(workflow)}
+    assert listed == {**dict.fromkeys(asleep, pb.INSTANCE_STATUS_TERMINATED), done.name: pb.INSTANCE_STATUS_COMPLETE}
 
 
 async def one_step_runs(api: Api, name: str) -> None:

@@ -273,6 +273,26 @@ def terminate(app: App, workflow: str, instance: str, tenant: str | None, output
     _steer(app, workflow, instance, tenant, output, lambda client, name: client.instances.terminate(name))
 
 
+@command.command("terminate-all")
+@workflow_argument
+@tenant_option
+@click.option(
+    "--status", "statuses", type=click.Choice(STATUSES[:5]), multiple=True, help="Only these; may be repeated."
+)
+@output_option
+@click.pass_obj
+def terminate_all(app: App, workflow: str, tenant: str | None, statuses: tuple[str, ...], output: str) -> None:
+    """End all instances of a workflow that have not ended. Results of steps that run are dropped."""
+    from stepwell.cli import documents
+
+    numbers = [documents.status_number(each) for each in statuses]
+    count = app.ask(lambda client: client.instances.terminate_all(tenant, workflow, statuses=numbers))
+    if output == "json":
+        print_json({"tenant": tenant, "workflow": workflow, "terminated": count})
+    else:
+        app.screen.line(f"Terminated {count:,} of {workflow}")
+
+
 @command.command("delete")
 @about_one
 @click.pass_obj

@@ -7,6 +7,7 @@ the same call again makes it once. `name` is an instance's full resource name, a
 
 from __future__ import annotations
 
+from asyncio import gather
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -16,12 +17,22 @@ from stepwell.client.errors import error_by
 from stepwell.client.payloads import payload_of, value_of
 from stepwell.client.resource_names import instance_name, workflow_name
 from stepwell.client.streams import RESUME_S_MAX, resumed
-from stepwell.errors import ApiError, InstanceFailedError, NotFoundError
+from stepwell.errors import ApiError, InstanceFailedError, NotFoundError, WrongStateError
 from stepwell.v1 import instances_pb2 as pb
 from stepwell.v1.instances_pb2_grpc import InstanceServiceStub
 
 LATEST = "latest"
 
+AT_ONCE_MAX = 20
+"""Instances that `terminate_all` ends at once."""
+
+_UNENDED = (
+    pb.INSTANCE_STATUS_QUEUED,
+    pb.INSTANCE_STATUS_RUNNING,
+    pb.INSTANCE_STATUS_WAITING,
+    pb.INSTANCE_STATUS_PAUSED,
+    pb.INSTANCE_STATUS_WAITING_FOR_PAUSE,
+)
 _ENDED = (pb.INSTANCE_STATUS_COMPLETE, pb.INSTANCE_STATUS_ERRORED, pb.INSTANCE_STATUS_TERMINATED)
 
 
@@ -151,6 +162,35 @@ class Instances:
         """End it now; results of running steps are dropped."""
         request = pb.TerminateInstanceRequest(name=name, request_id=self._caller.new_request_id())
         return await self._caller.unary(self._stub.TerminateInstance, request)
+
+    async def terminate_all(
+        self, tenant: str | None, workflow: str, *, statuses: Iterable[pb.InstanceStatus.ValueType] = ()
+    ) -> int:
+        """End all instances of a workflow that have one of these statuses; without any, all that have not ended.
+
+        Answers how many it ended. One that ends by itself meanwhile is passed over, and one that is created meanwhile
+        may be; where a call fails, its ApiError is raised, and the same call goes on with what is left.
+        """
+        wanted, token, ended = list(statuses) or _UNENDED, "", 0
+        while True:
+            page = await self.list(tenant, workflow, statuses=wanted, page_size=AT_ONCE_MAX, page_token=token)
+            terminated = (self._terminated(each.name) for each in page.instances)
+            outcomes = await gather(*terminated, return_exceptions=True)
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                ended += outcome
+            token = page.next_page_token
+            if not token:
+                return ended
+
+    async def _terminated(self, name: str) -> bool:
+        """Whether it had not ended before."""
+        try:
+            await self.terminate(name)
+        except (NotFoundError, WrongStateError):
+            return False
+        return True
 
     async def delete(self, name: str) -> None:
         """Of an instance that has ended: its data goes, its id is free again."""

@@ -118,6 +118,7 @@ class Instances:
         self.resume = thread.call(inner.resume)
         self.restart = thread.call(inner.restart)
         self.terminate = thread.call(inner.terminate)
+        self.terminate_all = thread.call(inner.terminate_all)
         self.delete = thread.call(inner.delete)
         self.delete_batch = thread.call(inner.delete_batch)
         self.watch = thread.stream(inner.watch)

@@ -201,6 +201,18 @@ def test_an_event_is_sent_with_its_payload(cli: Cli, server: FakeServer) -> None
     assert request.request_id
 
 
+def test_all_that_have_not_ended_are_ended_by_one_command(cli: Cli, server: FakeServer) -> None:
+    put_errored_order(server)
+    for number, status in enumerate((2, 2, 4, 1)):
+        name = f"tenants/acme/workflows/order/instances/more-{number}"
+        server.instances[name] = i.Instance(name=name, status=i.InstanceStatus.values()[status])
+    some = cli("instances", "terminate-all", "order", "--status", "queued", "--tenant", "acme", "-o", "json")
+    assert some.document == {"tenant": "acme", "workflow": "order", "terminated": 1}
+    assert cli("instances", "terminate-all", "order", "--tenant", "acme").out == "Terminated 3 of order\n"
+    assert {each.status for name, each in server.instances.items() if "more" in name} == {i.INSTANCE_STATUS_TERMINATED}
+    assert server.instances[ORDER].status == i.INSTANCE_STATUS_ERRORED
+
+
 def test_a_deleted_instance_is_gone(cli: Cli, server: FakeServer) -> None:
     put_errored_order(server)
     gone = cli("instances", "delete", "order", "o-1", "--tenant", "acme", "-o", "json")
