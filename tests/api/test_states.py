@@ -88,7 +88,10 @@ def test_what_the_state_does_not_allow_is_refused(
 
 def test_a_step_is_told_by_its_name(world: World) -> None:
     name = IN_INSTANCE.format_map(world.ours.values)
-    for asked in (i.RestartInstanceRequest(name=name, step_kind=1), i.RestartInstanceRequest(name=name, step_count=1)):
+    for asked in (
+        i.RestartInstanceRequest(name=name, step_kind=i.STEP_KIND_DO),
+        i.RestartInstanceRequest(name=name, step_count=1),
+    ):
         error = world.server.refused(path_of("RestartInstance"), asked.SerializeToString(), world.ours.token)
         assert (error.reason, error.metadata["field"]) == ("INVALID_ARGUMENT", "step_name")
 
