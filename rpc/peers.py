@@ -38,6 +38,8 @@ KEEP_ALIVE_MS: Final = 5_000
 _OPTIONS: Final = (
     ("grpc.keepalive_time_ms", KEEP_ALIVE_MS),
     ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.http2.ping_timeout_ms", 2_000),  # what counts in gRPC's newer releases; without it, a minute
+    ("grpc.http2.max_pings_without_data", 0),  # a watch that is passed on says nothing for days; gRPC would ask twice
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", CONNECT_BACKOFF_MS),

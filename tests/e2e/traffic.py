@@ -204,7 +204,8 @@ class Traffic:
                 for run in self.runs
                 if run.name not in self._ended
             ]
-            raise AssertionError(f"after {END_S_MAX} s these have not ended: {waiting}")
+            busy = [repr(task.get_stack(limit=1)) for task in asyncio.all_tasks() if "traffic.py" in repr(task)]
+            raise AssertionError(f"after {END_S_MAX} s these have not ended: {waiting}; at work: {busy}")
 
     async def verdict(self) -> list[str]:
         """What is not as it must be, once all has ended."""
