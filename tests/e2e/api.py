@@ -124,6 +124,17 @@ class Api:
             if not token:
                 return found
 
+    async def until_listed(
+        self,
+        workflow: str,
+        expected: dict[str, pb.InstanceStatus.ValueType],
+        statuses: Sequence[pb.InstanceStatus.ValueType] = (),
+    ) -> None:
+        """Return once the list says just this: it follows what is so (docs/guarantees.md)."""
+        async with asyncio.timeout(10):
+            while {each.name: each.status for each in await self.listed(workflow, statuses)} != expected:
+                await asyncio.sleep(0.02)
+
     async def watch(self, name: str, cursor: str = "") -> AsyncGenerator[pb.InstanceEvent, None]:
         """One stream, as long as it holds."""
         request = pb.WatchInstanceRequest(name=name, cursor=cursor)

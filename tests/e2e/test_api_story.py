@@ -146,9 +146,7 @@ async def test_all_instances_of_a_workflow_are_ended_at_once(api: Api, running: 
         assert await client.instances.terminate_all(tenant, name) == len(asleep)
         assert await client.instances.terminate_all(tenant, name) == 0
     ends = {**dict.fromkeys(asleep, pb.INSTANCE_STATUS_TERMINATED), done.name: pb.INSTANCE_STATUS_COMPLETE}
-    async with asyncio.timeout(10):  # the list follows what is so: docs/guarantees.md
-        while {each.name: each.status for each in await api.listed(workflow)} != ends:
-            await asyncio.sleep(0.02)
+    await api.until_listed(workflow, ends)
 
 
 async def one_step_runs(api: Api, name: str) -> None:
@@ -163,6 +161,8 @@ async def test_lists_are_newest_first_by_status_and_in_pages(api: Api, workflow:
     asleep = [await api.create(workflow, {"do": "sleep", "ms": 60_000}, id=f"asleep-{number}") for number in range(3)]
     for each in asleep:
         await api.reached(each.name, lambda instance: instance.status == pb.INSTANCE_STATUS_WAITING)
+    statuses = dict.fromkeys((each.name for each in done), pb.INSTANCE_STATUS_COMPLETE)
+    await api.until_listed(workflow, {**statuses, **{each.name: pb.INSTANCE_STATUS_WAITING for each in asleep}})
     everything = [each.name for each in (*done, *asleep)][::-1]
     assert [each.name for each in await api.listed(workflow)] == everything
     assert [each.name for each in await api.listed(workflow, page_size=3)] == everything
