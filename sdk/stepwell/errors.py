@@ -165,6 +165,12 @@ class WrongStateError(ApiError):
     committed = "no"
 
 
+class NotWaitingError(WrongStateError):
+    """The event was for an instance that waits for its type, and this one does not now; nothing was kept."""
+
+    reason = "NOT_WAITING"
+
+
 class BundleRefusedError(ApiError):
     """The bundle's files, manifest or code can't become a version; the message says which file and why."""
 

@@ -12,8 +12,8 @@ VERBS = {
     "deploy": "Upload a folder's workflows and route new instances to them.",
     "workflows": "list, describe, trigger",
     "instances": (
-        "list, describe, watch, logs, events, send-event, resend-event, pause, resume, restart, terminate, "
-        "terminate-all, delete"
+        "list, describe, watch, logs, events, send-event, resend-event, broadcast-event, pause, resume, restart, "
+        "terminate, terminate-all, delete"
     ),
     "versions": "list, describe, diff, drain, retire",
     "routes": "list, describe, set, promote, rollback",

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any
 
+from stepwell.client.broadcasts import Broadcast
 from stepwell.client.calls import Caller, Doubt
 from stepwell.client.errors import error_by
 from stepwell.client.payloads import payload_of, value_of
@@ -128,9 +129,17 @@ class Instances:
         raise InstanceFailedError(ended.name, status, error.type, error.message, error.traceback)
 
     async def send_event(
-        self, name: str, type: str, payload: object = None, *, event_id: str = "", request_id: str = ""
+        self,
+        name: str,
+        type: str,
+        payload: object = None,
+        *,
+        event_id: str = "",
+        only_if_waiting: bool = False,
+        request_id: str = "",
     ) -> None:
-        """Kept, first in first out by type, until the instance waits for it. WrongStateError once it has ended.
+        """Kept, first in first out by type, until the instance waits for it; with `only_if_waiting`, NotWaitingError
+        where it does not wait now. WrongStateError once it has ended.
 
         `event_id` is the sender's own name for the event, such as a webhook's delivery id: the instance takes one event
         of that id, however often and by whomever it is sent. InvalidArgumentError with another type or payload.
@@ -140,9 +149,32 @@ class Instances:
             type=type,
             payload=payload_of(payload),
             event_id=event_id,
+            only_if_waiting=only_if_waiting,
             request_id=request_id or self._caller.new_request_id(),
         )
         await self._caller.unary(self._stub.SendEvent, request)
+
+    async def broadcast_event(
+        self, tenant: str | None, workflow: str, type: str, payload: object = None, *, event_id: str = ""
+    ) -> Broadcast:
+        """Send an event to all instances of a workflow that wait for its type now, page by page; what came of it.
+
+        Without an `event_id` it is given one. Under the same id it can be sent again, whatever ended it before: who had
+        the event does not get it twice. Instances that could not be sent to are counted, and raise nothing.
+        """
+        request = pb.BroadcastEventRequest(
+            parent=workflow_name(tenant, workflow),
+            type=type,
+            payload=payload_of(payload),
+            event_id=event_id or self._caller.new_request_id(),
+        )
+        so_far = Broadcast(request.event_id)
+        while True:
+            answer = await self._caller.unary(self._stub.BroadcastEvent, request)
+            so_far = so_far.and_then(answer)
+            request.page_token = answer.next_page_token
+            if not request.page_token:
+                return so_far
 
     async def list_events(
         self,
