@@ -25,7 +25,7 @@ from stepwell.engine.actions import (
 )
 from stepwell.engine.events import RetryPolicy
 from stepwell.engine.instance import Live
-from stepwell.engine.records import BlobRef, Failure, Payload, StepKey
+from stepwell.engine.records import BlobRef, Failure, Payload, RolledBack, StepKey
 
 if TYPE_CHECKING:
     from data_plane.resident import Resident
@@ -127,20 +127,20 @@ class Activation:
             case messages.Result():
                 return events.StepSucceeded(
                     at,
-                    StepKey("do", message.name, message.count),
+                    StepKey(message.kind, message.name, message.count),
                     message.attempt,
                     min(message.elapsed_us // 1000, at),
                     self._resident.stage(payload),
                 )
             case messages.Started():
-                key = StepKey("do", message.name, message.count)
+                key = StepKey(message.kind, message.name, message.count)
                 return events.StepStarted(at, key, message.attempt, message.timeout_ms)
             case messages.Idle():
                 return events.GuestIdle(at, message.entered)
             case messages.Failed():
                 return events.StepAttemptFailed(
                     at,
-                    StepKey("do", message.name, message.count),
+                    StepKey(message.kind, message.name, message.count),
                     message.attempt,
                     min(message.elapsed_us // 1000, at),
                     message.retryable,
@@ -162,7 +162,7 @@ class Activation:
             case messages.Returned():
                 return events.RunReturned(at, self._resident.stage(payload))
             case messages.Raised():
-                return events.RunRaised(at, failure_from(message.error))
+                return events.RunRaised(at, failure_from(message.error), _rolled_back(message))
             case messages.Mismatch():
                 return events.ReplayMismatched(at, message.position, message.expected, message.got)
             case messages.Closed() | messages.Log():
@@ -254,7 +254,7 @@ class Activation:
                 else:
                     send(_completion_frame(act, told.completion, _inline(told.completion.payload)))
             case TellGo():
-                send(messages.go(act, told.key.name, told.key.count, told.attempt))
+                send(messages.go(act, told.key.kind, told.key.name, told.key.count, told.attempt))
             case TellStart():
                 instance = self._resident.instance
                 self._send_start(told, _inline(instance.params))
@@ -333,6 +333,12 @@ def _takes_time(told: Told, resident: Resident) -> bool:
     if type(told) is not TellStart:
         return False
     return resident.instance.blobs > 0 or resident.instance.stored_bytes > STREAM_BYTES
+
+
+def _rolled_back(message: messages.Raised) -> RolledBack | None:
+    if not message.rolled_back:
+        return None
+    return RolledBack(failure_from(message.rollback_error) if message.rollback_error is not None else None)
 
 
 def failure_from(error: GuestError) -> Failure:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from cluster.directory import ROUTE_AGE_S
@@ -241,8 +242,8 @@ class InstanceCalls:
             await server.listed(resident)
         return await self._seen(server, key)
 
-    async def terminate(self, key: InstanceKey, request_id: str) -> Seen:
-        return await self._carry_out(key, events.TerminateRequested, request_id)
+    async def terminate(self, key: InstanceKey, request_id: str, *, rollback: bool = False) -> Seen:
+        return await self._carry_out(key, partial(events.TerminateRequested, rollback=rollback), request_id)
 
     async def _carry_out(self, key: InstanceKey, requested: Callable[[int, str], Event], request_id: str) -> Seen:
         """The request happens when the instance is there to hear it, not when it began to load."""

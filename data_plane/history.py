@@ -22,6 +22,7 @@ from stepwell.engine.records import (
     Record,
     Restarted,
     Resumed,
+    RollbackBegun,
     SandboxDied,
     SleepFired,
     SleepStarted,
@@ -119,6 +120,8 @@ def _type_and_key(record: Record, instance: Instance) -> tuple[str | None, StepK
             return "resumed", None
         case Restarted():
             return "restarted", None
+        case RollbackBegun():
+            return "rollbackStarted", None
         case NothingToDo():
             return None, None
         case Completed():

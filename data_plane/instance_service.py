@@ -144,7 +144,8 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
 
     async def TerminateInstance(self, request: pb.TerminateInstanceRequest, context: Context) -> pb.Instance:
         tenant, key = await self._named(request.name, context)
-        return await self._instance(tenant, await self._calls.terminate(key, _request_id(request)), context)
+        seen = await self._calls.terminate(key, _request_id(request), rollback=request.rollback)
+        return await self._instance(tenant, seen, context)
 
     async def DeleteInstance(self, request: pb.DeleteInstanceRequest, context: Context) -> Empty:
         _, key = await self._named(request.name, context)

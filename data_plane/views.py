@@ -10,7 +10,7 @@ from data_plane.logs.store import Stream
 from rpc.resource_names import instance_name, version_name
 from rpc.times import timestamp
 from stepwell.engine.instance import Instance, Step, StepStatus
-from stepwell.engine.records import Completed, Errored, Failure, Kind
+from stepwell.engine.records import Completed, Errored, Failure, Kind, RolledBack, Terminated
 from stepwell.engine.status import InstanceStatus, status_of
 from stepwell.names import Digest, InstanceId, TenantId, WorkflowId
 from stepwell.v1 import instances_pb2 as pb
@@ -48,6 +48,7 @@ _STEP_KINDS: Final[dict[Kind, pb.StepKind.ValueType]] = {
     "do": pb.STEP_KIND_DO,
     "sleep": pb.STEP_KIND_SLEEP,
     "waitForEvent": pb.STEP_KIND_WAIT_FOR_EVENT,
+    "rollback": pb.STEP_KIND_ROLLBACK,
 }
 
 STEP_KIND_NAMES: Final[dict[int, Kind]] = {number: kind for kind, number in _STEP_KINDS.items()}
@@ -80,11 +81,20 @@ def instance_message(
         failure = instance.paused.failure
     if failure is not None:
         message.error.CopyFrom(failure_message(failure))
+    if isinstance(instance.outcome, Errored | Terminated) and instance.outcome.rolled_back is not None:
+        _tell_rollback(message.rollback, instance.outcome.rolled_back)
     if instance.started_at is not None:
         message.start_time.CopyFrom(timestamp(instance.started_at))
     if instance.ended_at is not None:
         message.end_time.CopyFrom(timestamp(instance.ended_at))
     return message
+
+
+def _tell_rollback(message: pb.Rollback, rolled_back: RolledBack) -> None:
+    message.outcome = pb.ROLLBACK_OUTCOME_COMPLETE
+    if rolled_back.failure is not None:
+        message.outcome = pb.ROLLBACK_OUTCOME_FAILED
+        message.error.CopyFrom(failure_message(rolled_back.failure))
 
 
 def listing_message(tenant: TenantId, listing: Listing) -> pb.Instance:

@@ -66,6 +66,10 @@ class WorkflowClosedError(WorkflowError, RuntimeError):
     """A step was asked for while the instance is being closed."""
 
 
+class WorkflowTerminatedError(WorkflowError):
+    """What rollback handlers get as `error` when a call ended the instance."""
+
+
 class DeterminismError(WorkflowError):
     """Replaying the journal, the code asked for something else than it did before."""
 

@@ -18,11 +18,12 @@ Guest to host
         The bundle was imported and every entrypoint found.
     ["unloadable", ERROR]
         It was not.
-    ["started", act, name, count, attempt, timeout]
-        An attempt's body runs; left out when it ended within the same flush.
-    ["result", act, name, count, attempt, elapsed_us] [JSON]
+    ["started", act, name, count, attempt, timeout, kind]
+        An attempt's body runs; left out when it ended within the same flush. Here and below,
+        kind "do" is left out.
+    ["result", act, name, count, attempt, elapsed_us, kind] [JSON]
         An attempt succeeded.
-    ["failed", act, name, count, attempt, elapsed_us, retryable, limit, delay, backoff, ERROR]
+    ["failed", act, name, count, attempt, elapsed_us, retryable, limit, delay, backoff, ERROR, kind]
         An attempt failed; limit is the number of retries, delay in ms.
     ["sleep", act, name, count, duration or null, until or null]
         Exactly one is given, in ms.
@@ -38,8 +39,9 @@ Guest to host
         Answers the "hold" of that number: no body runs any more. One that crossed a later "hold" is stale.
     ["returned", act] [JSON]
         `run` returned.
-    ["raised", act, ERROR]
-        `run` raised.
+    ["raised", act, ERROR, rolled_back, ERROR or null]
+        `run` raised. The rest is left out where no step had a rollback handler; else rolled_back is true, and the error
+        that of the handler that failed for good.
     ["mismatch", act, position, expected, got]
         Replay and journal differ, at that completion, from 0.
     ["closed", act]
@@ -66,8 +68,9 @@ Host to guest
         "fired", null: a sleep or a timer
         "event", [type, timestamp], the event's payload
         "timeout", null: no event came in time
-    ["go", act, name, count, attempt]
-        Start this attempt of an open step.
+        "terminate", null: `run` ends here, by a call; kind "rollback", name ""
+    ["go", act, kind, name, count, attempt]
+        Start this attempt of an open step or rollback.
     ["hold", act, hold]
         Start no more bodies; say "quiet" with this number when none runs. Numbers rise within an activation, from 1.
     ["release", act]
@@ -84,7 +87,7 @@ import struct
 import sys
 from typing import Final
 
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 
 EXIT_THREADS_STUCK: Final = 197
 """How a guest's process ends itself, to be started afresh, when too many threads of plain functions can't be ended. No

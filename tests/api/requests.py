@@ -112,6 +112,7 @@ FIELDS: Mapping[str, str] = {
     "RestartInstanceRequest.step_kind": "step kind",
     "RestartInstanceRequest.step_count": "step count",
     "TerminateInstanceRequest.name": "instance",
+    "TerminateInstanceRequest.rollback": "flag",
     "DeleteInstanceRequest.name": "instance",
     "WatchInstanceRequest.name": "instance",
     "WatchInstanceRequest.status_only": "flag",

@@ -40,7 +40,7 @@ def step_status_text(status: instances_pb2.StepStatus.ValueType) -> str:
 
 
 def step_kind_text(kind: instances_pb2.StepKind.ValueType) -> str:
-    """do, sleep, waitForEvent"""
+    """do, sleep, waitForEvent, rollback"""
     return _enum(instances_pb2.StepKind.DESCRIPTOR.values_by_number, kind, "STEP_KIND_")
 
 
@@ -68,6 +68,7 @@ def instance(message: instances_pb2.Instance, steps: Sequence[instances_pb2.Step
         "params": value(message.params),
         "output": value(message.output) if message.HasField("output") else None,
         "error": failure(message.error) if message.HasField("error") else None,
+        "rollback": rollback(message.rollback) if message.HasField("rollback") else None,
         "steps": None if steps is None else [step(each) for each in steps],
         "stepsNextPageToken": more or None,
         "createTime": _time(message, "create_time"),
@@ -88,6 +89,14 @@ def step(message: instances_pb2.Step) -> Json:
         "error": failure(message.error) if message.HasField("error") else None,
         "startTime": _time(message, "start_time"),
         "endTime": _time(message, "end_time"),
+    }
+
+
+def rollback(message: instances_pb2.Rollback) -> Json:
+    outcomes = instances_pb2.RollbackOutcome.DESCRIPTOR.values_by_number
+    return {
+        "outcome": _enum(outcomes, message.outcome, "ROLLBACK_OUTCOME_"),
+        "error": failure(message.error) if message.HasField("error") else None,
     }
 
 

@@ -267,10 +267,15 @@ def restart(
 
 @command.command("terminate")
 @about_one
+@click.option("--rollback", is_flag=True, help="Run its steps' rollback handlers first; it ends once they have run.")
 @click.pass_obj
-def terminate(app: App, workflow: str, instance: str, tenant: str | None, output: str) -> None:
+def terminate(app: App, workflow: str, instance: str, tenant: str | None, output: str, rollback: bool) -> None:
     """End an instance now. Results of steps that run are dropped; their side effects may have happened."""
-    _steer(app, workflow, instance, tenant, output, lambda client, name: client.instances.terminate(name))
+
+    def call(client: Client, name: str) -> Awaitable[Instance]:
+        return client.instances.terminate(name, rollback=rollback)
+
+    _steer(app, workflow, instance, tenant, output, call)
 
 
 @command.command("terminate-all")

@@ -158,9 +158,11 @@ class Instances:
             request.step_name, request.step_kind, request.step_count = step_name, step_kind, step_count
         return await self._caller.unary(self._stub.RestartInstance, request)
 
-    async def terminate(self, name: str) -> pb.Instance:
-        """End it now; results of running steps are dropped."""
-        request = pb.TerminateInstanceRequest(name=name, request_id=self._caller.new_request_id())
+    async def terminate(self, name: str, *, rollback: bool = False) -> pb.Instance:
+        """End it now; results of running steps are dropped. With `rollback`, it ends once its steps' rollback handlers
+        have run."""
+        request_id = self._caller.new_request_id()
+        request = pb.TerminateInstanceRequest(name=name, request_id=request_id, rollback=rollback)
         return await self._caller.unary(self._stub.TerminateInstance, request)
 
     async def terminate_all(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from stepwell.engine.records import Failure, Payload, StepKey
+from stepwell.engine.records import Failure, Payload, RolledBack, StepKey
 from stepwell.names import Digest, InstanceUid
 
 
@@ -132,8 +132,11 @@ class RunReturned:
 
 @dataclass(frozen=True, slots=True)
 class RunRaised:
+    """Steps that have rollback handlers were rolled back before it was said."""
+
     at: int
     failure: Failure
+    rolled_back: RolledBack | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +202,11 @@ class RestartRequested:
 
 @dataclass(frozen=True, slots=True)
 class TerminateRequested:
+    """With `rollback`, once the handlers of its steps have run."""
+
     at: int
     request_id: str
+    rollback: bool = False
 
 
 @dataclass(frozen=True, slots=True)

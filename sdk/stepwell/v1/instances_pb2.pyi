@@ -56,6 +56,27 @@ INSTANCE_STATUS_ERRORED: InstanceStatus.ValueType  # 7
 INSTANCE_STATUS_TERMINATED: InstanceStatus.ValueType  # 8
 Global___InstanceStatus: _TypeAlias = InstanceStatus  # noqa: Y015
 
+class _RollbackOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RollbackOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RollbackOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLLBACK_OUTCOME_UNSPECIFIED: _RollbackOutcome.ValueType  # 0
+    ROLLBACK_OUTCOME_COMPLETE: _RollbackOutcome.ValueType  # 1
+    """All handlers ran."""
+    ROLLBACK_OUTCOME_FAILED: _RollbackOutcome.ValueType  # 2
+    """A handler failed for good; those of earlier steps did not run."""
+
+class RollbackOutcome(_RollbackOutcome, metaclass=_RollbackOutcomeEnumTypeWrapper): ...
+
+ROLLBACK_OUTCOME_UNSPECIFIED: RollbackOutcome.ValueType  # 0
+ROLLBACK_OUTCOME_COMPLETE: RollbackOutcome.ValueType  # 1
+"""All handlers ran."""
+ROLLBACK_OUTCOME_FAILED: RollbackOutcome.ValueType  # 2
+"""A handler failed for good; those of earlier steps did not run."""
+Global___RollbackOutcome: _TypeAlias = RollbackOutcome  # noqa: Y015
+
 class _StepKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -66,6 +87,8 @@ class _StepKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepKind.Val
     STEP_KIND_DO: _StepKind.ValueType  # 1
     STEP_KIND_SLEEP: _StepKind.ValueType  # 2
     STEP_KIND_WAIT_FOR_EVENT: _StepKind.ValueType  # 3
+    STEP_KIND_ROLLBACK: _StepKind.ValueType  # 4
+    """Undoes the step of its name and count."""
 
 class StepKind(_StepKind, metaclass=_StepKindEnumTypeWrapper): ...
 
@@ -73,6 +96,8 @@ STEP_KIND_UNSPECIFIED: StepKind.ValueType  # 0
 STEP_KIND_DO: StepKind.ValueType  # 1
 STEP_KIND_SLEEP: StepKind.ValueType  # 2
 STEP_KIND_WAIT_FOR_EVENT: StepKind.ValueType  # 3
+STEP_KIND_ROLLBACK: StepKind.ValueType  # 4
+"""Undoes the step of its name and count."""
 Global___StepKind: _TypeAlias = StepKind  # noqa: Y015
 
 class _StepStatus:
@@ -137,6 +162,7 @@ class Instance(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    ROLLBACK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """tenants/{tenant}/workflows/{workflow}/instances/{instance}; the id is 1 to 100 of [a-zA-Z0-9_-], not starting with a dash."""
     uid: _builtins.str
@@ -161,6 +187,10 @@ class Instance(_message.Message):
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def rollback(self) -> Global___Rollback:
+        """Output only. What became of its steps' rollback handlers; absent where it had none to run."""
+
     def __init__(
         self,
         *,
@@ -174,16 +204,42 @@ class Instance(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        rollback: Global___Rollback | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "output", b"output", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "output", b"output", "rollback", b"rollback", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "name", b"name", "output", b"output", "params", b"params", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "name", b"name", "output", b"output", "params", b"params", "rollback", b"rollback", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
     _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
 
 Global___Instance: _TypeAlias = Instance  # noqa: Y015
+
+@_typing.final
+class Rollback(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    outcome: Global___RollbackOutcome.ValueType
+    @_builtins.property
+    def error(self) -> _resources_pb2.Failure:
+        """Set when failed."""
+
+    def __init__(
+        self,
+        *,
+        outcome: Global___RollbackOutcome.ValueType = ...,
+        error: _resources_pb2.Failure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rollback: _TypeAlias = Rollback  # noqa: Y015
 
 @_typing.final
 class Step(_message.Message):
@@ -675,17 +731,23 @@ class TerminateInstanceRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ROLLBACK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     request_id: _builtins.str
+    rollback: _builtins.bool
+    """Run the rollback handlers of its steps first: it is terminated once they have run. One that has not begun ends at
+    once.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        rollback: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "rollback", b"rollback"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -826,7 +888,7 @@ class InstanceEvent(_message.Message):
     """Opaque; hand it back to WatchInstance to continue after this event."""
     type: _builtins.str
     """created, started, stepStarted, stepRetrying, stepCompleted, stepFailed, stepCancelled, eventReceived, paused,
-    resumed, restarted, completed, errored, terminated, deleted; more may come.
+    resumed, restarted, rollbackStarted, completed, errored, terminated, deleted; more may come.
     """
     status: Global___InstanceStatus.ValueType
     """The instance's status after it."""

@@ -39,6 +39,7 @@ def test_trigger_prints_the_new_instance(cli: Cli, server: FakeServer) -> None:
         "params": {"a": 1},
         "output": None,
         "error": None,
+        "rollback": None,
         "steps": [],
         "stepsNextPageToken": None,
         "createTime": "2026-01-02T03:04:05.678Z",

@@ -175,7 +175,7 @@ def test_each_completion_is_its_frame(
 def test_orders_are_frames_that_name_the_activation() -> None:
     frames = Rig().told(TellGo(FETCH, 3), TellHold(1), TellRelease(), TellStop())
     assert [envelope for envelope, _ in frames] == [
-        ["go", 1, "fetch", 2, 3],
+        ["go", 1, "do", "fetch", 2, 3],
         ["hold", 1, 1],
         ["release", 1],
         ["stop", 1],

@@ -37,6 +37,10 @@ LANDMARKS: Final = frozenset(
         "a resume moves a deadline by the whole pause",
         "a resume moves a deadline by a part of the pause",
         "it is terminated while bodies run",
+        "it is rolled back while bodies run",
+        "it is rolled back out of a pause",
+        "a handler runs",
+        "it is restarted while it is rolled back",
         "it is restarted while bodies run",
         "it is restarted after its end",
         "it is restarted from the beginning",
@@ -102,6 +106,11 @@ def _of_an_event(moment: Moment, kinds: set[type[object]]) -> Iterator[str]:
             yield "a pause comes while bodies run"
         case e.ResumeRequested() if a.TellCompletion in kinds:
             yield "a resume tells what was withheld"
+        case e.TerminateRequested() if r.RollbackBegun in kinds:
+            if bodies:
+                yield "it is rolled back while bodies run"
+            if before.phase is Phase.PAUSED:
+                yield "it is rolled back out of a pause"
         case e.TerminateRequested() if bodies:
             yield "it is terminated while bodies run"
         case e.RestartRequested(step=step) if r.Restarted in kinds:
@@ -116,6 +125,8 @@ def _of_an_event(moment: Moment, kinds: set[type[object]]) -> Iterator[str]:
 
 def _of_a_restart(moment: Moment, step: r.StepKey | None, *, bodies: bool) -> Iterator[str]:
     before = moment.before
+    if before.rolls_back:
+        yield "it is restarted while it is rolled back"
     (restarted,) = (record for record in appended(moment.actions) if isinstance(record, r.Restarted))
     if bodies:
         yield "it is restarted while bodies run"
@@ -129,6 +140,8 @@ def _of_a_restart(moment: Moment, step: r.StepKey | None, *, bodies: bool) -> It
 
 def _of_a_record(moment: Moment, record: r.Record) -> Iterator[str]:
     match record:
+        case r.StepCompleted(key=r.StepKey(kind="rollback")):
+            yield "a handler runs"
         case r.StepCompleted(attempt=attempt):
             if attempt >= 2:
                 yield "a step succeeds at a later attempt"

@@ -34,10 +34,10 @@ find the earliest of it, by what they find."""
 
 _FOLDED = [each.name for each in fields(Instance) if each.name not in NOT_IN_THE_JOURNAL | MADE_FROM_OPEN]
 
-_Called = r.EventReceived | r.Paused | r.Resumed | r.Restarted | r.NothingToDo | r.Terminated
+_Called = r.EventReceived | r.Paused | r.Resumed | r.Restarted | r.RollbackBegun | r.NothingToDo | r.Terminated
 _Calls = e.EventSent | e.PauseRequested | e.ResumeRequested | e.RestartRequested | e.TerminateRequested
-_BehindAWake = r.Created | r.EventReceived | r.Resumed | r.Restarted | r.Terminated | r.Deleting
-"""What makes an instance runnable: its wake is durable first."""
+_BehindAWake = r.Created | r.EventReceived | r.Resumed | r.Restarted | r.RollbackBegun | r.Terminated | r.Deleting
+"""What makes an instance runnable, by a call: its wake is durable first. After a rollback it is `run` that ends."""
 
 _GuestSays = (
     e.StepStarted
@@ -136,7 +136,8 @@ def no_instance_is_lost(life: Life, moment: Moment) -> None:
     for action in moment.actions:
         woken |= isinstance(action, WakeNow)
         if isinstance(action, Append):
-            assert woken or not isinstance(action.record, _BehindAWake), f"{action.record} without a wake"
+            by_call = isinstance(action.record, _BehindAWake) and not isinstance(moment.event, e.RunRaised)
+            assert woken or not by_call, f"{action.record} without a wake"
             if isinstance(action.record, r.ActivationEnded) and not action.record.runnable:
                 _check_hibernation(life, moment, action.record)
     # Whoever gives it up leaves it to another; what had nothing to do found it as it was, on its way perhaps.
@@ -152,8 +153,10 @@ def all_is_bounded(life: Life, moment: Moment) -> None:
     instance, limits = life.instance, life.limits
     running = instance.live.running if instance.live is not None else {}
     timers = sum(key.kind == "timer" for key in instance.steps)
-    assert instance.timers == timers
-    assert max(len(running.keys() - instance.steps.keys()), timers, len(instance.steps) - timers) <= limits.steps_max
+    rollbacks = sum(key.kind == "rollback" for key in instance.steps)
+    assert (instance.timers, instance.rollbacks) == (timers, rollbacks)
+    steps = len(instance.steps) - timers - rollbacks
+    assert max(len(running.keys() - instance.steps.keys()), timers, rollbacks, steps) <= limits.steps_max
     many, large = instance.records > limits.records_max, instance.stored_bytes > limits.instance_bytes_max
     if moment.actions and instance.phase in (Phase.LIVE, Phase.PAUSED):
         assert not many
@@ -212,6 +215,8 @@ def _check_repeated(life: Life, moment: Moment) -> None:
             same = True
         case e.RestartRequested(), r.Restarted():
             same = event.step == call.step
+        case e.TerminateRequested(), r.RollbackBegun():
+            same = event.rollback
         case (e.PauseRequested() | e.ResumeRequested(), r.NothingToDo()):
             same = isinstance(event, e.ResumeRequested) is call.resume
         case _:
