@@ -21,10 +21,10 @@ from data_plane.payloads import fetch
 from data_plane.readings import Reading
 from data_plane.resident import Resident
 from data_plane.shard_server import ShardServer
-from stepwell.engine import events
+from stepwell.engine import events, receiving
 from stepwell.engine.events import Event
 from stepwell.engine.instance import Instance, Phase
-from stepwell.engine.records import Deleting, Payload, StepKey
+from stepwell.engine.records import BlobRef, Deleting, Payload, StepKey
 from stepwell.errors import AlreadyExistsError, ApiError, InvalidArgumentError, NotFoundError, UnavailableError
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowId
 
@@ -210,15 +210,27 @@ class InstanceCalls:
             raise InvalidArgumentError("page_token is not one that this list gave", field="page_token") from None
 
     # ---------------------------------------------------------------- transitions
-    async def send_event(self, key: InstanceKey, event_type: str, payload: bytes, request_id: str) -> None:
+    async def send_event(
+        self, key: InstanceKey, event_type: str, payload: bytes, request_id: str, event_id: str = ""
+    ) -> None:
+        """Raises InvalidArgumentError when one of the ids was used with another body."""
         server = self._node.server_of(key)
         await self._node.quotas.ask(key.tenant)
         async with server.resident(key) as resident, _durably(server, resident):
             _refuse_if_absent(key, resident.instance)
-            if request_id not in resident.instance.requests:
+            instance = resident.instance
+            before = receiving.known(instance, request_id, event_id)
+            if before is not None and isinstance(before.payload, BlobRef):
+                await server.flushed(resident)  # its blob may be on its way
+            if before is not None and await fetch(before.payload, key, instance.uid, self._node.store) == payload:
+                _refuse_if_absent(key, instance)  # it may have been deleted meanwhile
+                again = events.EventSent(self._node.clock(), event_type, before.payload, request_id, event_id)
+                resident.step(again)
+                return
+            if request_id not in instance.requests:
                 self._node.quotas.check_stored(key.tenant)
             minted = resident.mint(payload)
-            if resident.step(events.EventSent(self._node.clock(), event_type, minted, request_id)):
+            if resident.step(events.EventSent(self._node.clock(), event_type, minted, request_id, event_id)):
                 resident.write_blob(minted, payload)
 
     async def pause(self, key: InstanceKey, request_id: str) -> Seen:

@@ -126,7 +126,9 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         _, key = await self._named(request.name, context)
         event_type = checked(names.event_type, request.type, "type")
         request_id = checked(names.request_id, request.request_id, "request_id")
-        await self._calls.send_event(key, event_type, checked_json(request.payload, "payload"), request_id)
+        event_id = checked(names.event_id, request.event_id, "event_id")
+        payload = checked_json(request.payload, "payload")
+        await self._calls.send_event(key, event_type, payload, request_id, event_id)
         return Empty()
 
     async def PauseInstance(self, request: pb.PauseInstanceRequest, context: Context) -> pb.Instance:

@@ -97,10 +97,11 @@ def _write_event_received(m: pb.EventReceived, record: r.EventReceived) -> None:
     m.event_type = record.event_type
     write_payload(m.payload, record.payload)
     m.request_id = record.request_id
+    m.event_id = record.event_id
 
 
 def _read_event_received(m: pb.EventReceived) -> r.EventReceived:
-    return r.EventReceived(m.at, m.number, m.event_type, read_payload(m.payload), m.request_id)
+    return r.EventReceived(m.at, m.number, m.event_type, read_payload(m.payload), m.request_id, m.event_id)
 
 
 def _write_event_matched(m: pb.EventMatched, record: r.EventMatched) -> None:

@@ -61,6 +61,7 @@ MEANINGS: Mapping[str, list[Bad]] = {
     "--id": usage("latest", "x" * 101, *NAMES_OF_ALL),
     "tenant": usage("", "A", "a_b", "a-", "x" * 64, *NAMES_OF_ALL),
     "--tenant": usage("", "A", "a_b", "a-", "x" * 64, *NAMES_OF_ALL),
+    "--event-id": usage(" ", "a b", "ä", "x" * 101, *UNSAFE, SURROGATE),
     "--type": usage("", ".a", "a:b", "x" * 101, *NAMES_OF_ALL),
     "version": usage("", "x", "sha256-", "sha256-" + "g" * 64, "0" * 64, *NAMES_OF_ALL),
     "other": usage("", "x", "sha256-", "sha256-" + "g" * 64, "0" * 64, *NAMES_OF_ALL),

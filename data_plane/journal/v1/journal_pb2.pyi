@@ -672,10 +672,13 @@ class EventReceived(_message.Message):
     EVENT_TYPE_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     number: _builtins.int
     event_type: _builtins.str
     request_id: _builtins.str
+    event_id: _builtins.str
+    """Its sender's own name for it; empty for none. An older program drops it."""
     @_builtins.property
     def payload(self) -> Global___Payload: ...
     def __init__(
@@ -686,10 +689,11 @@ class EventReceived(_message.Message):
         event_type: _builtins.str = ...,
         payload: Global___Payload | None = ...,
         request_id: _builtins.str = ...,
+        event_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "event_type", b"event_type", "number", b"number", "payload", b"payload", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "event_id", b"event_id", "event_type", b"event_type", "number", b"number", "payload", b"payload", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stepwell.cli import instance_events
 from stepwell.cli.app import (
     App,
-    F,
-    instance_argument,
+    about_one,
     output_option,
     page_options,
     print_json,
     tenant_option,
-    type_option,
     utf8,
     validated,
     workflow_argument,
 )
-from stepwell.cli.json_argument import json_argument
 from stepwell.cli.lists import show_more, show_page
 from stepwell.errors import ApiError
 
@@ -37,14 +35,12 @@ STEP_COUNT_MAX = 1_000_000
 STATUSES = ("queued", "running", "paused", "waiting", "waitingForPause", "complete", "errored", "terminated")
 
 
-def about_one(function: F) -> F:
-    """NAME ID --tenant T -o json"""
-    return workflow_argument(instance_argument(tenant_option(output_option(function))))
-
-
 @click.group("instances")
 def command() -> None:
     """The runs of a workflow. `latest` stands for the newest one's ID."""
+
+
+command.add_command(instance_events.send_event)
 
 
 @command.command("list")
@@ -185,30 +181,6 @@ def logs(
     for entry in page.entries:
         log_view.show(app.screen, entry)
     show_more(app.screen, bool(page.entries), page.next_page_token, "Nothing that was printed is kept.")
-
-
-@command.command("send-event")
-@about_one
-@type_option
-@click.option("--payload", callback=json_argument, metavar="JSON", help="JSON, @FILE, or - for stdin; null if omitted.")
-@click.pass_obj
-def send_event(
-    app: App, workflow: str, instance: str, tenant: str | None, output: str, type: str, payload: bytes
-) -> None:
-    """Send an event to an instance. It is kept until the instance waits for that type."""
-    from stepwell.cli import documents
-    from stepwell.client.payloads import Json
-
-    async def send(client: Client) -> str:
-        name = await client.instances.name_of(tenant, workflow, instance)
-        await client.instances.send_event(name, type, Json(payload))
-        return name
-
-    name = app.ask(send)
-    if output == "json":
-        print_json(documents.instance_reference(name, type=type))
-    else:
-        app.screen.line(f"Sent {type} to {workflow} {name.rpartition('/')[2]}")
 
 
 @command.command("pause")

@@ -127,10 +127,20 @@ class Instances:
         error = ended.error
         raise InstanceFailedError(ended.name, status, error.type, error.message, error.traceback)
 
-    async def send_event(self, name: str, type: str, payload: object = None, *, request_id: str = "") -> None:
-        """Kept, first in first out by type, until the instance waits for it. WrongStateError once it has ended."""
+    async def send_event(
+        self, name: str, type: str, payload: object = None, *, event_id: str = "", request_id: str = ""
+    ) -> None:
+        """Kept, first in first out by type, until the instance waits for it. WrongStateError once it has ended.
+
+        `event_id` is the sender's own name for the event, such as a webhook's delivery id: the instance takes one event
+        of that id, however often and by whomever it is sent. InvalidArgumentError with another type or payload.
+        """
         request = pb.SendEventRequest(
-            name=name, type=type, payload=payload_of(payload), request_id=request_id or self._caller.new_request_id()
+            name=name,
+            type=type,
+            payload=payload_of(payload),
+            event_id=event_id,
+            request_id=request_id or self._caller.new_request_id(),
         )
         await self._caller.unary(self._stub.SendEvent, request)
 

@@ -173,10 +173,13 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class EventSent:
+    """`event_id` is the sender's own name for it: the same one again is the same event, whatever the request_id."""
+
     at: int
     event_type: str
     payload: Payload
     request_id: str
+    event_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,8 @@ def apply(instance: Instance, record: Record) -> None:
             instance.buffered_events += 1
             instance.events_received = record.number
             instance.hold(record.payload)
+            if record.event_id:
+                instance.event_ids[record.event_id] = record
             _remember(instance, record.request_id, record)
             if instance.waits.get(record.event_type):
                 # Its match is the next record, or was lost with the node: then the next activation makes it.

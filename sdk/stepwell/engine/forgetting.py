@@ -42,9 +42,11 @@ def _is_kept(instance: Instance, step: Step, record: Restarted) -> bool:
 
 
 def _take_back_events(instance: Instance, dropped: list[Step], events: int) -> None:
-    """Those that forgotten waits had taken can be taken again; later ones than `events` are forgotten."""
+    """Those that forgotten waits had taken can be taken again; later ones than `events` are forgotten, and with them
+    their ids: so they can be sent again."""
     left = [event for queue in instance.events.values() for event in queue]
     left += [step.event for step in dropped if step.event is not None]
+    instance.event_ids = {id: event for id, event in instance.event_ids.items() if event.number <= events}
     instance.events = {}
     instance.buffered_events = 0
     for event in sorted(left, key=_number):

@@ -155,6 +155,8 @@ class Instance:
     """How many completions there are."""
     buffered_events: int = 0
     events_received: int = 0
+    event_ids: dict[str, EventReceived] = field(default_factory=dict)
+    """The events that came with an id of their sender's, by that."""
     requests: dict[str, Record] = field(default_factory=dict)
     """What each request_id of a call did."""
     timers: int = 0

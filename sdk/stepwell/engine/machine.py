@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from stepwell.engine import control, restarting, runs, sleeps, steps, waits
+from stepwell.engine import control, receiving, restarting, runs, sleeps, steps, waits
 from stepwell.engine.actions import Actions
 from stepwell.engine.events import (
     ActivationStarted,
@@ -81,7 +81,7 @@ def handle(instance: Instance, event: Event, limits: EngineLimits) -> Actions:
         case CreateRequested():
             control.on_create_requested(turn, event)
         case EventSent():
-            waits.on_event_sent(turn, event)
+            receiving.on_event_sent(turn, event)
         case PauseRequested():
             control.on_pause_requested(turn, event)
         case ResumeRequested():

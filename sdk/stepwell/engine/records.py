@@ -176,6 +176,8 @@ class EventReceived:
     event_type: str
     payload: Payload
     request_id: str
+    event_id: str = ""
+    """Its sender's own name for it; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from stepwell import names
 from stepwell.durations import Duration, duration_ms
 from stepwell.engine import events
 from stepwell.engine.instance import Phase, Step, StepStatus
@@ -14,7 +15,6 @@ from stepwell.engine.records import BlobRef, Completed, Errored, Failure, Kind, 
 from stepwell.engine.status import InstanceStatus, status_of, steps_of
 from stepwell.events import time_from_ms
 from stepwell.guest.failures import rebuilt
-from stepwell.names import event_type
 from stepwell.testing.conversation import error_from
 from stepwell.testing.errors import WorkflowTestError
 from stepwell.testing.modifiers import Modifiers, StepName
@@ -145,10 +145,11 @@ class InstanceUnderTest:
         return _state(ended).output
 
     # ---------------------------------------------------------------- what callers do
-    def send_event(self, type: str, payload: Any = None) -> None:
-        """Send it an event. Raises what the API would: WrongStateError once it has ended, ValueError for a bad type."""
-        sent = events.EventSent(self._host.clock.now_ms, event_type(type), encode(payload), "")
-        self._do(sent)
+    def send_event(self, type: str, payload: Any = None, *, event_id: str = "") -> None:
+        """Send it an event; of those with the same `event_id` it takes one. Raises what the API would: WrongStateError
+        once it has ended, InvalidArgumentError for an id that another event had, ValueError for a bad type or id."""
+        now = self._host.clock.now_ms
+        self._do(events.EventSent(now, names.event_type(type), encode(payload), "", names.event_id(event_id)))
 
     def pause(self) -> None:
         """Running steps end first: it is `waitingForPause` until then. Raises WrongStateError once it has ended."""

@@ -622,6 +622,7 @@ class SendEventRequest(_message.Message):
     TYPE_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     type: _builtins.str
     """1 to 100 of [a-zA-Z0-9_.-], not starting with a dot or a dash."""
@@ -629,6 +630,11 @@ class SendEventRequest(_message.Message):
     """UTF-8 JSON, at most 1 MiB; empty means null."""
     request_id: _builtins.str
     """The same request_id with the same body is the same event. At most 64 characters."""
+    event_id: _builtins.str
+    """The sender's own name for the event, such as a webhook's delivery id: the same one again is the same event, whatever
+    the request_id, for as long as the instance is there; a restart forgets the ids of the events that it forgets.
+    INVALID_ARGUMENT with another type or payload. At most 100 printable ASCII characters without spaces; empty: none.
+    """
     def __init__(
         self,
         *,
@@ -636,10 +642,11 @@ class SendEventRequest(_message.Message):
         type: _builtins.str = ...,
         payload: _builtins.bytes = ...,
         request_id: _builtins.str = ...,
+        event_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "payload", b"payload", "request_id", b"request_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "name", b"name", "payload", b"payload", "request_id", b"request_id", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

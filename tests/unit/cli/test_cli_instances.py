@@ -200,6 +200,9 @@ def test_an_event_is_sent_with_its_payload(cli: Cli, server: FakeServer) -> None
     request = server.sent[0]
     assert (request.name, request.type, request.payload) == (ORDER, "approval", b'{"ok": true}')
     assert request.request_id
+    assert request.event_id == ""
+    cli("instances", "send-event", "order", "o-1", "--tenant", "acme", "--type", "approval", "--event-id", "evt_1")
+    assert server.sent[1].event_id == "evt_1"
 
 
 def test_all_that_have_not_ended_are_ended_by_one_command(cli: Cli, server: FakeServer) -> None:

@@ -15,6 +15,7 @@ T = TypeVar("T")
 LENGTHS: Final = (0, 400, 1_000, 9_000, 90_000)
 TYPES: Final = ("x", "y")
 REQUEST_IDS: Final = ("", "", "r1", "r2")
+EVENT_IDS: Final = ("", "", "e1", "e2")
 PAYLOADS: Final[tuple[Payload, ...]] = (b"1", b"22", BlobRef("b", 5), b"x" * 700)
 POLICIES: Final = tuple(
     e.RetryPolicy(limit, delay_ms, backoff)
@@ -34,6 +35,7 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "payload": PAYLOADS,
     "output": PAYLOADS,
     "request_id": REQUEST_IDS,
+    "event_id": EVENT_IDS,
     "failure": (BOOM,),
     "attempt": (1, 2, 3, 0),
     "elapsed_ms": (0, 50),

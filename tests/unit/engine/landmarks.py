@@ -53,6 +53,7 @@ LANDMARKS: Final = frozenset(
         "it grows until it fails",
         "an id is taken again, and old rows are still there",
         "a call comes twice",
+        "an event comes twice",
         "the clock is set back",
     }
 )
@@ -117,6 +118,8 @@ def _of_an_event(moment: Moment, kinds: set[type[object]]) -> Iterator[str]:
             yield from _of_a_restart(moment, step, bodies=bool(bodies))
         case e.EventSent(request_id=str() as name) if name and not kinds:
             yield "a call comes twice"
+        case e.EventSent(request_id="", event_id=str() as name) if name and not kinds:
+            yield "an event comes twice"
         case e.Tick() if a.EndGuest in kinds:
             yield "an attempt runs past its timeout"
         case _:

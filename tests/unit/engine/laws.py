@@ -108,6 +108,7 @@ def what_is_recorded_stays(life: Life, moment: Moment) -> None:
     if instance.live is not None or not instance.runnable:
         assert not waits.keys() & buffered.keys(), "an event lies beside a wait for it"
     _check_repeated(life, moment)
+    _check_known(counting, life, moment)
 
 
 def a_refusal_changes_nothing(life: Life, moment: Moment) -> None:
@@ -210,7 +211,7 @@ def _check_repeated(life: Life, moment: Moment) -> None:
         return
     match event, call:
         case e.EventSent(), r.EventReceived():
-            same = (event.event_type, _known_by(event.payload)) == (call.event_type, _known_by(call.payload))
+            same = _is_same(event, call) and event.event_id == call.event_id
         case (e.PauseRequested(), r.Paused()) | (e.ResumeRequested(), r.Resumed()):
             same = True
         case e.RestartRequested(), r.Restarted():
@@ -225,9 +226,24 @@ def _check_repeated(life: Life, moment: Moment) -> None:
     assert moment.refusal is None if same else isinstance(moment.refusal, InvalidArgumentError)
 
 
-def _known_by(payload: r.Payload) -> object:
-    """Blobs are minted for each call."""
-    return payload.size_bytes if isinstance(payload, r.BlobRef) else payload
+def _check_known(counting: list[r.Record], life: Life, moment: Moment) -> None:
+    """An event comes once by its own id, whatever call brings it, until a restart forgets it."""
+    received = [record for record in counting if isinstance(record, r.EventReceived) and record.event_id]
+    by_id = {record.event_id: record for record in received}
+    assert len(by_id) == len(received)
+    assert life.instance.event_ids == by_id
+    event = moment.event
+    if not isinstance(event, e.EventSent) or event.request_id:
+        return
+    before = by_id.get(event.event_id)
+    if before is None or before in appended(moment.actions):
+        return
+    assert not moment.actions
+    assert moment.refusal is None if _is_same(event, before) else isinstance(moment.refusal, InvalidArgumentError)
+
+
+def _is_same(event: e.EventSent, before: r.EventReceived) -> bool:
+    return (event.event_type, event.payload) == (before.event_type, before.payload)
 
 
 def _is_illegal(moment: Moment) -> bool:

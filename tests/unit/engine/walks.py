@@ -19,7 +19,7 @@ from stepwell.engine.instance import Phase
 from stepwell.engine.limits import EngineLimits
 from stepwell.engine.records import Kind, StepKey
 from stepwell.names import Digest, InstanceUid
-from tests.unit.engine.dice import LENGTHS, PAYLOADS, POLICIES, REQUEST_IDS, TYPES, Dice
+from tests.unit.engine.dice import EVENT_IDS, LENGTHS, PAYLOADS, POLICIES, REQUEST_IDS, TYPES, Dice
 from tests.unit.engine.driven import BOOM
 from tests.unit.engine.lives import Life, Moment
 
@@ -143,7 +143,8 @@ class Walker:
     def an_event_comes(self, dice: Dice) -> None:
         """Now and then its node dies before it is durable that a wait has it."""
         event_type, payload, request_id = dice.pick(TYPES), dice.pick(PAYLOADS), dice.pick(REQUEST_IDS)
-        self._is_called(e.EventSent(self.life.at, event_type, payload, request_id), dice)
+        event_id = dice.pick(EVENT_IDS)
+        self._is_called(e.EventSent(self.life.at, event_type, payload, request_id, event_id), dice)
         if isinstance(self.life.newest()[-1], r.EventMatched) and dice.pick((False, True)):
             self._node_dies(lost=1)
 
@@ -158,7 +159,7 @@ class Walker:
         calls = [record for record in self.life.newest() if getattr(record, "request_id", "")]
         match calls[-1 - dice.pick(PLACES) % len(calls)] if calls else None:
             case r.EventReceived() as sent:
-                self.happens(e.EventSent(at, sent.event_type, sent.payload, sent.request_id))
+                self.happens(e.EventSent(at, sent.event_type, sent.payload, sent.request_id, sent.event_id))
             case r.Paused() as paused:
                 self.happens(e.PauseRequested(at, paused.request_id))
             case r.Resumed() as resumed:
@@ -174,6 +175,13 @@ class Walker:
                 self.happens(e.TerminateRequested(at, terminated.request_id))
             case _:
                 pass
+
+    def an_event_comes_again(self, dice: Dice) -> None:
+        """With its own id, by another call."""
+        sent = [record for record in self.life.newest() if isinstance(record, r.EventReceived) and record.event_id]
+        if sent:
+            one = sent[-1 - dice.pick(PLACES) % len(sent)]
+            self.happens(e.EventSent(self.life.at, one.event_type, one.payload, "", one.event_id))
 
     def it_is_restarted(self, dice: Dice) -> None:
         """Whole, or from a step that it has; mostly once it has done something."""
@@ -299,6 +307,7 @@ _WEIGHTS: Final = {
     Walker.it_is_paused_or_resumed: 3,
     Walker.it_is_restarted: 2,
     Walker.a_call_comes_again: 2,
+    Walker.an_event_comes_again: 1,
     Walker.it_ends: 2,
     Walker.it_is_rolled_back: 2,
     Walker.it_is_created_again: 1,
