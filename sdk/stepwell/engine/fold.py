@@ -41,6 +41,7 @@ from stepwell.engine.records import (
     Terminated,
     WaitStarted,
     WaitTimedOut,
+    size_of,
 )
 
 _NO_PROGRESS: Final = (
@@ -92,7 +93,7 @@ def apply(instance: Instance, record: Record) -> None:
             _complete(instance, Completion(record.key, record.at, "timeout"))
         case EventReceived():
             instance.events.setdefault(record.event_type, deque()).append(record)
-            instance.buffered_events += 1
+            _buffer(instance, 1, record)
             instance.events_received = record.number
             instance.hold(record.payload)
             if record.event_id:
@@ -275,7 +276,7 @@ def _match(instance: Instance, record: EventMatched) -> None:
     event = queue.popleft()
     if event.number != record.number:
         raise IllegalTransition(f"event {record.number} was matched, {event.number} was the first of its type")
-    instance.buffered_events -= 1
+    _buffer(instance, -1, event)
     step = _close(instance, record.key, record.at)
     step.event, step.output = event, event.payload
     _complete(
@@ -292,9 +293,14 @@ def _cancel(instance: Instance, record: StepCancelled) -> None:
         _close(instance, record.key, record.at)
     elif step.event is not None:
         _put_back(instance.events.setdefault(step.event.event_type, deque()), step.event)
-        instance.buffered_events += 1
+        _buffer(instance, 1, step.event)
         step.event = step.output = None
     step.status, step.ended_at = "cancelled", record.at
+
+
+def _buffer(instance: Instance, count: int, event: EventReceived) -> None:
+    instance.buffered_events += count
+    instance.buffered_bytes += count * size_of(event.payload)
 
 
 def _put_back(queue: deque[EventReceived], event: EventReceived) -> None:

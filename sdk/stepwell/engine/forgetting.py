@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from stepwell.engine.instance import Instance, Step
-from stepwell.engine.records import EventReceived, Restarted
+from stepwell.engine.records import EventReceived, Restarted, size_of
 
 
 def forget(instance: Instance, record: Restarted) -> None:
@@ -48,11 +48,12 @@ def _take_back_events(instance: Instance, dropped: list[Step], events: int) -> N
     left += [step.event for step in dropped if step.event is not None]
     instance.event_ids = {id: event for id, event in instance.event_ids.items() if event.number <= events}
     instance.events = {}
-    instance.buffered_events = 0
+    instance.buffered_events = instance.buffered_bytes = 0
     for event in sorted(left, key=_number):
         if event.number <= events:
             instance.events.setdefault(event.event_type, deque()).append(event)
             instance.buffered_events += 1
+            instance.buffered_bytes += size_of(event.payload)
 
 
 def _number(event: EventReceived) -> int:

@@ -154,6 +154,8 @@ class Instance:
     completed: int = 0
     """How many completions there are."""
     buffered_events: int = 0
+    buffered_bytes: int = 0
+    """Of their payloads."""
     events_received: int = 0
     event_ids: dict[str, EventReceived] = field(default_factory=dict)
     """The events that came with an id of their sender's, by that."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from stepwell.engine import fold
 from stepwell.engine.events import EventSent
 from stepwell.engine.instance import Instance, Phase
-from stepwell.engine.records import BlobRef, EventReceived, Payload, Record
+from stepwell.engine.limits import EVENTS_LEAVE_RECORDS
+from stepwell.engine.records import EventReceived, Payload, Record, size_of
 from stepwell.engine.transition import Turn
 from stepwell.engine.waits import match_events
 from stepwell.errors import InvalidArgumentError, LimitExceededError, WrongStateError
@@ -14,7 +15,7 @@ from stepwell.errors import InvalidArgumentError, LimitExceededError, WrongState
 def on_event_sent(turn: Turn, event: EventSent) -> None:
     """Keep the event; hand it to the first wait of its type.
 
-    Raises WrongStateError once the instance has ended, LimitExceededError when too many events are kept,
+    Raises WrongStateError once the instance has ended, LimitExceededError when too much is kept or stored,
     InvalidArgumentError when the request_id or the event_id was used for something else.
     """
     instance = turn.instance
@@ -22,13 +23,7 @@ def on_event_sent(turn: Turn, event: EventSent) -> None:
         return
     if instance.phase not in (Phase.LIVE, Phase.PAUSED):
         raise WrongStateError("the instance has ended and takes no more events")
-    if instance.buffered_events >= turn.limits.buffered_events_max and not instance.waits.get(event.event_type):
-        raise LimitExceededError(
-            f"the instance keeps {instance.buffered_events} events that it has not waited for; no more are taken",
-            limit="buffered_events_max",
-            value=str(turn.limits.buffered_events_max),
-            seen=str(instance.buffered_events + 1),
-        )
+    _refuse_if_crowded(turn, event)
     _refuse_if_full(turn, event)
     number = instance.events_received + 1
     turn.make_runnable(
@@ -73,19 +68,51 @@ def _body(event: EventReceived | EventSent) -> tuple[str, Payload]:
     return event.event_type, event.payload
 
 
-def _size(payload: Payload) -> int:
-    return payload.size_bytes if isinstance(payload, BlobRef) else len(payload)
-
-
-def _refuse_if_full(turn: Turn, event: EventSent) -> None:
-    """An event that would end the instance is not taken: its sender hears why, and the instance goes on."""
-    records = 2 if turn.instance.waits.get(event.event_type) else 1
-    seen = turn.instance.stored_bytes + _size(event.payload) + records * fold.RECORD_BYTES
-    most = turn.limits.instance_bytes_max
+def _refuse_if_crowded(turn: Turn, event: EventSent) -> None:
+    """What nobody waits for is kept, and so much is not."""
+    instance, limits = turn.instance, turn.limits
+    if instance.waits.get(event.event_type):
+        return
+    if instance.buffered_events >= limits.buffered_events_max:
+        raise LimitExceededError(
+            f"the instance keeps {instance.buffered_events:,} events that it has not waited for; no more are taken",
+            limit="buffered_events_max",
+            value=str(limits.buffered_events_max),
+            seen=str(instance.buffered_events + 1),
+        )
+    seen, most = instance.buffered_bytes + size_of(event.payload), limits.buffered_event_bytes_max
     if seen > most:
         raise LimitExceededError(
-            f"the instance would have {seen:,} bytes stored with this event, and may have {most:,}",
-            limit="instance_bytes_max",
+            f"the instance would keep {seen:,} bytes of events that it has not waited for, and may keep {most:,}",
+            limit="buffered_event_bytes_max",
             value=str(most),
             seen=str(seen),
         )
+
+
+def _refuse_if_full(turn: Turn, event: EventSent) -> None:
+    """An event that would end the instance, or leave it no room to end by itself, is not taken: its sender hears why,
+    and the instance goes on."""
+    instance, limits = turn.instance, turn.limits
+    waiting, kept = (len(each.get(event.event_type, ())) for each in (instance.waits, instance.events))
+    records = 1 + min(waiting, kept + 1)
+    size = size_of(event.payload) + records * fold.RECORD_BYTES
+    for limit, unit, seen, most, left in (
+        ("records_max", "records", instance.records + records, limits.records_max, EVENTS_LEAVE_RECORDS),
+        (
+            "instance_bytes_max",
+            "bytes",
+            instance.stored_bytes + size,
+            limits.instance_bytes_max,
+            EVENTS_LEAVE_RECORDS * fold.RECORD_BYTES,
+        ),
+    ):
+        left = min(left, most // 10)
+        if seen > most - left:
+            raise LimitExceededError(
+                f"the instance would have {seen:,} {unit} stored with this event, and may have {most:,}, "
+                f"the last {left:,} without events",
+                limit=limit,
+                value=str(most),
+                seen=str(seen),
+            )

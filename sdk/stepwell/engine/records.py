@@ -36,6 +36,11 @@ Payload = bytes | BlobRef
 """UTF-8 JSON of the tenant's, never parsed here."""
 
 
+def size_of(payload: Payload) -> int:
+    """In bytes, wherever they are kept."""
+    return payload.size_bytes if isinstance(payload, BlobRef) else len(payload)
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """An exception as the guest described it: bounded text, the tenant's own."""

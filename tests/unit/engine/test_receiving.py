@@ -79,6 +79,29 @@ def test_only_so_many_events_are_kept() -> None:
     run.refused(EventSent(run.at, "approve", b"1", ""), LimitExceededError, "keeps 2 events")
 
 
+def test_only_so_many_bytes_of_events_are_kept() -> None:
+    run = Driven(EngineLimits(buffered_event_bytes_max=10)).running()
+    run.send("approve", b"12345678")
+    run.refused(EventSent(run.at, "approve", b"123", ""), LimitExceededError, "would keep 11 bytes")
+    run.refused(EventSent(run.at, "approve", BlobRef("b", 3), ""), LimitExceededError, "would keep 11 bytes")
+    run.wait("approval", "approve")
+    run.wait("another", "approve")
+    assert names(run.send("approve", b"12345678901")) == ["WakeNow", "EventReceived", "EventMatched", "TellCompletion"]
+    run.handle(EventSent(run.at, "approve", BlobRef("b", 10), ""))
+    assert run.instance.buffered_bytes == run.replayed().buffered_bytes == 10
+
+
+def test_a_restart_counts_the_bytes_of_the_events_that_it_gives_back() -> None:
+    run = Driven().running()
+    run.send("approve", b"12345")
+    run.succeed("pay")
+    run.wait("approval", "approve")
+    run.send("approve", b"later")
+    assert run.instance.buffered_bytes == 5
+    run.handle(RestartRequested(run.at, key("pay"), ""))
+    assert (run.instance.buffered_events, run.instance.buffered_bytes) == (1, 5)
+
+
 def test_kept_events_do_not_keep_out_the_one_that_is_waited_for() -> None:
     run = Driven(EngineLimits(buffered_events_max=1)).running()
     run.send("noise")
