@@ -362,11 +362,18 @@ class Instance:
         self._known.clear()
 
     def _mismatch(self, position: int, key: Key) -> None:
-        expected = shown(key)
-        got = f"run {self._outcome[0]}" if self._outcome is not None else f"run waits for {self._asking.waited_for()}"
-        texts = ",".join(encode_basestring_ascii(text[:_SHOWN_LENGTH_MAX]) for text in (expected, got))
+        self._differs(position, shown(key))
+
+    def _differs(self, position: int, expected: str) -> None:
+        texts = ",".join(encode_basestring_ascii(text[:_SHOWN_LENGTH_MAX]) for text in (expected, self._does()))
         self.say(f'["mismatch",{self.act},{position},{texts}]')
         self.stop()
+
+    def _does(self) -> str:
+        """What `run` did last, for people."""
+        if self._outcome is not None:
+            return f"run {self._outcome[0]}"
+        return f"run waits for {self._asking.waited_for()}"
 
     def _close(self) -> None:
         self._host.touch(self)
