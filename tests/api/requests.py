@@ -111,6 +111,8 @@ FIELDS: Mapping[str, str] = {
     "RestartInstanceRequest.name": "instance",
     "RestartInstanceRequest.step_kind": "step kind",
     "RestartInstanceRequest.step_count": "step count",
+    "ReplayInstanceRequest.name": "instance",
+    "ReplayInstanceRequest.version": "version",
     "TerminateInstanceRequest.name": "instance",
     "DeleteInstanceRequest.name": "instance",
     "WatchInstanceRequest.name": "instance",

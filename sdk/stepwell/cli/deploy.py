@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from stepwell.cli.app import App, output_option, print_json, tenant_option
+from stepwell.cli.bundling import bundled, quietly
 from stepwell.cli.screen import Cell
 
 
@@ -27,30 +28,13 @@ def command(app: App, folder: Path, tenant: str | None, no_route: bool, output: 
     Running instances stay on the version that they began with.
     """
     from stepwell.cli import documents
-    from stepwell.cli.folder import files_of
-    from stepwell.cli.manifest_file import FILE, read_manifest
-    from stepwell.cli.packages.bundled import packages_of
-    from stepwell.cli.packages.cache import PackageCache
-    from stepwell.cli.packages.target import Target
-    from stepwell.cli.wrangler_file import read_wrangler
     from stepwell.client.resource_names import id_in
-    from stepwell.v1.workflows_pb2 import Manifest, WorkflowEntry
 
-    declared = (None if (folder / FILE).exists() else read_wrangler(folder)) or read_manifest(folder)
-    for why in declared.ignored:
-        app.screen.aside(f"Ignored: {why}")
-    own = files_of(declared.root)
-    entries = [WorkflowEntry(workflow_id=name, entrypoint=entrypoint) for name, entrypoint in declared.workflows]
-    manifest = Manifest(workflows=entries, vars=declared.vars)
-    tell = app.screen.aside if output == "text" else _nothing
-
-    def target() -> Target:
-        return Target.of(app.ask(lambda client: client.workflows.guest_runtime(tenant)))
-
-    with packages_of(folder, declared.root, target, PackageCache.of(app.environ), tell) as packages:
-        files = [*own, *packages]
-        tell(f"Uploading {len(files)} files; the server checks them in a sandbox …")
-        answer = app.ask(lambda client: client.workflows.deploy(tenant, manifest, files, no_route=no_route))
+    tell = app.screen.aside if output == "text" else quietly
+    with bundled(app, folder, tenant, tell) as bundle:
+        answer = app.ask(
+            lambda client: client.workflows.deploy(tenant, bundle.manifest, bundle.files, no_route=no_route)
+        )
     for warning in answer.warnings:
         app.screen.aside(f"Warning: {warning}")
     if output == "json":
@@ -66,7 +50,3 @@ def command(app: App, folder: Path, tenant: str | None, no_route: bool, output: 
         ["WORKFLOW", "ENTRYPOINT"],
         [[entry.workflow_id, entry.entrypoint] for entry in answer.version.manifest.workflows],
     )
-
-
-def _nothing(_: str) -> None:
-    """Where nobody reads along."""

@@ -10,8 +10,8 @@ from data_plane import replaying
 from data_plane.journal.store import InstanceKey
 from data_plane.replaying import REPLAY_S_MAX, REPLAYS_PER_TENANT_MAX, Differs, Matches, Recorded, Unchecked, Verdict
 from loader import messages as m
-from stepwell.errors import BundleRefusedError, UnavailableError
-from stepwell.names import Digest
+from stepwell.errors import BundleRefusedError, NotFoundError, UnavailableError
+from stepwell.names import Digest, InstanceId
 from tests.unit.data_plane.fakes import FakeGuest
 from tests.unit.data_plane.house import House, on_virtual_time, serving
 from tests.unit.data_plane.virtual_loop import until
@@ -160,3 +160,28 @@ def test_what_an_instance_ended_with_is_to_be_expected_unless_the_engine_ended_i
         (Terminated(2, ""), ""),
     ):
         assert replaying._ended(fold.replay([created, end])) == ended
+
+
+@on_virtual_time
+async def test_a_call_replays_the_instance_as_it_is_durable_on_the_workflow_of_the_version() -> None:
+    async with serving() as house:
+        key = await waiting(house)
+        calling = house.tasks.create_task(house.calls.replay(key, NEW))
+        await until(lambda: house.loader.asked[-1] == (NEW, True))
+        guest = house.loader.guest
+        await until(lambda: guest.told("replay"))
+        guest.say(m.Replayed(1, "run returned"), m.Closed(1))
+        assert await calling == Matches("run returned")
+        assert guest.told("replay")[0][2] == "other:Flow"
+
+
+@on_virtual_time
+async def test_what_is_not_there_or_is_about_to_go_is_not_replayed_on() -> None:
+    async with serving() as house:
+        key = await waiting(house)
+        with pytest.raises(NotFoundError):
+            await house.calls.replay(key._replace(instance=InstanceId("nobody")), NEW)
+        house.routes.retired = frozenset({NEW})
+        with pytest.raises(NotFoundError, match="retired"):
+            await house.calls.replay(key, NEW)
+        assert not any(replays for _, replays in house.loader.asked)
