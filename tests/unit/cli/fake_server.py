@@ -56,7 +56,8 @@ class FakeServer(FakeOtherVersions, TenantServiceServicer, WorkflowServiceServic
         self.version_files: dict[str, list[w.VersionFile]] = {}
         self.routes: dict[str, w.Route] = {}
         self.tokens: list[t.Token] = []
-        self.no_route = False
+        self.deploys: list[bool] = []
+        """Of each whether it was without routes."""
         self.instances: dict[str, i.Instance] = {}
         self.steps: dict[str, list[i.Step]] = {}
         self.events: dict[str, list[i.InstanceEvent]] = {}
@@ -164,7 +165,7 @@ class FakeServer(FakeOtherVersions, TenantServiceServicer, WorkflowServiceServic
         if self.deploy_refusal:
             refuse(context, code_pb2.FAILED_PRECONDITION, "BUNDLE_REFUSED", self.deploy_refusal)
         self.manifest, self.uploaded, path = header.manifest, {}, ""
-        self.no_route = header.no_route
+        self.deploys.append(header.no_route)
         for part in request_iterator:
             if part.HasField("file"):
                 path = part.file.path
