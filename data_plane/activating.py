@@ -57,7 +57,9 @@ class GuestLease(Protocol):
 class GuestLoader(Protocol):
     """What a node needs of `loader.loader.Loader`."""
 
-    async def acquire(self, tenant: TenantUid, digest: Digest, *, alone: bool = False) -> GuestLease: ...
+    async def acquire(
+        self, tenant: TenantUid, digest: Digest, *, alone: bool = False, replays: bool = False
+    ) -> GuestLease: ...
 
 
 class Guests:

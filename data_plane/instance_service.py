@@ -12,13 +12,14 @@ from google.protobuf.empty_pb2 import Empty
 from cluster.records import Tenant
 from data_plane import batches, views
 from data_plane.batches import Create, Delete
-from data_plane.calls import InstanceCalls, Seen
+from data_plane.calling import Seen
+from data_plane.calls import InstanceCalls
 from data_plane.journal.store import InstanceKey
 from data_plane.logs.reading import LogReading
 from rpc.auth import principal
 from rpc.json_edge import checked_json
 from rpc.paging import PAGE_BYTES_MAX, offset, page_size, page_token, position
-from rpc.resource_names import checked, parse_instance, parse_workflow
+from rpc.resource_names import checked, parse_instance, parse_version, parse_workflow
 from rpc.rights import Right
 from rpc.times import timestamp
 from rpc.trace_context import current
@@ -27,7 +28,7 @@ from stepwell.engine.instance import Step
 from stepwell.engine.records import BlobRef, Completed, StepKey
 from stepwell.engine.status import steps_of
 from stepwell.errors import InvalidArgumentError
-from stepwell.names import TenantId
+from stepwell.names import Digest, TenantId
 from stepwell.v1 import instances_pb2 as pb
 from stepwell.v1 import instances_pb2_grpc
 
@@ -144,6 +145,12 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         seen = await self._calls.restart(key, _step_key(request), _request_id(request))
         return await self._instance(tenant, seen, context)
 
+    async def ReplayInstance(self, request: pb.ReplayInstanceRequest, context: Context) -> pb.Replay:
+        version = parse_version(request.version, principal(context), "version")
+        tenant, key = await self._named(request.name, context)
+        digest = _own(version, tenant)
+        return views.replay_message(tenant, key, digest, await self._calls.replay(key, digest))
+
     async def TerminateInstance(self, request: pb.TerminateInstanceRequest, context: Context) -> pb.Instance:
         tenant, key = await self._named(request.name, context)
         seen = await self._calls.terminate(key, _request_id(request), rollback=request.rollback)
@@ -226,6 +233,15 @@ def _request_id(
     ),
 ) -> str:
     return checked(names.request_id, request.request_id, "request_id")
+
+
+def _own(version: tuple[TenantId, Digest], tenant: TenantId) -> Digest:
+    """Of a version of that tenant's."""
+    if version[0] != tenant:
+        raise InvalidArgumentError(
+            "version: an instance runs a version of its own tenant, and this is another's", field="version"
+        )
+    return version[1]
 
 
 def _step_key(request: pb.RestartInstanceRequest) -> StepKey | None:

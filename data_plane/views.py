@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, assert_never
 
-from data_plane.journal.store import Listing
+from data_plane.journal.store import InstanceKey, Listing
 from data_plane.logs.reading import LogEntry
 from data_plane.logs.store import Stream
+from data_plane.replaying import Differs, Matches, Unchecked, Verdict
 from rpc.resource_names import instance_name, version_name
 from rpc.times import timestamp
 from stepwell.engine.instance import Instance, Step, StepStatus
@@ -144,6 +145,21 @@ def log_message(entry: LogEntry) -> pb.LogEntry:
         text=line.text,
         dropped=line.dropped,
     )
+
+
+def replay_message(tenant: TenantId, key: InstanceKey, digest: Digest, verdict: Verdict) -> pb.Replay:
+    message = pb.Replay(name=instance_name(tenant, key.workflow, key.instance), version=version_name(tenant, digest))
+    match verdict:
+        case Matches():
+            message.verdict, message.next = pb.REPLAY_VERDICT_MATCHES, verdict.next
+        case Differs():
+            message.verdict, message.position = pb.REPLAY_VERDICT_DIFFERS, verdict.position
+            message.expected, message.got = verdict.expected, verdict.got
+        case Unchecked():
+            message.verdict, message.reason = pb.REPLAY_VERDICT_UNCHECKED, verdict.reason
+        case _:
+            assert_never(verdict)
+    return message
 
 
 def failure_message(failure: Failure) -> resources_pb2.Failure:

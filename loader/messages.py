@@ -17,6 +17,7 @@ Kind = Literal["do", "sleep", "waitForEvent", "timer", "rollback"]
 BodyKind = Literal["do", "rollback"]
 Backoff = Literal["constant", "linear", "exponential"]
 Outcome = Literal["value", "held", "error", "fired", "event", "timeout", "terminate"]
+Ended = Literal["", "returned", "raised"]
 
 Name = Annotated[str, Meta(max_length=256)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -146,6 +147,11 @@ class Mismatch(_Message, tag="mismatch", frozen=True):
     got: Annotated[str, Meta(max_length=1024)]
 
 
+class Replayed(_Message, tag="replayed", frozen=True):
+    act: Number
+    next: Annotated[str, Meta(max_length=1024)]
+
+
 class Closed(_Message, tag="closed", frozen=True):
     act: Number
 
@@ -171,6 +177,7 @@ ActivationMessage = (
     | Returned
     | Raised
     | Mismatch
+    | Replayed
     | Closed
     | Log
 )
@@ -208,6 +215,19 @@ def start(
 ) -> bytes:
     """The frame that begins an activation; exactly `recorded` completions must follow before any other."""
     return frame(_encode(("start", act, entrypoint, instance, recorded, opened)), params)
+
+
+def replay(
+    act: int,
+    entrypoint: str,
+    instance: dict[str, object],
+    recorded: int,
+    opened: list[tuple[Kind, str, int]],
+    ended: Ended,
+    params: bytes,
+) -> bytes:
+    """The same for a journal that is only compared with the code; `ended` is how it says that `run` ended."""
+    return frame(_encode(("replay", act, entrypoint, instance, recorded, opened, ended)), params)
 
 
 def load(path: str, entrypoints: list[str], variables: dict[str, str], limits: dict[str, int]) -> bytes:

@@ -44,8 +44,11 @@ Guest to host
         that of the handler that failed for good.
     ["mismatch", act, position, expected, got]
         Replay and journal differ, at that completion, from 0.
+    ["replayed", act, next]
+        Of a "replay": the code does what its journal says; `next` tells people what `run` does after that.
     ["closed", act]
-        Answers "stop", and follows "returned", "raised" and "mismatch": nothing of this activation runs any more.
+        Answers "stop", and follows "returned", "raised", "mismatch" and "replayed": nothing of this activation runs any
+        more.
     ["pong"]
         Answers "ping".
     ["log", act, name, count, attempt, stream] [text]
@@ -60,6 +63,10 @@ Host to guest
         The next `recorded` completions of this activation are the journal's; no body starts before they have entered.
         The list names what is open: asked for before and still to come. An open step's next attempt waits for "go"; an
         open sleep, wait or timer is not asked for again.
+    ["replay", act, entrypoint, about, recorded, [[kind, name, count], ...], ended] [JSON params]
+        As "start", of a journal that is only compared with the code: no body runs, nothing is asked for, and what `run`
+        prints is dropped. Once the completions have entered, the guest says "mismatch" or "replayed". `ended` is
+        "returned" or "raised" where the journal says that `run` did, else empty.
     ["completion", act, kind, name, count, at, outcome, detail] [JSON]
         outcome, detail and payload are one of
         "value", null, the result of a step that this activation did not run

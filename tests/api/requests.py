@@ -113,6 +113,8 @@ FIELDS: Mapping[str, str] = {
     "RestartInstanceRequest.name": "instance",
     "RestartInstanceRequest.step_kind": "step kind",
     "RestartInstanceRequest.step_count": "step count",
+    "ReplayInstanceRequest.name": "instance",
+    "ReplayInstanceRequest.version": "version",
     "TerminateInstanceRequest.name": "instance",
     "TerminateInstanceRequest.rollback": "flag",
     "DeleteInstanceRequest.name": "instance",

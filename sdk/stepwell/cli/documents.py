@@ -140,7 +140,7 @@ def instance_reference(name: str, **more: Json) -> Json:
     }
 
 
-def deployment(message: workflows_pb2.DeployVersionResponse) -> Json:
+def deployment(message: workflows_pb2.DeployVersionResponse) -> dict[str, Json]:
     return {
         "tenant": id_in(message.version.name, "tenants"),
         "version": id_in(message.version.name, "versions"),

@@ -7,15 +7,16 @@ the same call again makes it once. `name` is an instance's full resource name, a
 
 from __future__ import annotations
 
-from asyncio import gather
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from asyncio import Semaphore, TaskGroup, gather
+from collections.abc import AsyncGenerator, Awaitable, Collection, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from stepwell.client.calls import Caller, Doubt
 from stepwell.client.errors import error_by
 from stepwell.client.payloads import payload_of, value_of
-from stepwell.client.resource_names import instance_name, workflow_name
+from stepwell.client.resource_names import id_in, instance_name, version_name, workflow_name
+from stepwell.client.sampling import PAGE_SIZE, SAMPLED_FROM_MAX, first, spread
 from stepwell.client.streams import RESUME_S_MAX, resumed
 from stepwell.errors import ApiError, InstanceFailedError, NotFoundError, WrongStateError
 from stepwell.v1 import instances_pb2 as pb
@@ -25,6 +26,13 @@ LATEST = "latest"
 
 AT_ONCE_MAX = 20
 """Instances that `terminate_all` ends at once."""
+
+REPLAYS_AT_ONCE_MAX = 4
+"""Replays that `replay_all` asks for at once: as many as one node runs of a tenant's."""
+
+REPLAY_S_MAX = 120.0
+"""Of one replay, the start of its sandbox and waiting for others included."""
+
 
 _UNENDED = (
     pb.INSTANCE_STATUS_QUEUED,
@@ -167,6 +175,51 @@ class Instances:
         if step_name:
             request.step_name, request.step_kind, request.step_count = step_name, step_kind, step_count
         return await self._caller.unary(self._stub.RestartInstance, request)
+
+    async def replay(self, name: str, version: str) -> pb.Replay:
+        """Whether that version's code, by its digest, does what the instance's journal says. Nothing comes of it.
+
+        NotFoundError for a version that has no such workflow; BundleRefusedError for one that can't be imported.
+        """
+        return await self._caller.unary(
+            self._stub.ReplayInstance,
+            pb.ReplayInstanceRequest(name=name, version=version_name(id_in(name, "tenants"), version)),
+            usual_s=REPLAY_S_MAX,
+        )
+
+    async def replay_all(self, names: Iterable[str], version: str) -> Sequence[pb.Replay]:
+        """The same of several, some at once, in their order. One that is deleted meanwhile is left out."""
+        turns = Semaphore(REPLAYS_AT_ONCE_MAX)
+
+        async def one(name: str) -> pb.Replay | None:
+            async with turns:
+                try:
+                    return await self.replay(name, version)
+                except NotFoundError as error:
+                    if "version" in error.metadata:
+                        raise
+                    return None
+
+        try:
+            async with TaskGroup() as tasks:
+                asked = [tasks.create_task(one(name)) for name in names]
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return [found for each in asked if (found := each.result()) is not None]
+
+    async def sample(
+        self, tenant: str | None, workflow: str, size: int, *, versions: Collection[str] = (), ended: bool = False
+    ) -> Sequence[pb.Instance]:
+        """So many of a workflow's instances that have not ended, spread evenly over their ages; with `ended`, where
+        these are fewer, the newest of those that have ended too. With versions, by their digests, only of those."""
+
+        def page(statuses: Iterable[pb.InstanceStatus.ValueType], token: str) -> Awaitable[pb.ListInstancesResponse]:
+            return self.list(tenant, workflow, statuses=statuses, page_size=PAGE_SIZE, page_token=token)
+
+        found = spread(await first(page, _UNENDED, SAMPLED_FROM_MAX, versions), size)
+        if ended and len(found) < size:
+            found += await first(page, _ENDED, size - len(found), versions)
+        return found
 
     async def terminate(self, name: str, *, rollback: bool = False) -> pb.Instance:
         """End it now; results of running steps are dropped. With `rollback`, it ends once its steps' rollback handlers

@@ -146,8 +146,7 @@ class Instance:
 
     def _enter(self, ask: Ask, at_ms: int, outcome: str, detail: Any, payload: bytes) -> None:
         loop = self._asking.loop
-        if at_ms > loop.now_ms:
-            loop.now_ms = at_ms
+        loop.now_ms = max(loop.now_ms, at_ms)
         target = ask.target
         if ask.key[0] == "timer":
             target.fire()
@@ -267,7 +266,8 @@ class Instance:
             return
         asking = self._asking
         if asking.loop.spoiled is not None and not self._stopped:
-            self._raise(asking.loop.spoiled)
+            asking.undos.clear()  # no replay would come to this again
+            self._fail(asking.loop.spoiled)
             self._after_replay()
         if self._attempts:
             return
@@ -289,10 +289,9 @@ class Instance:
         except BaseException as error:
             self._fail(error)
         else:
-            main = self._main
-            assert main is not None
-            if main.done():
-                self._end_with(main)
+            assert self._main is not None
+            if self._main.done():
+                self._end_with(self._main)
             elif not self._asking.open:
                 self._fail(stalled())
         self._host.touch(self)
@@ -316,16 +315,11 @@ class Instance:
 
     def _fail(self, error: BaseException) -> None:
         """`run` failed for good: roll back what it did, where there is anything."""
-        if self._raised is None and self._asking.undos:
-            self._roll_back(described(error))
-        else:
-            self._raise(error)
-
-    def _raise(self, error: BaseException) -> None:
         text = described(error)
-        if self._raised is not None:
-            text = f"{self._raised},true,{text}"
-        self._end("raised", text.encode())
+        if self._raised is None and self._asking.undos:
+            self._roll_back(text)
+        else:
+            self._end("raised", (text if self._raised is None else f"{self._raised},true,{text}").encode())
 
     def _roll_back(self, error: str) -> None:
         """End `run`, then begin with what undoes its steps. Of what it still waited for, nothing counts."""
@@ -381,11 +375,18 @@ class Instance:
         self._known.clear()
 
     def _mismatch(self, position: int, key: Key) -> None:
-        expected = shown(key)
-        got = f"run {self._outcome[0]}" if self._outcome is not None else f"run waits for {self._asking.waited_for()}"
-        texts = ",".join(encode_basestring_ascii(text[:_SHOWN_LENGTH_MAX]) for text in (expected, got))
+        self._differs(position, shown(key))
+
+    def _differs(self, position: int, expected: str) -> None:
+        texts = ",".join(encode_basestring_ascii(text[:_SHOWN_LENGTH_MAX]) for text in (expected, self._does()))
         self.say(f'["mismatch",{self.act},{position},{texts}]')
         self.stop()
+
+    def _does(self) -> str:
+        """What `run` did last, for people."""
+        if self._outcome is not None:
+            return f"run {self._outcome[0]}"
+        return f"run waits for {self._asking.waited_for()}"
 
     def _close(self) -> None:
         self._host.touch(self)

@@ -129,6 +129,31 @@ STEP_STATUS_ERRORED: StepStatus.ValueType  # 5
 STEP_STATUS_CANCELLED: StepStatus.ValueType  # 6
 Global___StepStatus: _TypeAlias = StepStatus  # noqa: Y015
 
+class _ReplayVerdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReplayVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReplayVerdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REPLAY_VERDICT_UNSPECIFIED: _ReplayVerdict.ValueType  # 0
+    REPLAY_VERDICT_MATCHES: _ReplayVerdict.ValueType  # 1
+    """The code does all that the journal says."""
+    REPLAY_VERDICT_DIFFERS: _ReplayVerdict.ValueType  # 2
+    """It does something else."""
+    REPLAY_VERDICT_UNCHECKED: _ReplayVerdict.ValueType  # 3
+    """The replay came to no end: `reason` says why."""
+
+class ReplayVerdict(_ReplayVerdict, metaclass=_ReplayVerdictEnumTypeWrapper): ...
+
+REPLAY_VERDICT_UNSPECIFIED: ReplayVerdict.ValueType  # 0
+REPLAY_VERDICT_MATCHES: ReplayVerdict.ValueType  # 1
+"""The code does all that the journal says."""
+REPLAY_VERDICT_DIFFERS: ReplayVerdict.ValueType  # 2
+"""It does something else."""
+REPLAY_VERDICT_UNCHECKED: ReplayVerdict.ValueType  # 3
+"""The replay came to no end: `reason` says why."""
+Global___ReplayVerdict: _TypeAlias = ReplayVerdict  # noqa: Y015
+
 class _LogStream:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -731,6 +756,80 @@ class RestartInstanceRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RestartInstanceRequest: _TypeAlias = RestartInstanceRequest  # noqa: Y015
+
+@_typing.final
+class ReplayInstanceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    version: _builtins.str
+    """tenants/{tenant}/versions/{version}, of the instance's tenant."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayInstanceRequest: _TypeAlias = ReplayInstanceRequest  # noqa: Y015
+
+@_typing.final
+class Replay(_message.Message):
+    """How an instance's journal went with the code of a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    GOT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/workflows/{workflow}/instances/{instance}"""
+    version: _builtins.str
+    """tenants/{tenant}/versions/{version}"""
+    verdict: Global___ReplayVerdict.ValueType
+    next: _builtins.str
+    """Where it matches: what the code does where the journal ends, for people."""
+    position: _builtins.int
+    """Where it differs: at which completion, from 0; behind the last one, it is what is still waited for, or how `run`
+    ended.
+    """
+    expected: _builtins.str
+    """What the journal has there, for people."""
+    got: _builtins.str
+    """What the code does there, for people."""
+    reason: _builtins.str
+    """Where it is unchecked."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        verdict: Global___ReplayVerdict.ValueType = ...,
+        next: _builtins.str = ...,
+        position: _builtins.int = ...,
+        expected: _builtins.str = ...,
+        got: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "got", b"got", "name", b"name", "next", b"next", "position", b"position", "reason", b"reason", "verdict", b"verdict", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Replay: _TypeAlias = Replay  # noqa: Y015
 
 @_typing.final
 class TerminateInstanceRequest(_message.Message):

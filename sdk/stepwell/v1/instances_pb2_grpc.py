@@ -80,6 +80,11 @@ class InstanceServiceStub:
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.RestartInstanceRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
                 _registered_method=True)
+        self.ReplayInstance = channel.unary_unary(
+                '/stepwell.v1.InstanceService/ReplayInstance',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.ReplayInstanceRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.Replay.FromString,
+                _registered_method=True)
         self.TerminateInstance = channel.unary_unary(
                 '/stepwell.v1.InstanceService/TerminateInstance',
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.TerminateInstanceRequest.SerializeToString,
@@ -175,6 +180,14 @@ class InstanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplayInstance(self, request, context):
+        """Whether a version's code does what the instance's journal says it did. Nothing is recorded, no step's body runs, and
+        the instance goes on meanwhile. NOT_FOUND for a version that does not have the workflow.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def TerminateInstance(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -264,6 +277,11 @@ def add_InstanceServiceServicer_to_server(servicer, server):
                     servicer.RestartInstance,
                     request_deserializer=stepwell_dot_v1_dot_instances__pb2.RestartInstanceRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_instances__pb2.Instance.SerializeToString,
+            ),
+            'ReplayInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayInstance,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.ReplayInstanceRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.Replay.SerializeToString,
             ),
             'TerminateInstance': grpc.unary_unary_rpc_method_handler(
                     servicer.TerminateInstance,
@@ -539,6 +557,33 @@ class InstanceService:
             '/stepwell.v1.InstanceService/RestartInstance',
             stepwell_dot_v1_dot_instances__pb2.RestartInstanceRequest.SerializeToString,
             stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/ReplayInstance',
+            stepwell_dot_v1_dot_instances__pb2.ReplayInstanceRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.Replay.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from data_plane.activation import STOP_GRACE_S, Activation, error_from, failure_from
+from data_plane.activation import STOP_GRACE_S, Activation
+from data_plane.journal_frames import error_from, failure_from
 from loader import messages as m
 from stepwell.engine import events as e
 from stepwell.engine.actions import (
