@@ -84,6 +84,8 @@ class History:
     def _forget(self, key: StepKey | None) -> None:
         """Of what has ended, only a wait may be told of again: its event goes back when `run` has cancelled it."""
         self.instance.completions.clear()
+        self.instance.received.clear()
+        self.instance.event_ids.clear()
         step = self.instance.steps.get(key) if key is not None else None
         if step is not None and step.ended_at is not None and step.event is None:
             del self.instance.steps[step.key]

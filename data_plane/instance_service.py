@@ -25,9 +25,10 @@ from rpc.times import timestamp
 from rpc.trace_context import current
 from stepwell import names
 from stepwell.engine.instance import Step
+from stepwell.engine.received import EventState, received_by
 from stepwell.engine.records import BlobRef, Completed, StepKey
 from stepwell.engine.status import steps_of
-from stepwell.errors import InvalidArgumentError
+from stepwell.errors import InvalidArgumentError, NotFoundError
 from stepwell.names import Digest, TenantId
 from stepwell.v1 import instances_pb2 as pb
 from stepwell.v1 import instances_pb2_grpc
@@ -131,6 +132,38 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         payload = checked_json(request.payload, "payload")
         await self._calls.send_event(key, event_type, payload, request_id, event_id)
         return Empty()
+
+    async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
+        _, key = await self._named(request.parent, context, "parent")
+        limit = page_size(request.page_size)
+        states = frozenset(_event_state_name(number) for number in request.states)
+        scope = f"events of {'/'.join(key)} {sorted(states)}"
+        after = offset(scope, request.page_token)
+        instance = (await self._calls.get(key)).instance
+        response, size = pb.ListEventsResponse(), 0
+        for received in received_by(instance):
+            if received.event.number <= after or (states and received.state not in states):
+                continue
+            # A large payload is left out: a page is to be read, not to carry data.
+            inline = None if isinstance(received.event.payload, BlobRef) else received.event.payload
+            message = views.event_message(instance, received, inline)
+            size += message.ByteSize()
+            if len(response.events) == limit or (response.events and size > PAGE_BYTES_MAX):
+                response.next_page_token = page_token(scope, str(response.events[-1].number))
+                break
+            response.events.append(message)
+        return response
+
+    async def GetEvent(self, request: pb.GetEventRequest, context: Context) -> pb.ReceivedEvent:
+        _, key = await self._named(request.name, context)
+        if request.number < 1:
+            raise InvalidArgumentError(f"number is {request.number}: events are counted from 1", field="number")
+        instance = (await self._calls.get(key)).instance
+        if request.number > len(instance.received):
+            raise NotFoundError(f"instance {key.instance!r} has received no event {request.number}")
+        received = received_by(instance)[request.number - 1]
+        payload = await self._calls.payload(key, instance, received.event.payload)
+        return views.event_message(instance, received, payload)
 
     async def PauseInstance(self, request: pb.PauseInstanceRequest, context: Context) -> pb.Instance:
         tenant, key = await self._named(request.name, context)
@@ -263,6 +296,13 @@ def _step_key(request: pb.RestartInstanceRequest) -> StepKey | None:
 
 def _step_name(text: str) -> str:
     return checked(names.step_name, text, "step_name") if text else ""
+
+
+def _event_state_name(number: int) -> EventState:
+    name = views.EVENT_STATE_NAMES.get(number)
+    if name is None:
+        raise InvalidArgumentError(f"states: {number} is not a state that an event can have", field="states")
+    return name
 
 
 def _status_name(number: int) -> str:

@@ -11,6 +11,7 @@ from data_plane.replaying import Differs, Matches, Unchecked, Verdict
 from rpc.resource_names import instance_name, version_name
 from rpc.times import timestamp
 from stepwell.engine.instance import Instance, Step, StepStatus
+from stepwell.engine.received import EventState, Received, resend_id
 from stepwell.engine.records import Completed, Errored, Failure, Kind, RolledBack, Terminated
 from stepwell.engine.status import InstanceStatus, status_of
 from stepwell.names import Digest, InstanceId, TenantId, WorkflowId
@@ -54,6 +55,14 @@ _STEP_KINDS: Final[dict[Kind, pb.StepKind.ValueType]] = {
 
 STEP_KIND_NAMES: Final[dict[int, Kind]] = {number: kind for kind, number in _STEP_KINDS.items()}
 
+_EVENT_STATES: Final[dict[EventState, pb.EventState.ValueType]] = {
+    "buffered": pb.EVENT_STATE_BUFFERED,
+    "taken": pb.EVENT_STATE_TAKEN,
+    "dead": pb.EVENT_STATE_DEAD,
+}
+
+EVENT_STATE_NAMES: Final[dict[int, EventState]] = {number: name for name, number in _EVENT_STATES.items()}
+
 _FOREIGN: Final = "StepError:"
 """A guest puts it before the class of an error that it could not rebuild; users know the class."""
 
@@ -74,6 +83,8 @@ def instance_message(
         version=version_name(tenant, instance.digest),
         params=params,
         create_time=timestamp(instance.created_at),
+        buffered_events=0 if instance.outcome is not None else instance.buffered_events,
+        dead_events=instance.dead_events,
     )
     if isinstance(instance.outcome, Completed) and output is not None:
         message.output = output
@@ -131,6 +142,23 @@ def step_message(step: Step, output: bytes | None = None, *, truncated: bool = F
     if step.ended_at is not None:
         message.end_time.CopyFrom(timestamp(step.ended_at))
     return message
+
+
+def event_message(instance: Instance, received: Received, payload: bytes | None) -> pb.ReceivedEvent:
+    """An event that the instance received; without its payload where that is None."""
+    event, step = received.event, received.step
+    return pb.ReceivedEvent(
+        number=event.number,
+        event_id=event.event_id,
+        type=event.event_type,
+        payload=payload,
+        payload_truncated=payload is None,
+        state=_EVENT_STATES[received.state],
+        receive_time=timestamp(event.at),
+        step_name=step.name if step is not None else "",
+        step_count=step.count if step is not None else 0,
+        resend_id=resend_id(instance, event),
+    )
 
 
 def log_message(entry: LogEntry) -> pb.LogEntry:

@@ -62,6 +62,8 @@ RIGHTS: Final[Table] = {
         "ListInstances": Right.READ,
         "ListSteps": Right.READ,
         "SendEvent": Right.RUN,
+        "ListEvents": Right.READ,
+        "GetEvent": Right.READ,
         "PauseInstance": Right.RUN,
         "ResumeInstance": Right.RUN,
         "RestartInstance": Right.RUN,

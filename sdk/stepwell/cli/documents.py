@@ -44,6 +44,16 @@ def step_kind_text(kind: instances_pb2.StepKind.ValueType) -> str:
     return _enum(instances_pb2.StepKind.DESCRIPTOR.values_by_number, kind, "STEP_KIND_")
 
 
+def event_state_text(state: instances_pb2.EventState.ValueType) -> str:
+    """buffered, taken, dead"""
+    return _enum(instances_pb2.EventState.DESCRIPTOR.values_by_number, state, "EVENT_STATE_")
+
+
+def event_state_number(text: str) -> instances_pb2.EventState.ValueType:
+    """The state that is spelt so."""
+    return next(number for number in instances_pb2.EventState.values() if event_state_text(number) == text)
+
+
 def log_stream_text(stream: instances_pb2.LogStream.ValueType) -> str | None:
     """stdout, stderr; None for no line at all"""
     if stream == instances_pb2.LOG_STREAM_UNSPECIFIED:
@@ -74,6 +84,8 @@ def instance(message: instances_pb2.Instance, steps: Sequence[instances_pb2.Step
         "createTime": _time(message, "create_time"),
         "startTime": _time(message, "start_time"),
         "endTime": _time(message, "end_time"),
+        "bufferedEvents": message.buffered_events if message.HasField("buffered_events") else None,
+        "deadEvents": message.dead_events if message.HasField("dead_events") else None,
     }
 
 
@@ -112,6 +124,22 @@ def event(message: instances_pb2.InstanceEvent) -> Json:
         "type": message.type,
         "status": status_text(message.status),
         "step": step(message.step) if message.HasField("step") else None,
+    }
+
+
+def received_event(message: instances_pb2.ReceivedEvent) -> Json:
+    """A line of `events`; `step` is the wait that took it."""
+    return {
+        "number": message.number,
+        "eventId": message.event_id or None,
+        "type": message.type,
+        "payload": value(message.payload) if message.HasField("payload") else None,
+        "payloadTruncated": message.payload_truncated,
+        "state": event_state_text(message.state),
+        "step": message.step_name or None,
+        "count": message.step_count or None,
+        "resendId": message.resend_id,
+        "receiveTime": _time(message, "receive_time"),
     }
 
 

@@ -98,6 +98,10 @@ def _facts(instance: Instance, now: datetime) -> list[tuple[str, Cell | str]]:
         facts.append(("ended", f"{clock(datetime_of(instance.end_time))}  (took {_took(instance, now)})"))
     if instance.HasField("rollback"):
         facts.append(("rollback", _rollback_line(instance.rollback)))
+    if instance.buffered_events:
+        facts.append(("events", f"{instance.buffered_events:,} kept, not waited for yet"))
+    if instance.dead_events:
+        facts.append(("dead events", f"{instance.dead_events:,}  (stepwell instances events … --state dead)"))
     if instance.params:
         facts.append(("params", _one_line(instance.params)))
     return facts

@@ -41,6 +41,8 @@ def command() -> None:
 
 
 command.add_command(instance_events.send_event)
+command.add_command(instance_events.events)
+command.add_command(instance_events.resend_event)
 
 
 @command.command("list")

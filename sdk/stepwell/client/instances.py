@@ -152,6 +152,40 @@ class Instances:
         )
         await self._caller.unary(self._stub.SendEvent, request)
 
+    async def list_events(
+        self,
+        name: str,
+        *,
+        states: Iterable[pb.EventState.ValueType] = (),
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> pb.ListEventsResponse:
+        """A page of what was sent to it and what became of that, in the order in which it came; without large payloads.
+        A page may be short before the last."""
+        request = pb.ListEventsRequest(parent=name, states=states, page_size=page_size, page_token=page_token)
+        return await self._caller.unary(self._stub.ListEvents, request)
+
+    async def get_event(self, name: str, number: int) -> pb.ReceivedEvent:
+        """One of its events with the whole payload. NotFoundError when it has none of that number."""
+        return await self._caller.unary(self._stub.GetEvent, pb.GetEventRequest(name=name, number=number))
+
+    async def resend_event(self, name: str, number: int, to: str) -> pb.ReceivedEvent:
+        """Send one of its events to the instance `to`, which may be itself after a restart; answers with that event.
+
+        However often it is called, `to` takes it once: under the event's own id, or one that says where it was. As
+        `send_event`, WrongStateError when `to` has ended; NotFoundError when there is no such event.
+        """
+        event = await self.get_event(name, number)
+        request = pb.SendEventRequest(
+            name=to,
+            type=event.type,
+            payload=event.payload,
+            event_id=event.resend_id,
+            request_id=self._caller.new_request_id(),
+        )
+        await self._caller.unary(self._stub.SendEvent, request)
+        return event
+
     async def pause(self, name: str) -> pb.Instance:
         """paused, or waitingForPause while steps run."""
         request = pb.PauseInstanceRequest(name=name, request_id=self._caller.new_request_id())

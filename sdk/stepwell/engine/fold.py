@@ -95,6 +95,7 @@ def apply(instance: Instance, record: Record) -> None:
             instance.events.setdefault(record.event_type, deque()).append(record)
             _buffer(instance, 1, record)
             instance.events_received = record.number
+            instance.received.append(record)
             instance.hold(record.payload)
             if record.event_id:
                 instance.event_ids[record.event_id] = record

@@ -54,6 +54,8 @@ def _take_back_events(instance: Instance, dropped: list[Step], events: int) -> N
             instance.events.setdefault(event.event_type, deque()).append(event)
             instance.buffered_events += 1
             instance.buffered_bytes += size_of(event.payload)
+    taken = sum(step.event is not None for step in instance.steps.values())
+    instance.forgotten_events = instance.events_received - instance.buffered_events - taken
 
 
 def _number(event: EventReceived) -> int:

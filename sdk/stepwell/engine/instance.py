@@ -157,6 +157,10 @@ class Instance:
     buffered_bytes: int = 0
     """Of their payloads."""
     events_received: int = 0
+    received: list[EventReceived] = field(default_factory=list)
+    """All of them, those too that a wait took or a restart forgot."""
+    forgotten_events: int = 0
+    """Of those, the ones that a restart forgot."""
     event_ids: dict[str, EventReceived] = field(default_factory=dict)
     """The events that came with an id of their sender's, by that."""
     requests: dict[str, Record] = field(default_factory=dict)
@@ -243,6 +247,11 @@ class Instance:
     def node_deaths(self) -> int:
         """Activations since the last progress that nobody saw end. Meaningful while none is live."""
         return self.activations - self.sandbox_deaths
+
+    @property
+    def dead_events(self) -> int:
+        """Events that its code can't take any more: kept when it ended, or forgotten by a restart."""
+        return self.forgotten_events + (self.buffered_events if self.outcome is not None else 0)
 
     def hold(self, payload: Payload) -> None:
         """Count the payload: of blobs, the partition has only the name."""

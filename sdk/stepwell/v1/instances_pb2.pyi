@@ -129,6 +129,31 @@ STEP_STATUS_ERRORED: StepStatus.ValueType  # 5
 STEP_STATUS_CANCELLED: StepStatus.ValueType  # 6
 Global___StepStatus: _TypeAlias = StepStatus  # noqa: Y015
 
+class _EventState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EventStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EVENT_STATE_UNSPECIFIED: _EventState.ValueType  # 0
+    EVENT_STATE_BUFFERED: _EventState.ValueType  # 1
+    """Kept until the instance waits for its type."""
+    EVENT_STATE_TAKEN: _EventState.ValueType  # 2
+    """By the wait that step_name and step_count say."""
+    EVENT_STATE_DEAD: _EventState.ValueType  # 3
+    """The instance ended without taking it, or was restarted from before it."""
+
+class EventState(_EventState, metaclass=_EventStateEnumTypeWrapper): ...
+
+EVENT_STATE_UNSPECIFIED: EventState.ValueType  # 0
+EVENT_STATE_BUFFERED: EventState.ValueType  # 1
+"""Kept until the instance waits for its type."""
+EVENT_STATE_TAKEN: EventState.ValueType  # 2
+"""By the wait that step_name and step_count say."""
+EVENT_STATE_DEAD: EventState.ValueType  # 3
+"""The instance ended without taking it, or was restarted from before it."""
+Global___EventState: _TypeAlias = EventState  # noqa: Y015
+
 class _ReplayVerdict:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -188,6 +213,8 @@ class Instance(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     ROLLBACK_FIELD_NUMBER: _builtins.int
+    BUFFERED_EVENTS_FIELD_NUMBER: _builtins.int
+    DEAD_EVENTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """tenants/{tenant}/workflows/{workflow}/instances/{instance}; the id is 1 to 100 of [a-zA-Z0-9_-], not starting with a dash."""
     uid: _builtins.str
@@ -200,6 +227,10 @@ class Instance(_message.Message):
     """UTF-8 JSON, at most 1 MiB."""
     output: _builtins.bytes
     """Output only. UTF-8 JSON; set when complete."""
+    buffered_events: _builtins.int
+    """Output only. Events that it keeps, and that no wait of it has taken yet. Absent in lists."""
+    dead_events: _builtins.int
+    """Output only. Events that it can't take any more: kept when it ended, or forgotten by a restart. Absent in lists."""
     @_builtins.property
     def error(self) -> _resources_pb2.Failure:
         """Output only. Set when errored, and when paused because of a failure."""
@@ -230,13 +261,24 @@ class Instance(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         rollback: Global___Rollback | None = ...,
+        buffered_events: _builtins.int | None = ...,
+        dead_events: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "output", b"output", "rollback", b"rollback", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "output", b"output", "rollback", b"rollback", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "name", b"name", "output", b"output", "params", b"params", "rollback", b"rollback", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "name", b"name", "output", b"output", "params", b"params", "rollback", b"rollback", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__buffered_events: _TypeAlias = _typing.Literal["buffered_events"]  # noqa: Y015
+    _WhichOneofArgType__buffered_events: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events"]  # noqa: Y015
+    _WhichOneofReturnType__dead_events: _TypeAlias = _typing.Literal["dead_events"]  # noqa: Y015
+    _WhichOneofArgType__dead_events: _TypeAlias = _typing.Literal["_dead_events", b"_dead_events"]  # noqa: Y015
     _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
     _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__buffered_events) -> _WhichOneofReturnType__buffered_events | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dead_events) -> _WhichOneofReturnType__dead_events | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
 
 Global___Instance: _TypeAlias = Instance  # noqa: Y015
@@ -323,6 +365,66 @@ class Step(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
 
 Global___Step: _TypeAlias = Step  # noqa: Y015
+
+@_typing.final
+class ReceivedEvent(_message.Message):
+    """An event that was sent to an instance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    PAYLOAD_TRUNCATED_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    RECEIVE_TIME_FIELD_NUMBER: _builtins.int
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    STEP_COUNT_FIELD_NUMBER: _builtins.int
+    RESEND_ID_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """From 1 within the instance, in the order in which they came."""
+    event_id: _builtins.str
+    """Its sender's own name for it; empty for none."""
+    type: _builtins.str
+    payload: _builtins.bytes
+    """UTF-8 JSON. A large one is left out of lists, see payload_truncated."""
+    payload_truncated: _builtins.bool
+    """The payload was larger than the page allows: GetEvent has it."""
+    state: Global___EventState.ValueType
+    step_name: _builtins.str
+    """Of the wait that took it; empty where none did."""
+    step_count: _builtins.int
+    """From 1; 0 where none did."""
+    resend_id: _builtins.str
+    """The event_id under which to send it to another instance, or to this one after a restart, so that doing so twice is
+    doing it once: its own, or one made of the instance's uid and its number.
+    """
+    @_builtins.property
+    def receive_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        event_id: _builtins.str = ...,
+        type: _builtins.str = ...,
+        payload: _builtins.bytes | None = ...,
+        payload_truncated: _builtins.bool = ...,
+        state: Global___EventState.ValueType = ...,
+        receive_time: _timestamp_pb2.Timestamp | None = ...,
+        step_name: _builtins.str = ...,
+        step_count: _builtins.int = ...,
+        resend_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_payload", b"_payload", "payload", b"payload", "receive_time", b"receive_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_payload", b"_payload", "event_id", b"event_id", "number", b"number", "payload", b"payload", "payload_truncated", b"payload_truncated", "receive_time", b"receive_time", "resend_id", b"resend_id", "state", b"state", "step_count", b"step_count", "step_name", b"step_name", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__payload: _TypeAlias = _typing.Literal["payload"]  # noqa: Y015
+    _WhichOneofArgType__payload: _TypeAlias = _typing.Literal["_payload", b"_payload"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__payload) -> _WhichOneofReturnType__payload | None: ...
+
+Global___ReceivedEvent: _TypeAlias = ReceivedEvent  # noqa: Y015
 
 @_typing.final
 class CreateInstanceRequest(_message.Message):
@@ -676,6 +778,88 @@ class SendEventRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SendEventRequest: _TypeAlias = SendEventRequest  # noqa: Y015
+
+@_typing.final
+class ListEventsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """tenants/{tenant}/workflows/{workflow}/instances/{instance}"""
+    page_size: _builtins.int
+    """At most 1,000; 0 means 100. A page ends early rather than pass 2 MiB."""
+    page_token: _builtins.str
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___EventState.ValueType]:
+        """Only these states; none means all."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        states: _abc.Iterable[Global___EventState.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEventsRequest: _TypeAlias = ListEventsRequest  # noqa: Y015
+
+@_typing.final
+class ListEventsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReceivedEvent]:
+        """In the order in which they came."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___ReceivedEvent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEventsResponse: _TypeAlias = ListEventsResponse  # noqa: Y015
+
+@_typing.final
+class GetEventRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The instance's."""
+    number: _builtins.int
+    """Which of its events, from 1."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEventRequest: _TypeAlias = GetEventRequest  # noqa: Y015
 
 @_typing.final
 class PauseInstanceRequest(_message.Message):

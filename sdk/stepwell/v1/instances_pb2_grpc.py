@@ -65,6 +65,16 @@ class InstanceServiceStub:
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.SendEventRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.ListEvents = channel.unary_unary(
+                '/stepwell.v1.InstanceService/ListEvents',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.ListEventsRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.ListEventsResponse.FromString,
+                _registered_method=True)
+        self.GetEvent = channel.unary_unary(
+                '/stepwell.v1.InstanceService/GetEvent',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.GetEventRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.ReceivedEvent.FromString,
+                _registered_method=True)
         self.PauseInstance = channel.unary_unary(
                 '/stepwell.v1.InstanceService/PauseInstance',
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.PauseInstanceRequest.SerializeToString,
@@ -155,6 +165,20 @@ class InstanceServiceServicer:
 
     def SendEvent(self, request, context):
         """Kept, first in first out by type, until the instance waits for that type. FAILED_PRECONDITION once it has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEvents(self, request, context):
+        """What was sent to an instance, and what became of it, as long as the instance is there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEvent(self, request, context):
+        """One of them with its whole payload. NOT_FOUND for a number that no event has.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -262,6 +286,16 @@ def add_InstanceServiceServicer_to_server(servicer, server):
                     servicer.SendEvent,
                     request_deserializer=stepwell_dot_v1_dot_instances__pb2.SendEventRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ListEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvents,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.ListEventsRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'GetEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEvent,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.GetEventRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.ReceivedEvent.SerializeToString,
             ),
             'PauseInstance': grpc.unary_unary_rpc_method_handler(
                     servicer.PauseInstance,
@@ -476,6 +510,60 @@ class InstanceService:
             '/stepwell.v1.InstanceService/SendEvent',
             stepwell_dot_v1_dot_instances__pb2.SendEventRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/ListEvents',
+            stepwell_dot_v1_dot_instances__pb2.ListEventsRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/GetEvent',
+            stepwell_dot_v1_dot_instances__pb2.GetEventRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.ReceivedEvent.FromString,
             options,
             channel_credentials,
             insecure,

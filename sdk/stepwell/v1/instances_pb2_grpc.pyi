@@ -43,6 +43,10 @@ class InstanceServiceStub:
     ListSteps: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ListStepsRequest, _instances_pb2.ListStepsResponse]
     SendEvent: _grpc.UnaryUnaryMultiCallable[_instances_pb2.SendEventRequest, _empty_pb2.Empty]
     """Kept, first in first out by type, until the instance waits for that type. FAILED_PRECONDITION once it has ended."""
+    ListEvents: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ListEventsRequest, _instances_pb2.ListEventsResponse]
+    """What was sent to an instance, and what became of it, as long as the instance is there."""
+    GetEvent: _grpc.UnaryUnaryMultiCallable[_instances_pb2.GetEventRequest, _instances_pb2.ReceivedEvent]
+    """One of them with its whole payload. NOT_FOUND for a number that no event has."""
     PauseInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.PauseInstanceRequest, _instances_pb2.Instance]
     ResumeInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ResumeInstanceRequest, _instances_pb2.Instance]
     RestartInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.RestartInstanceRequest, _instances_pb2.Instance]
@@ -81,6 +85,10 @@ class InstanceServiceAsyncStub(InstanceServiceStub):
     ListSteps: _aio.UnaryUnaryMultiCallable[_instances_pb2.ListStepsRequest, _instances_pb2.ListStepsResponse]  # type: ignore[assignment]
     SendEvent: _aio.UnaryUnaryMultiCallable[_instances_pb2.SendEventRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Kept, first in first out by type, until the instance waits for that type. FAILED_PRECONDITION once it has ended."""
+    ListEvents: _aio.UnaryUnaryMultiCallable[_instances_pb2.ListEventsRequest, _instances_pb2.ListEventsResponse]  # type: ignore[assignment]
+    """What was sent to an instance, and what became of it, as long as the instance is there."""
+    GetEvent: _aio.UnaryUnaryMultiCallable[_instances_pb2.GetEventRequest, _instances_pb2.ReceivedEvent]  # type: ignore[assignment]
+    """One of them with its whole payload. NOT_FOUND for a number that no event has."""
     PauseInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.PauseInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     ResumeInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.ResumeInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     RestartInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.RestartInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
@@ -152,6 +160,22 @@ class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Kept, first in first out by type, until the instance waits for that type. FAILED_PRECONDITION once it has ended."""
+
+    @_abc_1.abstractmethod
+    def ListEvents(
+        self,
+        request: _instances_pb2.ListEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.ListEventsResponse, _abc.Awaitable[_instances_pb2.ListEventsResponse]]:
+        """What was sent to an instance, and what became of it, as long as the instance is there."""
+
+    @_abc_1.abstractmethod
+    def GetEvent(
+        self,
+        request: _instances_pb2.GetEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.ReceivedEvent, _abc.Awaitable[_instances_pb2.ReceivedEvent]]:
+        """One of them with its whole payload. NOT_FOUND for a number that no event has."""
 
     @_abc_1.abstractmethod
     def PauseInstance(

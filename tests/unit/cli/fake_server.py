@@ -17,9 +17,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from stepwell.v1 import instances_pb2 as i
 from stepwell.v1 import tenants_pb2 as t
 from stepwell.v1 import workflows_pb2 as w
-from stepwell.v1.instances_pb2_grpc import InstanceServiceServicer, add_InstanceServiceServicer_to_server
+from stepwell.v1.instances_pb2_grpc import add_InstanceServiceServicer_to_server
 from stepwell.v1.tenants_pb2_grpc import TenantServiceServicer, add_TenantServiceServicer_to_server
 from stepwell.v1.workflows_pb2_grpc import WorkflowServiceServicer, add_WorkflowServiceServicer_to_server
+from tests.unit.cli.fake_events import FakeEvents
 from tests.unit.cli.fake_other_versions import FakeOtherVersions
 from tests.unit.cli.troubles import Troubles, refuse
 
@@ -44,7 +45,7 @@ class TellingHealth(health.HealthServicer):
         return super().Check(request, context)
 
 
-class FakeServer(FakeOtherVersions, TenantServiceServicer, WorkflowServiceServicer, InstanceServiceServicer):
+class FakeServer(FakeOtherVersions, TenantServiceServicer, WorkflowServiceServicer, FakeEvents):
     """`with FakeServer() as server:` serves on `server.endpoint`. Tests set and read its attributes."""
 
     def __init__(self) -> None:
@@ -63,7 +64,7 @@ class FakeServer(FakeOtherVersions, TenantServiceServicer, WorkflowServiceServic
         self.events: dict[str, list[i.InstanceEvent]] = {}
         self.logs: dict[str, list[i.LogEntry]] = {}
         self.logs_asked: list[i.ListLogsRequest] = []
-        self.sent: list[i.SendEventRequest] = []
+        FakeEvents.__init__(self, self.found)
         self.created: list[i.CreateInstanceRequest] = []
         self.uploaded: dict[str, bytes] = {}
         self.executables: set[str] = set()
@@ -326,11 +327,6 @@ class FakeServer(FakeOtherVersions, TenantServiceServicer, WorkflowServiceServic
         start = int(request.page_token or 0)
         end = start + min(request.page_size or 100, self.steps_page_max)
         return i.ListStepsResponse(steps=steps[start:end], next_page_token=str(end) if end < len(steps) else "")
-
-    def SendEvent(self, request: i.SendEventRequest, context: grpc.ServicerContext) -> Empty:
-        self.found(request.name, context)
-        self.sent.append(request)
-        return Empty()
 
     def PauseInstance(self, request: i.PauseInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
         return self._put(request.name, i.INSTANCE_STATUS_WAITING_FOR_PAUSE, context)

@@ -45,6 +45,8 @@ def test_trigger_prints_the_new_instance(cli: Cli, server: FakeServer) -> None:
         "createTime": "2026-01-02T03:04:05.678Z",
         "startTime": None,
         "endTime": None,
+        "bufferedEvents": None,
+        "deadEvents": None,
     }
     assert server.created[0].request_id
 

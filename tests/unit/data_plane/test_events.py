@@ -7,8 +7,10 @@ import asyncio
 import pytest
 
 from data_plane import payloads
-from stepwell.errors import InvalidArgumentError
-from tests.unit.data_plane.house import on_virtual_time, serving
+from stepwell.engine.received import received_by
+from stepwell.errors import InvalidArgumentError, WrongStateError
+from tests.unit.data_plane.house import on_virtual_time, serving, sleeping
+from tests.unit.data_plane.virtual_loop import until
 
 
 @on_virtual_time
@@ -69,3 +71,37 @@ async def test_the_same_large_event_twice_at_once_is_one() -> None:
         )
         assert (await house.calls.get(key)).instance.events_received == 1
         assert list(house.store.blobs.values()) == [large]
+
+
+@on_virtual_time
+async def test_events_are_told_by_the_journal_also_once_their_instance_left_memory() -> None:
+    async with serving() as house:
+        key = await house.create()
+        sleeping(await house.guest(1), 60_000)
+        await house.calls.send_event(key, "approve", b"1", "call-1", "delivery-1")
+        await house.calls.send_event(key, "approve", b"2", "call-2")
+        await house.calls.terminate(key, "")
+        await until(lambda: house.server.peek(key) is None)
+        instance = (await house.calls.get(key)).instance
+        assert [(each.event.payload, each.state) for each in received_by(instance)] == [(b"1", "dead"), (b"2", "dead")]
+        assert instance.dead_events == 2
+        with pytest.raises(WrongStateError):
+            await house.calls.send_event(key, "approve", b"3", "call-3")
+        await house.calls.send_event(key, "approve", b"1", "call-4", "delivery-1")
+        assert (await house.calls.get(key)).instance.events_received == 2
+
+
+@on_virtual_time
+async def test_a_dead_event_is_taken_by_the_same_instance_after_a_restart() -> None:
+    async with serving() as house:
+        key = await house.create()
+        await house.guest(1)
+        await house.calls.send_event(key, "approve", b"1", "call-1", "delivery-1")
+        await house.calls.terminate(key, "")
+        await house.calls.restart(key, None, "")
+        dead = received_by((await house.calls.get(key)).instance)[0]
+        assert dead.state == "dead"
+        for request_id in ("call-2", "call-3"):
+            await house.calls.send_event(key, "approve", b"1", request_id, "delivery-1")
+        instance = (await house.calls.get(key)).instance
+        assert [each.state for each in received_by(instance)] == ["dead", "buffered"]

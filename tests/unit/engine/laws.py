@@ -9,6 +9,7 @@ from stepwell.engine import events as e
 from stepwell.engine import records as r
 from stepwell.engine.actions import Activate, Append, TellCompletion, TellStart, WakeNow
 from stepwell.engine.instance import IllegalTransition, Instance, Phase, Step
+from stepwell.engine.received import received_by
 from stepwell.errors import InvalidArgumentError, LimitExceededError, WrongStateError
 from tests.unit.engine.driven import appended
 from tests.unit.engine.journal_words import (
@@ -110,6 +111,7 @@ def what_is_recorded_stays(life: Life, moment: Moment) -> None:
     assert waiting == {key for key in instance.open if key.kind == "waitForEvent"}
     if instance.live is not None or not instance.runnable:
         assert not waits.keys() & buffered.keys(), "an event lies beside a wait for it"
+    _check_received(records, counting, instance)
     _check_repeated(life, moment)
     _check_known(counting, life, moment)
 
@@ -228,6 +230,22 @@ def _check_repeated(life: Life, moment: Moment) -> None:
             same = isinstance(event, e.TerminateRequested) and isinstance(call, r.Terminated)
     assert not moment.actions
     assert moment.refusal is None if same else isinstance(moment.refusal, InvalidArgumentError)
+
+
+def _check_received(records: list[r.Record], counting: list[r.Record], instance: Instance) -> None:
+    """Every event is kept, taken by a wait, or dead: its instance has ended, or a restart forgot it."""
+    numbers = [record.number for record in records if isinstance(record, r.EventReceived)]
+    received = received_by(instance)
+    assert [each.event.number for each in received] == numbers
+    has_ended = instance.outcome is not None
+    kept_now = {number for each in kept(counting).values() for number in each}
+    takers = {ended.number: key for key, ended in endings(counting).items() if isinstance(ended, r.EventMatched)}
+    for each in received:
+        state = "taken" if each.event.number in takers else "dead"
+        if each.event.number in kept_now and not has_ended:
+            state = "buffered"
+        assert (each.state, each.step) == (state, takers.get(each.event.number))
+    assert instance.dead_events == sum(each.state == "dead" for each in received)
 
 
 def _check_known(counting: list[r.Record], life: Life, moment: Moment) -> None:
