@@ -17,6 +17,7 @@ from stepwell.engine.records import (
     Errored,
     EventMatched,
     EventReceived,
+    Migrated,
     NothingToDo,
     Paused,
     Record,
@@ -119,6 +120,8 @@ def _type_and_key(record: Record, instance: Instance) -> tuple[str | None, StepK
             return "resumed", None
         case Restarted():
             return "restarted", None
+        case Migrated():
+            return "migrated", None
         case NothingToDo():
             return None, None
         case Completed():

@@ -198,6 +198,16 @@ class RestartRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class MigrateRequested:
+    """To that version, whose code was found to do all that the journal has by now."""
+
+    at: int
+    digest: Digest
+    entrypoint: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class TerminateRequested:
     at: int
     request_id: str
@@ -231,6 +241,7 @@ Event = (
     | PauseRequested
     | ResumeRequested
     | RestartRequested
+    | MigrateRequested
     | TerminateRequested
     | DeleteRequested
 )

@@ -24,6 +24,7 @@ from stepwell.engine.records import (
     Errored,
     EventMatched,
     EventReceived,
+    Migrated,
     NothingToDo,
     Paused,
     Record,
@@ -136,6 +137,9 @@ def apply(instance: Instance, record: Record) -> None:
         case Restarted():
             forget(instance, record)
             _resume(instance, record.at, record.paused_for)
+            _remember(instance, record.request_id, record)
+        case Migrated():
+            instance.digest, instance.entrypoint = record.digest, record.entrypoint
             _remember(instance, record.request_id, record)
         case NothingToDo():
             _remember(instance, record.request_id, record)

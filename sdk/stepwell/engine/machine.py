@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from stepwell.engine import control, restarting, runs, sleeps, steps, waits
+from stepwell.engine import control, migrating, restarting, runs, sleeps, steps, waits
 from stepwell.engine.actions import Actions
 from stepwell.engine.events import (
     ActivationStarted,
@@ -17,6 +17,7 @@ from stepwell.engine.events import (
     GuestLost,
     GuestQuiet,
     KeyCancelled,
+    MigrateRequested,
     PauseRequested,
     ReplayMismatched,
     RestartRequested,
@@ -88,6 +89,8 @@ def handle(instance: Instance, event: Event, limits: EngineLimits) -> Actions:
             control.on_resume_requested(turn, event)
         case RestartRequested():
             restarting.on_restart_requested(turn, event)
+        case MigrateRequested():
+            migrating.on_migrate_requested(turn, event)
         case TerminateRequested():
             control.on_terminate_requested(turn, event)
         case DeleteRequested():
