@@ -141,9 +141,16 @@ class Guests:
                 instance.sandbox_deaths >= self._limits.sandbox_deaths_alone
                 or instance.node_deaths >= self._limits.node_deaths_alone
             )
+            digest = instance.digest
             try:
-                return await self._loader.acquire(resident.key.tenant, instance.digest, alone=alone)
+                lease = await self._loader.acquire(resident.key.tenant, digest, alone=alone)
+                if instance.digest == digest:
+                    return lease
+                lease.release()  # it was migrated meanwhile
+                continue
             except (BundleRefusedError, NotFoundError) as refused:
+                if instance.digest != digest:
+                    continue
                 failure = Failure("stepwell.errors", type(refused).__name__, refused.message)
                 resident.step(Suspended(self._clock(), failure))
                 return None

@@ -17,6 +17,7 @@ from cluster.directory import ROUTE_AGE_S
 from data_plane.calling import Routes, Seen, durably, refuse_if_absent
 from data_plane.history import Happening, History
 from data_plane.journal.store import InstanceKey, ListingPage, Row
+from data_plane.migrating import Migrations
 from data_plane.node import Node
 from data_plane.payloads import fetch
 from data_plane.readings import Reading
@@ -47,6 +48,7 @@ class InstanceCalls:
         self._node = node
         self._routes = routes
         self._mint = mint
+        self._migrations = Migrations(node, routes, self.get)
         self._monotonic_s = asyncio.get_running_loop().time
 
     # ---------------------------------------------------------------- create
@@ -237,6 +239,11 @@ class InstanceCalls:
         version = await self._routes.on_version(key.tenant, key.workflow, digest)
         replays = self._node.replays
         return await replays.replay(key, replays.recorded(key, seen.instance), version.digest, version.entrypoint)
+
+    async def migrate(self, key: InstanceKey, digest: Digest, request_id: str) -> Seen:
+        """Raises what `data_plane.migrating` does."""
+        await self._migrations.migrate(key, digest, request_id)
+        return await self.get(key)
 
     async def terminate(self, key: InstanceKey, request_id: str, *, rollback: bool = False) -> Seen:
         return await self._carry_out(key, partial(events.TerminateRequested, rollback=rollback), request_id)

@@ -17,6 +17,7 @@ from stepwell.engine.records import (
     Errored,
     EventMatched,
     EventReceived,
+    Migrated,
     NothingToDo,
     Paused,
     Record,
@@ -124,6 +125,8 @@ def _type_and_key(record: Record, instance: Instance) -> tuple[str | None, StepK
             return "restarted", None
         case RollbackBegun():
             return "rollbackStarted", None
+        case Migrated():
+            return "migrated", None
         case NothingToDo():
             return None, None
         case Completed():

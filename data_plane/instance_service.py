@@ -184,6 +184,12 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         digest = _own(version, tenant)
         return views.replay_message(tenant, key, digest, await self._calls.replay(key, digest))
 
+    async def MigrateInstance(self, request: pb.MigrateInstanceRequest, context: Context) -> pb.Instance:
+        version = parse_version(request.version, principal(context), "version")
+        request_id = _request_id(request)
+        tenant, key = await self._named(request.name, context)
+        return await self._instance(tenant, await self._calls.migrate(key, _own(version, tenant), request_id), context)
+
     async def TerminateInstance(self, request: pb.TerminateInstanceRequest, context: Context) -> pb.Instance:
         tenant, key = await self._named(request.name, context)
         seen = await self._calls.terminate(key, _request_id(request), rollback=request.rollback)
@@ -261,6 +267,7 @@ def _request_id(
         pb.PauseInstanceRequest
         | pb.ResumeInstanceRequest
         | pb.RestartInstanceRequest
+        | pb.MigrateInstanceRequest
         | pb.TerminateInstanceRequest
         | pb.DeleteInstanceRequest
     ),

@@ -71,8 +71,7 @@ class Recorded:
         """Whether the instance still stands where this was taken, as far as its code can tell."""
         return (
             self.uid == instance.uid
-            and len(self.completions) == len(instance.completions)
-            and all(mine is its for mine, its in zip(self.completions, instance.completions, strict=True))
+            and self.completions == tuple(instance.completions)
             and self.opened == tuple(instance.open)
             and self.ended == _ended(instance)
         )

@@ -68,6 +68,7 @@ RIGHTS: Final[Table] = {
         "ResumeInstance": Right.RUN,
         "RestartInstance": Right.RUN,
         "ReplayInstance": Right.READ,
+        "MigrateInstance": Right.RUN,
         "TerminateInstance": Right.RUN,
         "DeleteInstance": Right.RUN,
         "BatchDeleteInstances": Right.RUN,

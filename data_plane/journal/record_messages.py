@@ -232,6 +232,17 @@ def _read_rollback_begun(m: pb.RollbackBegun) -> r.RollbackBegun:
     return r.RollbackBegun(m.at, m.paused_for, m.request_id)
 
 
+def _write_migrated(m: pb.Migrated, record: r.Migrated) -> None:
+    m.at = record.at
+    m.digest = record.digest
+    m.entrypoint = record.entrypoint
+    m.request_id = record.request_id
+
+
+def _read_migrated(m: pb.Migrated) -> r.Migrated:
+    return r.Migrated(m.at, Digest(m.digest), m.entrypoint, m.request_id)
+
+
 def _write_nothing_to_do(m: pb.NothingToDo, record: r.NothingToDo) -> None:
     m.at = record.at
     m.resume = record.resume
@@ -301,6 +312,7 @@ _WRITERS: dict[type[Any], tuple[str, Callable[[Any, Any], None]]] = {
     r.Resumed: ("resumed", _write_resumed),
     r.Restarted: ("restarted", _write_restarted),
     r.RollbackBegun: ("rollback_begun", _write_rollback_begun),
+    r.Migrated: ("migrated", _write_migrated),
     r.NothingToDo: ("nothing_to_do", _write_nothing_to_do),
     r.Completed: ("completed", _write_completed),
     r.Errored: ("errored", _write_errored),
@@ -326,6 +338,7 @@ _READERS: dict[str, Callable[[Any], r.Record]] = {
     "resumed": _read_resumed,
     "restarted": _read_restarted,
     "rollback_begun": _read_rollback_begun,
+    "migrated": _read_migrated,
     "nothing_to_do": _read_nothing_to_do,
     "completed": _read_completed,
     "errored": _read_errored,

@@ -169,6 +169,13 @@ class WrongStateError(ApiError):
     committed = "no"
 
 
+class ReplayMismatchError(ApiError):
+    """The version's code does not do what the instance's journal says: metadata has position, expected and got."""
+
+    reason = "REPLAY_MISMATCH"
+    committed = "no"
+
+
 class BundleRefusedError(ApiError):
     """The bundle's files, manifest or code can't become a version; the message says which file and why."""
 

@@ -121,6 +121,8 @@ FIELDS: Mapping[str, str] = {
     "RestartInstanceRequest.step_count": "step count",
     "ReplayInstanceRequest.name": "instance",
     "ReplayInstanceRequest.version": "version",
+    "MigrateInstanceRequest.name": "instance",
+    "MigrateInstanceRequest.version": "version",
     "TerminateInstanceRequest.name": "instance",
     "TerminateInstanceRequest.rollback": "flag",
     "DeleteInstanceRequest.name": "instance",

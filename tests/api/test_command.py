@@ -124,6 +124,7 @@ GOOD: Mapping[str, str] = {
     "--to": "one",
     "version": "sha256-" + "0" * 64,
     "versions": "sha256-" + "0" * 64,
+    "--version": "sha256-" + "0" * 64,
     "other": "sha256-" + "1" * 64,
     "token": "0" * 16,
     "init folder": "out",

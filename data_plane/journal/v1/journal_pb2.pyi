@@ -134,6 +134,7 @@ class Record(_message.Message):
     NOTHING_TO_DO_FIELD_NUMBER: _builtins.int
     RESTARTED_FIELD_NUMBER: _builtins.int
     ROLLBACK_BEGUN_FIELD_NUMBER: _builtins.int
+    MIGRATED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def created(self) -> Global___Created: ...
     @_builtins.property
@@ -180,6 +181,8 @@ class Record(_message.Message):
     def restarted(self) -> Global___Restarted: ...
     @_builtins.property
     def rollback_begun(self) -> Global___RollbackBegun: ...
+    @_builtins.property
+    def migrated(self) -> Global___Migrated: ...
     def __init__(
         self,
         *,
@@ -206,12 +209,13 @@ class Record(_message.Message):
         nothing_to_do: Global___NothingToDo | None = ...,
         restarted: Global___Restarted | None = ...,
         rollback_begun: Global___RollbackBegun | None = ...,
+        migrated: Global___Migrated | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "rollback_begun", b"rollback_begun", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "migrated", b"migrated", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "rollback_begun", b"rollback_begun", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "rollback_begun", b"rollback_begun", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "migrated", b"migrated", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "rollback_begun", b"rollback_begun", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["created", "activated", "activation_ended", "sandbox_died", "step_completed", "attempt_failed", "step_failed", "step_cancelled", "sleep_started", "sleep_fired", "wait_started", "wait_timed_out", "event_received", "event_matched", "paused", "resumed", "completed", "errored", "terminated", "deleting", "nothing_to_do", "restarted", "rollback_begun"]  # noqa: Y015
+    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["created", "activated", "activation_ended", "sandbox_died", "step_completed", "attempt_failed", "step_failed", "step_cancelled", "sleep_started", "sleep_fired", "wait_started", "wait_timed_out", "event_received", "event_matched", "paused", "resumed", "completed", "errored", "terminated", "deleting", "nothing_to_do", "restarted", "rollback_begun", "migrated"]  # noqa: Y015
     _WhichOneofArgType_record: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_record) -> _WhichOneofReturnType_record | None: ...
 
@@ -846,6 +850,34 @@ class Restarted(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__step) -> _WhichOneofReturnType__step | None: ...
 
 Global___Restarted: _TypeAlias = Restarted  # noqa: Y015
+
+@_typing.final
+class Migrated(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    ENTRYPOINT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    at: _builtins.int
+    digest: _builtins.str
+    entrypoint: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        at: _builtins.int = ...,
+        digest: _builtins.str = ...,
+        entrypoint: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "digest", b"digest", "entrypoint", b"entrypoint", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Migrated: _TypeAlias = Migrated  # noqa: Y015
 
 @_typing.final
 class Completed(_message.Message):

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from stepwell.cli.json_text import Json, value
+from stepwell.client.migrating import MigratedAll
 from stepwell.client.resource_names import id_in
 from stepwell.v1 import instances_pb2, nodes_pb2, resources_pb2, tenants_pb2, workflows_pb2
 
@@ -165,6 +166,21 @@ def instance_reference(name: str, **more: Json) -> Json:
         "workflow": id_in(name, "workflows"),
         "id": id_in(name, "instances"),
         **more,
+    }
+
+
+def migrated_all(tenant: str | None, workflow: str, version: str, done: MigratedAll) -> Json:
+    """Of `instances migrate --all`."""
+    return {
+        "tenant": tenant,
+        "workflow": workflow,
+        "version": version,
+        "migrated": done.migrated,
+        "refused": done.refused,
+        "refusals": [
+            {"id": id_in(name, "instances"), "reason": error.reason, "message": error.message}
+            for name, error in done.refusals
+        ],
     }
 
 

@@ -13,7 +13,7 @@ VERBS = {
     "replay": "Find out whether new code does what instances did so far.",
     "workflows": "list, describe, trigger",
     "instances": (
-        "list, describe, watch, logs, events, send-event, resend-event, pause, resume, restart, terminate, "
+        "list, describe, watch, logs, events, send-event, resend-event, pause, resume, restart, migrate, terminate, "
         "terminate-all, delete"
     ),
     "versions": "list, describe, diff, drain, retire",

@@ -14,6 +14,7 @@ from typing import Any
 
 from stepwell.client.calls import Caller, Doubt
 from stepwell.client.errors import error_by
+from stepwell.client.migrating import MigratedAll, migrate_all
 from stepwell.client.payloads import payload_of, value_of
 from stepwell.client.resource_names import id_in, instance_name, version_name, workflow_name
 from stepwell.client.sampling import PAGE_SIZE, SAMPLED_FROM_MAX, first, spread
@@ -254,6 +255,28 @@ class Instances:
         if ended and len(found) < size:
             found += await first(page, _ENDED, size - len(found), versions)
         return found
+
+    async def migrate(self, name: str, version: str) -> pb.Instance:
+        """It goes on with that version, by its digest, whose code does what it did so far: ReplayMismatchError where
+        it does not. ConflictError where it does not stand still for long enough to be sure; pause it then."""
+        request = pb.MigrateInstanceRequest(
+            name=name,
+            version=version_name(id_in(name, "tenants"), version),
+            request_id=self._caller.new_request_id(),
+        )
+        return await self._caller.unary(self._stub.MigrateInstance, request, usual_s=REPLAY_S_MAX)
+
+    async def migrate_all(self, tenant: str | None, workflow: str, version: str) -> MigratedAll:
+        """As `migrate`, of all of a workflow's instances that have not ended, some at once. One that can't be migrated
+        stays as it is, and is told of. Any other ApiError is raised, and the same call goes on with what is left."""
+
+        def page(size: int, token: str) -> Awaitable[pb.ListInstancesResponse]:
+            return self.list(tenant, workflow, statuses=_UNENDED, page_size=size, page_token=token)
+
+        def migrate(name: str) -> Awaitable[pb.Instance]:
+            return self.migrate(name, version)
+
+        return await migrate_all(page, migrate, version, at_once=REPLAYS_AT_ONCE_MAX)
 
     async def terminate(self, name: str, *, rollback: bool = False) -> pb.Instance:
         """End it now; results of running steps are dropped. With `rollback`, it ends once its steps' rollback handlers

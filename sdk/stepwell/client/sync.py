@@ -122,6 +122,8 @@ class Instances:
         self.restart = thread.call(inner.restart)
         self.replay = thread.call(inner.replay)
         self.replay_all = thread.call(inner.replay_all)
+        self.migrate = thread.call(inner.migrate)
+        self.migrate_all = thread.call(inner.migrate_all)
         self.sample = thread.call(inner.sample)
         self.terminate = thread.call(inner.terminate)
         self.terminate_all = thread.call(inner.terminate_all)

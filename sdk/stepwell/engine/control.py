@@ -39,7 +39,7 @@ def on_pause_requested(turn: Turn, event: PauseRequested) -> None:
     if instance.phase is Phase.PAUSED:
         _has_nothing_to_do(turn, event.at, event.request_id)
         return
-    _refuse_if_finished(instance, "paused")
+    refuse_if_finished(instance, "paused")
     turn.do(WakeNow())  # it makes nothing runnable; but should its owner die, the next one has the list say so
     turn.record(Paused(event.at, None, event.request_id))
     if instance.live is not None:
@@ -64,7 +64,7 @@ def on_resume_requested(turn: Turn, event: ResumeRequested) -> None:
     instance = turn.instance
     if carried_out_before(instance, event.request_id, Resumed):
         return
-    _refuse_if_finished(instance, "resumed")
+    refuse_if_finished(instance, "resumed")
     if instance.paused is None:
         _has_nothing_to_do(turn, event.at, event.request_id, resume=True)
         return
@@ -87,7 +87,7 @@ def on_terminate_requested(turn: Turn, event: TerminateRequested) -> None:
     kinds = (Terminated, RollbackBegun) if event.rollback else (Terminated,)
     if carried_out_before(instance, event.request_id, *kinds):
         return
-    _refuse_if_finished(instance, "terminated")
+    refuse_if_finished(instance, "terminated")
     if event.rollback and instance.started_at is not None:
         if instance.terminating is None:
             paused_for = max(0, event.at - instance.paused.at) if instance.paused is not None else 0
@@ -131,6 +131,7 @@ def _has_nothing_to_do(turn: Turn, at: int, request_id: str, *, resume: bool = F
         turn.record(NothingToDo(at, resume, request_id))
 
 
-def _refuse_if_finished(instance: Instance, verb: str) -> None:
+def refuse_if_finished(instance: Instance, verb: str) -> None:
+    """Raises WrongStateError unless it goes on, or is paused."""
     if instance.phase not in (Phase.LIVE, Phase.PAUSED):
         raise WrongStateError(f"the instance has ended and can't be {verb}")

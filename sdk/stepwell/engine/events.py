@@ -204,6 +204,16 @@ class RestartRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class MigrateRequested:
+    """To that version, whose code was found to do all that the journal has by now."""
+
+    at: int
+    digest: Digest
+    entrypoint: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class TerminateRequested:
     """With `rollback`, once the handlers of its steps have run."""
 
@@ -240,6 +250,7 @@ Event = (
     | PauseRequested
     | ResumeRequested
     | RestartRequested
+    | MigrateRequested
     | TerminateRequested
     | DeleteRequested
 )

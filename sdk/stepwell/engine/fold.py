@@ -24,6 +24,7 @@ from stepwell.engine.records import (
     Errored,
     EventMatched,
     EventReceived,
+    Migrated,
     NothingToDo,
     Paused,
     Record,
@@ -144,6 +145,9 @@ def apply(instance: Instance, record: Record) -> None:
             _remember(instance, record.request_id, record)
         case RollbackBegun():
             _begin_rollback(instance, record)
+            _remember(instance, record.request_id, record)
+        case Migrated():
+            instance.digest, instance.entrypoint = record.digest, record.entrypoint
             _remember(instance, record.request_id, record)
         case NothingToDo():
             _remember(instance, record.request_id, record)

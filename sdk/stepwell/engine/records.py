@@ -229,6 +229,16 @@ class Restarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Migrated:
+    """From here on it runs that version, whose code does what the records before this one say."""
+
+    at: int
+    digest: Digest
+    entrypoint: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class NothingToDo:
     """A pause of what was paused, or a resume of what was not: remembered, since the same call may come again, and much
     later, when there would be something to do."""
@@ -306,6 +316,7 @@ Record = (
     | Resumed
     | Restarted
     | RollbackBegun
+    | Migrated
     | NothingToDo
     | Completed
     | Errored

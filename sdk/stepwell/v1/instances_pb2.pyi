@@ -222,7 +222,7 @@ class Instance(_message.Message):
     status: Global___InstanceStatus.ValueType
     """Output only."""
     version: _builtins.str
-    """Output only. tenants/{tenant}/versions/{version}"""
+    """Output only. tenants/{tenant}/versions/{version}: what it was created with, or migrated to."""
     params: _builtins.bytes
     """UTF-8 JSON, at most 1 MiB."""
     output: _builtins.bytes
@@ -1016,6 +1016,32 @@ class Replay(_message.Message):
 Global___Replay: _TypeAlias = Replay  # noqa: Y015
 
 @_typing.final
+class MigrateInstanceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    version: _builtins.str
+    """tenants/{tenant}/versions/{version}, of the instance's tenant: what it is to run from here on."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MigrateInstanceRequest: _TypeAlias = MigrateInstanceRequest  # noqa: Y015
+
+@_typing.final
 class TerminateInstanceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1178,7 +1204,7 @@ class InstanceEvent(_message.Message):
     """Opaque; hand it back to WatchInstance to continue after this event."""
     type: _builtins.str
     """created, started, stepStarted, stepRetrying, stepCompleted, stepFailed, stepCancelled, eventReceived, paused,
-    resumed, restarted, rollbackStarted, completed, errored, terminated, deleted; more may come.
+    resumed, restarted, rollbackStarted, migrated, completed, errored, terminated, deleted; more may come.
     """
     status: Global___InstanceStatus.ValueType
     """The instance's status after it."""

@@ -57,6 +57,11 @@ class InstanceServiceStub:
     """Whether a version's code does what the instance's journal says it did. Nothing is recorded, no step's body runs, and
     the instance goes on meanwhile. NOT_FOUND for a version that does not have the workflow.
     """
+    MigrateInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.MigrateInstanceRequest, _instances_pb2.Instance]
+    """To another version, once a replay has found that its code does what the instance did so far. Of an instance that has
+    not ended; bodies that run are given up, and run again on the new version. REPLAY_MISMATCH where the replay differs,
+    NOT_FOUND for a version that does not have the workflow or is being retired.
+    """
     TerminateInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.TerminateInstanceRequest, _instances_pb2.Instance]
     DeleteInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.DeleteInstanceRequest, _empty_pb2.Empty]
     """Of an instance that has ended: its data goes, its id is free again."""
@@ -98,6 +103,11 @@ class InstanceServiceAsyncStub(InstanceServiceStub):
     ReplayInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.ReplayInstanceRequest, _instances_pb2.Replay]  # type: ignore[assignment]
     """Whether a version's code does what the instance's journal says it did. Nothing is recorded, no step's body runs, and
     the instance goes on meanwhile. NOT_FOUND for a version that does not have the workflow.
+    """
+    MigrateInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.MigrateInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
+    """To another version, once a replay has found that its code does what the instance did so far. Of an instance that has
+    not ended; bodies that run are given up, and run again on the new version. REPLAY_MISMATCH where the replay differs,
+    NOT_FOUND for a version that does not have the workflow or is being retired.
     """
     TerminateInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.TerminateInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     DeleteInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.DeleteInstanceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -209,6 +219,17 @@ class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_instances_pb2.Replay, _abc.Awaitable[_instances_pb2.Replay]]:
         """Whether a version's code does what the instance's journal says it did. Nothing is recorded, no step's body runs, and
         the instance goes on meanwhile. NOT_FOUND for a version that does not have the workflow.
+        """
+
+    @_abc_1.abstractmethod
+    def MigrateInstance(
+        self,
+        request: _instances_pb2.MigrateInstanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.Instance, _abc.Awaitable[_instances_pb2.Instance]]:
+        """To another version, once a replay has found that its code does what the instance did so far. Of an instance that has
+        not ended; bodies that run are given up, and run again on the new version. REPLAY_MISMATCH where the replay differs,
+        NOT_FOUND for a version that does not have the workflow or is being retired.
         """
 
     @_abc_1.abstractmethod

@@ -26,7 +26,7 @@ POLICIES: Final = tuple(
 
 _VALUES: Final[dict[str, Sequence[Any]]] = {
     "uid": ("u",),
-    "digest": ("d",),
+    "digest": ("d", "other"),
     "entrypoint": ("m:C",),
     "runtime": ("cpython-3.11",),
     "trace": (b"t" * 24,),

@@ -48,6 +48,10 @@ LANDMARKS: Final = frozenset(
         "a restart keeps what is still waited for",
         "a restart gives an event back",
         "a restart forgets an event",
+        "it is migrated while bodies run",
+        "it is migrated while it hibernates",
+        "it is migrated while it is paused",
+        "it is migrated to the version that it runs",
         "sandboxes die until it fails",
         "nodes die until it is paused",
         "it grows until it fails",
@@ -114,6 +118,8 @@ def _of_an_event(moment: Moment, kinds: set[type[object]]) -> Iterator[str]:
                 yield "it is rolled back out of a pause"
         case e.TerminateRequested() if bodies:
             yield "it is terminated while bodies run"
+        case e.MigrateRequested() if r.Migrated in kinds:
+            yield from _of_a_migration(moment, bodies=bool(bodies))
         case e.RestartRequested(step=step) if r.Restarted in kinds:
             yield from _of_a_restart(moment, step, bodies=bool(bodies))
         case e.EventSent(request_id=str() as name) if name and not kinds:
@@ -124,6 +130,17 @@ def _of_an_event(moment: Moment, kinds: set[type[object]]) -> Iterator[str]:
             yield "an attempt runs past its timeout"
         case _:
             pass
+
+
+def _of_a_migration(moment: Moment, *, bodies: bool) -> Iterator[str]:
+    if a.TellStop in {type(action) for action in moment.actions} and bodies:
+        yield "it is migrated while bodies run"
+    if moment.before.phase is Phase.PAUSED:
+        yield "it is migrated while it is paused"
+    elif moment.before.live is None and a.Activate not in {type(action) for action in moment.actions}:
+        yield "it is migrated while it hibernates"
+    if moment.before.live is not None and a.TellStop not in {type(action) for action in moment.actions}:
+        yield "it is migrated to the version that it runs"
 
 
 def _of_a_restart(moment: Moment, step: r.StepKey | None, *, bodies: bool) -> Iterator[str]:

@@ -35,8 +35,12 @@ find the earliest of it, by what they find."""
 
 _FOLDED = [each.name for each in fields(Instance) if each.name not in NOT_IN_THE_JOURNAL | MADE_FROM_OPEN]
 
-_Called = r.EventReceived | r.Paused | r.Resumed | r.Restarted | r.RollbackBegun | r.NothingToDo | r.Terminated
-_Calls = e.EventSent | e.PauseRequested | e.ResumeRequested | e.RestartRequested | e.TerminateRequested
+_Called = (
+    r.EventReceived | r.Paused | r.Resumed | r.Restarted | r.RollbackBegun | r.Migrated | r.NothingToDo | r.Terminated
+)
+_Calls = (
+    e.EventSent | e.PauseRequested | e.ResumeRequested | e.RestartRequested | e.MigrateRequested | e.TerminateRequested
+)
 _BehindAWake = r.Created | r.EventReceived | r.Resumed | r.Restarted | r.RollbackBegun | r.Terminated | r.Deleting
 """What makes an instance runnable, by a call: its wake is durable first. After a rollback it is `run` that ends."""
 
@@ -58,6 +62,7 @@ _REFUSALS: Final[dict[type[e.Event], tuple[type[Exception], ...]]] = {
     e.PauseRequested: (WrongStateError, InvalidArgumentError),
     e.ResumeRequested: (WrongStateError, InvalidArgumentError),
     e.RestartRequested: (WrongStateError, InvalidArgumentError, LimitExceededError),
+    e.MigrateRequested: (WrongStateError, InvalidArgumentError),
     e.TerminateRequested: (WrongStateError, InvalidArgumentError),
     e.DeleteRequested: (WrongStateError,),
     **dict.fromkeys(NEVER_REFUSED, ()),
@@ -114,6 +119,16 @@ def what_is_recorded_stays(life: Life, moment: Moment) -> None:
     _check_received(records, counting, instance)
     _check_repeated(life, moment)
     _check_known(counting, life, moment)
+
+
+def it_runs_the_version_that_it_came_to_last(life: Life, moment: Moment) -> None:
+    """What it was created with, or migrated to; no guest of another version goes on with it."""
+    instance = life.instance
+    versions = [(each.digest, each.entrypoint) for each in life.newest() if isinstance(each, r.Created | r.Migrated)]
+    if versions:
+        assert (instance.digest, instance.entrypoint) == versions[-1]
+    if len(versions) > 1 and any(isinstance(each, r.Migrated) for each in appended(moment.actions)):
+        assert versions[-1] == versions[-2] or instance.live is None
 
 
 def a_refusal_changes_nothing(life: Life, moment: Moment) -> None:
@@ -224,6 +239,8 @@ def _check_repeated(life: Life, moment: Moment) -> None:
             same = event.step == call.step
         case e.TerminateRequested(), r.RollbackBegun():
             same = event.rollback
+        case e.MigrateRequested(), r.Migrated():
+            same = event.digest == call.digest
         case (e.PauseRequested() | e.ResumeRequested(), r.NothingToDo()):
             same = isinstance(event, e.ResumeRequested) is call.resume
         case _:

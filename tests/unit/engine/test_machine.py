@@ -64,6 +64,7 @@ def random_event(dice: random.Random, run: Driven) -> e.Event:
         e.ReplayMismatched(at, 0, "this", "that"),
         e.DrainRequested(at),
         e.RestartRequested(at, dice.choice((None, *instance.steps)), request_id),
+        e.MigrateRequested(at, Digest(dice.choice("de")), "m:C", request_id),
         e.TerminateRequested(at, request_id),
         e.TerminateRequested(at, request_id, rollback=True),
         e.DeleteRequested(at, request_id),

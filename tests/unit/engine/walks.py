@@ -171,6 +171,8 @@ class Walker:
                 self.happens(e.RestartRequested(at, restarted.step, restarted.request_id))
             case r.RollbackBegun() as begun:
                 self.happens(e.TerminateRequested(at, begun.request_id, rollback=True))
+            case r.Migrated() as migrated:
+                self.happens(e.MigrateRequested(at, migrated.digest, migrated.entrypoint, migrated.request_id))
             case r.Terminated() as terminated:
                 self.happens(e.TerminateRequested(at, terminated.request_id))
             case _:
@@ -189,6 +191,11 @@ class Walker:
         if len(self.life.newest()) >= MIDDLE_AGE:
             step = dice.pick((*steps, None))
             self._is_called(e.RestartRequested(self.life.at, step, dice.pick(REQUEST_IDS)), dice)
+
+    def it_is_migrated(self, dice: Dice) -> None:
+        """To the version that it runs, or to another."""
+        digest = dice.pick((Digest("other"), Digest("d")))
+        self._is_called(e.MigrateRequested(self.life.at, digest, "m:C", dice.pick(REQUEST_IDS)), dice)
 
     def it_ends(self, dice: Dice) -> None:
         if len(self.life.newest()) >= MIDDLE_AGE:
@@ -306,6 +313,7 @@ _WEIGHTS: Final = {
     Walker.an_event_comes: 4,
     Walker.it_is_paused_or_resumed: 3,
     Walker.it_is_restarted: 2,
+    Walker.it_is_migrated: 2,
     Walker.a_call_comes_again: 2,
     Walker.an_event_comes_again: 1,
     Walker.it_ends: 2,
