@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from pathlib import Path
 
 import pytest
 
@@ -44,17 +42,6 @@ class Order(WorkflowEntrypoint):
 """
 OTHER = 'await step.do("check")(body)()'
 ENDS = "os._exit(3)"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Server]:
-    with tempfile.TemporaryDirectory(prefix="stepwell-e2e-", ignore_cleanup_errors=True) as folder:
-        server = Server(Path(folder))
-        try:
-            asyncio.run(server.start())
-            yield server
-        finally:
-            server.end()
 
 
 @pytest.fixture
