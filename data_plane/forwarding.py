@@ -91,6 +91,12 @@ class ForwardingServicer(instances_pb2_grpc.InstanceServiceServicer):
     async def RestartInstance(self, request: pb.RestartInstanceRequest, context: Context) -> pb.Instance:
         return await self._unary(self._local.RestartInstance, request, context)
 
+    async def ReplayInstance(self, request: pb.ReplayInstanceRequest, context: Context) -> pb.Replay:
+        return await self._unary(self._local.ReplayInstance, request, context)
+
+    async def MigrateInstance(self, request: pb.MigrateInstanceRequest, context: Context) -> pb.Instance:
+        return await self._unary(self._local.MigrateInstance, request, context)
+
     async def TerminateInstance(self, request: pb.TerminateInstanceRequest, context: Context) -> pb.Instance:
         return await self._unary(self._local.TerminateInstance, request, context)
 

@@ -17,11 +17,13 @@ from stepwell.engine.records import (
     Errored,
     EventMatched,
     EventReceived,
+    Migrated,
     NothingToDo,
     Paused,
     Record,
     Restarted,
     Resumed,
+    RollbackBegun,
     SandboxDied,
     SleepFired,
     SleepStarted,
@@ -121,6 +123,10 @@ def _type_and_key(record: Record, instance: Instance) -> tuple[str | None, StepK
             return "resumed", None
         case Restarted():
             return "restarted", None
+        case RollbackBegun():
+            return "rollbackStarted", None
+        case Migrated():
+            return "migrated", None
         case NothingToDo():
             return None, None
         case Completed():

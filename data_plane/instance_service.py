@@ -13,13 +13,14 @@ from cluster.records import Tenant
 from data_plane import batches, broadcasts, views
 from data_plane.batches import Create, Delete
 from data_plane.broadcasts import Send
-from data_plane.calls import InstanceCalls, Seen
+from data_plane.calling import Seen
+from data_plane.calls import InstanceCalls
 from data_plane.journal.store import InstanceKey
 from data_plane.logs.reading import LogReading
 from rpc.auth import principal
 from rpc.json_edge import checked_json
 from rpc.paging import PAGE_BYTES_MAX, offset, page_size, page_token, position
-from rpc.resource_names import checked, instance_name, parse_instance, parse_workflow
+from rpc.resource_names import checked, instance_name, parse_instance, parse_version, parse_workflow
 from rpc.rights import Right
 from rpc.times import timestamp
 from rpc.trace_context import current
@@ -29,7 +30,7 @@ from stepwell.engine.received import EventState, received_by
 from stepwell.engine.records import BlobRef, Completed, StepKey
 from stepwell.engine.status import steps_of
 from stepwell.errors import InvalidArgumentError, NotFoundError
-from stepwell.names import TenantId
+from stepwell.names import Digest, TenantId
 from stepwell.v1 import instances_pb2 as pb
 from stepwell.v1 import instances_pb2_grpc
 
@@ -202,9 +203,22 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         seen = await self._calls.restart(key, _step_key(request), _request_id(request))
         return await self._instance(tenant, seen, context)
 
+    async def ReplayInstance(self, request: pb.ReplayInstanceRequest, context: Context) -> pb.Replay:
+        version = parse_version(request.version, principal(context), "version")
+        tenant, key = await self._named(request.name, context)
+        digest = _own(version, tenant)
+        return views.replay_message(tenant, key, digest, await self._calls.replay(key, digest))
+
+    async def MigrateInstance(self, request: pb.MigrateInstanceRequest, context: Context) -> pb.Instance:
+        version = parse_version(request.version, principal(context), "version")
+        request_id = _request_id(request)
+        tenant, key = await self._named(request.name, context)
+        return await self._instance(tenant, await self._calls.migrate(key, _own(version, tenant), request_id), context)
+
     async def TerminateInstance(self, request: pb.TerminateInstanceRequest, context: Context) -> pb.Instance:
         tenant, key = await self._named(request.name, context)
-        return await self._instance(tenant, await self._calls.terminate(key, _request_id(request)), context)
+        seen = await self._calls.terminate(key, _request_id(request), rollback=request.rollback)
+        return await self._instance(tenant, seen, context)
 
     async def DeleteInstance(self, request: pb.DeleteInstanceRequest, context: Context) -> Empty:
         _, key = await self._named(request.name, context)
@@ -278,11 +292,21 @@ def _request_id(
         pb.PauseInstanceRequest
         | pb.ResumeInstanceRequest
         | pb.RestartInstanceRequest
+        | pb.MigrateInstanceRequest
         | pb.TerminateInstanceRequest
         | pb.DeleteInstanceRequest
     ),
 ) -> str:
     return checked(names.request_id, request.request_id, "request_id")
+
+
+def _own(version: tuple[TenantId, Digest], tenant: TenantId) -> Digest:
+    """Of a version of that tenant's."""
+    if version[0] != tenant:
+        raise InvalidArgumentError(
+            "version: an instance runs a version of its own tenant, and this is another's", field="version"
+        )
+    return version[1]
 
 
 def _step_key(request: pb.RestartInstanceRequest) -> StepKey | None:

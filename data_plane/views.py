@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, assert_never
 
-from data_plane.journal.store import Listing
+from data_plane.journal.store import InstanceKey, Listing
 from data_plane.logs.reading import LogEntry
 from data_plane.logs.store import Stream
+from data_plane.replaying import Differs, Matches, Unchecked, Verdict
 from rpc.resource_names import instance_name, version_name
 from rpc.times import timestamp
 from stepwell.engine.instance import Instance, Step, StepStatus
 from stepwell.engine.received import EventState, Received, resend_id
-from stepwell.engine.records import Completed, Errored, Failure, Kind
+from stepwell.engine.records import Completed, Errored, Failure, Kind, RolledBack, Terminated
 from stepwell.engine.status import InstanceStatus, status_of
 from stepwell.names import Digest, InstanceId, TenantId, WorkflowId
 from stepwell.v1 import instances_pb2 as pb
@@ -49,6 +50,7 @@ _STEP_KINDS: Final[dict[Kind, pb.StepKind.ValueType]] = {
     "do": pb.STEP_KIND_DO,
     "sleep": pb.STEP_KIND_SLEEP,
     "waitForEvent": pb.STEP_KIND_WAIT_FOR_EVENT,
+    "rollback": pb.STEP_KIND_ROLLBACK,
 }
 
 STEP_KIND_NAMES: Final[dict[int, Kind]] = {number: kind for kind, number in _STEP_KINDS.items()}
@@ -91,11 +93,20 @@ def instance_message(
         failure = instance.paused.failure
     if failure is not None:
         message.error.CopyFrom(failure_message(failure))
+    if isinstance(instance.outcome, Errored | Terminated) and instance.outcome.rolled_back is not None:
+        _tell_rollback(message.rollback, instance.outcome.rolled_back)
     if instance.started_at is not None:
         message.start_time.CopyFrom(timestamp(instance.started_at))
     if instance.ended_at is not None:
         message.end_time.CopyFrom(timestamp(instance.ended_at))
     return message
+
+
+def _tell_rollback(message: pb.Rollback, rolled_back: RolledBack) -> None:
+    message.outcome = pb.ROLLBACK_OUTCOME_COMPLETE
+    if rolled_back.failure is not None:
+        message.outcome = pb.ROLLBACK_OUTCOME_FAILED
+        message.error.CopyFrom(failure_message(rolled_back.failure))
 
 
 def listing_message(tenant: TenantId, listing: Listing) -> pb.Instance:
@@ -162,6 +173,21 @@ def log_message(entry: LogEntry) -> pb.LogEntry:
         text=line.text,
         dropped=line.dropped,
     )
+
+
+def replay_message(tenant: TenantId, key: InstanceKey, digest: Digest, verdict: Verdict) -> pb.Replay:
+    message = pb.Replay(name=instance_name(tenant, key.workflow, key.instance), version=version_name(tenant, digest))
+    match verdict:
+        case Matches():
+            message.verdict, message.next = pb.REPLAY_VERDICT_MATCHES, verdict.next
+        case Differs():
+            message.verdict, message.position = pb.REPLAY_VERDICT_DIFFERS, verdict.position
+            message.expected, message.got = verdict.expected, verdict.got
+        case Unchecked():
+            message.verdict, message.reason = pb.REPLAY_VERDICT_UNCHECKED, verdict.reason
+        case _:
+            assert_never(verdict)
+    return message
 
 
 def failure_message(failure: Failure) -> resources_pb2.Failure:

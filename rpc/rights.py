@@ -68,6 +68,8 @@ RIGHTS: Final[Table] = {
         "PauseInstance": Right.RUN,
         "ResumeInstance": Right.RUN,
         "RestartInstance": Right.RUN,
+        "ReplayInstance": Right.READ,
+        "MigrateInstance": Right.RUN,
         "TerminateInstance": Right.RUN,
         "DeleteInstance": Right.RUN,
         "BatchDeleteInstances": Right.RUN,

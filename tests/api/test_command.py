@@ -57,7 +57,10 @@ JSON = (
 
 MEANINGS: Mapping[str, list[Bad]] = {
     "workflow": usage("", "x" * 65, *NAMES_OF_ALL),
+    "--workflow": usage("", "x" * 65, *NAMES_OF_ALL),
     "instance": usage("", "x" * 101, *NAMES_OF_ALL),
+    "--instance": usage("", "x" * 101, *NAMES_OF_ALL),
+    "--sample": usage("", "0", "-1", "1001", "1.5", "x", "9" * 400),
     "--id": usage("latest", "x" * 101, *NAMES_OF_ALL),
     "tenant": usage("", "A", "a_b", "a-", "x" * 64, *NAMES_OF_ALL),
     "--tenant": usage("", "A", "a_b", "a-", "x" * 64, *NAMES_OF_ALL),
@@ -68,6 +71,7 @@ MEANINGS: Mapping[str, list[Bad]] = {
     "--to-workflow": usage("", "x" * 65, *NAMES_OF_ALL),
     "--type": usage("", ".a", "a:b", "x" * 101, *NAMES_OF_ALL),
     "version": usage("", "x", "sha256-", "sha256-" + "g" * 64, "0" * 64, *NAMES_OF_ALL),
+    "--version": usage("", "x", "sha256-", "sha256-" + "g" * 64, "0" * 64, *NAMES_OF_ALL),
     "other": usage("", "x", "sha256-", "sha256-" + "g" * 64, "0" * 64, *NAMES_OF_ALL),
     "versions": [
         *usage("", "x", "sha256-", "sha256-" + "g" * 64, "0" * 64, *NAMES_OF_ALL),
@@ -120,6 +124,7 @@ GOOD: Mapping[str, str] = {
     "--to": "one",
     "version": "sha256-" + "0" * 64,
     "versions": "sha256-" + "0" * 64,
+    "--version": "sha256-" + "0" * 64,
     "other": "sha256-" + "1" * 64,
     "token": "0" * 16,
     "init folder": "out",

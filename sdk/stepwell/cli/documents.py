@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from stepwell.cli.json_text import Json, value
+from stepwell.client.migrating import MigratedAll
 from stepwell.client.resource_names import id_in
 from stepwell.v1 import instances_pb2, nodes_pb2, resources_pb2, tenants_pb2, workflows_pb2
 
@@ -40,7 +41,7 @@ def step_status_text(status: instances_pb2.StepStatus.ValueType) -> str:
 
 
 def step_kind_text(kind: instances_pb2.StepKind.ValueType) -> str:
-    """do, sleep, waitForEvent"""
+    """do, sleep, waitForEvent, rollback"""
     return _enum(instances_pb2.StepKind.DESCRIPTOR.values_by_number, kind, "STEP_KIND_")
 
 
@@ -78,6 +79,7 @@ def instance(message: instances_pb2.Instance, steps: Sequence[instances_pb2.Step
         "params": value(message.params),
         "output": value(message.output) if message.HasField("output") else None,
         "error": failure(message.error) if message.HasField("error") else None,
+        "rollback": rollback(message.rollback) if message.HasField("rollback") else None,
         "steps": None if steps is None else [step(each) for each in steps],
         "stepsNextPageToken": more or None,
         "createTime": _time(message, "create_time"),
@@ -100,6 +102,14 @@ def step(message: instances_pb2.Step) -> Json:
         "error": failure(message.error) if message.HasField("error") else None,
         "startTime": _time(message, "start_time"),
         "endTime": _time(message, "end_time"),
+    }
+
+
+def rollback(message: instances_pb2.Rollback) -> Json:
+    outcomes = instances_pb2.RollbackOutcome.DESCRIPTOR.values_by_number
+    return {
+        "outcome": _enum(outcomes, message.outcome, "ROLLBACK_OUTCOME_"),
+        "error": failure(message.error) if message.HasField("error") else None,
     }
 
 
@@ -159,7 +169,22 @@ def instance_reference(name: str, **more: Json) -> Json:
     }
 
 
-def deployment(message: workflows_pb2.DeployVersionResponse) -> Json:
+def migrated_all(tenant: str | None, workflow: str, version: str, done: MigratedAll) -> Json:
+    """Of `instances migrate --all`."""
+    return {
+        "tenant": tenant,
+        "workflow": workflow,
+        "version": version,
+        "migrated": done.migrated,
+        "refused": done.refused,
+        "refusals": [
+            {"id": id_in(name, "instances"), "reason": error.reason, "message": error.message}
+            for name, error in done.refusals
+        ],
+    }
+
+
+def deployment(message: workflows_pb2.DeployVersionResponse) -> dict[str, Json]:
     return {
         "tenant": id_in(message.version.name, "tenants"),
         "version": id_in(message.version.name, "versions"),

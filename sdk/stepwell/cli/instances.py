@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stepwell import names
 from stepwell.cli import instance_events
 from stepwell.cli.app import (
     App,
     about_one,
+    instance_id_or_latest,
     output_option,
     page_options,
     print_json,
@@ -240,12 +242,58 @@ def restart(
     _steer(app, workflow, instance, tenant, output, call)
 
 
+@command.command("migrate")
+@workflow_argument
+@click.argument("instance", metavar="[ID]", required=False, callback=validated(instance_id_or_latest))
+@click.option("--version", metavar="VERSION", required=True, callback=validated(names.digest), help="To this version.")
+@click.option("--all", "of_all", is_flag=True, help="In place of ID: all that have not ended.")
+@tenant_option
+@output_option
+@click.pass_context
+def migrate(
+    context: click.Context,
+    workflow: str,
+    instance: str | None,
+    version: str,
+    of_all: bool,
+    tenant: str | None,
+    output: str,
+) -> None:
+    """Let an instance go on with another version, if that version's code does what the instance did so far.
+
+    Bodies of steps that run are given up, and run again on the new version: pause it first where that must not be.
+    """
+    app: App = context.obj
+    if of_all == (instance is not None):
+        raise click.UsageError("Say which to migrate: ID, or --all.")
+    if instance is not None:
+        _steer(app, workflow, instance, tenant, output, lambda client, name: client.instances.migrate(name, version))
+        return
+    from stepwell.cli import documents
+
+    done = app.ask(lambda client: client.instances.migrate_all(tenant, workflow, version))
+    if output == "json":
+        print_json(documents.migrated_all(tenant, workflow, version, done))
+    else:
+        for name, error in done.refusals:
+            app.screen.aside(f"Not migrated: {name.rpartition('/')[2]}: {error.message}")
+        refused = f"; {done.refused:,} are not" if done.refused else ""
+        app.screen.line(f"Migrated {done.migrated:,} of {workflow} to {version}{refused}")
+    if done.refused:
+        context.exit(1)
+
+
 @command.command("terminate")
 @about_one
+@click.option("--rollback", is_flag=True, help="Run its steps' rollback handlers first; it ends once they have run.")
 @click.pass_obj
-def terminate(app: App, workflow: str, instance: str, tenant: str | None, output: str) -> None:
+def terminate(app: App, workflow: str, instance: str, tenant: str | None, output: str, rollback: bool) -> None:
     """End an instance now. Results of steps that run are dropped; their side effects may have happened."""
-    _steer(app, workflow, instance, tenant, output, lambda client, name: client.instances.terminate(name))
+
+    def call(client: Client, name: str) -> Awaitable[Instance]:
+        return client.instances.terminate(name, rollback=rollback)
+
+    _steer(app, workflow, instance, tenant, output, call)
 
 
 @command.command("terminate-all")

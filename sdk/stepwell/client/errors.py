@@ -42,6 +42,7 @@ _CODES: Mapping[type[ApiError], grpc.StatusCode] = {
     tree.AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,
     tree.WrongStateError: grpc.StatusCode.FAILED_PRECONDITION,
     tree.NotWaitingError: grpc.StatusCode.FAILED_PRECONDITION,
+    tree.ReplayMismatchError: grpc.StatusCode.FAILED_PRECONDITION,
     tree.BundleRefusedError: grpc.StatusCode.INVALID_ARGUMENT,
     tree.LimitExceededError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     tree.RateLimitedError: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from stepwell.engine.records import Failure, Payload, StepKey
+from stepwell.engine.records import Failure, Payload, RolledBack, StepKey
 from stepwell.names import Digest, InstanceUid
 
 
@@ -132,8 +132,11 @@ class RunReturned:
 
 @dataclass(frozen=True, slots=True)
 class RunRaised:
+    """Steps that have rollback handlers were rolled back before it was said."""
+
     at: int
     failure: Failure
+    rolled_back: RolledBack | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +206,22 @@ class RestartRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class MigrateRequested:
+    """To that version, whose code was found to do all that the journal has by now."""
+
+    at: int
+    digest: Digest
+    entrypoint: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class TerminateRequested:
+    """With `rollback`, once the handlers of its steps have run."""
+
     at: int
     request_id: str
+    rollback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +252,7 @@ Event = (
     | PauseRequested
     | ResumeRequested
     | RestartRequested
+    | MigrateRequested
     | TerminateRequested
     | DeleteRequested
 )

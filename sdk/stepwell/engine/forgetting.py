@@ -19,6 +19,7 @@ def forget(instance: Instance, record: Restarted) -> None:
         del instance.steps[step.key]
         instance.open.pop(step.key, None)
     instance.timers = sum(key.kind == "timer" for key in instance.steps)
+    instance.rollbacks, instance.rollback_from, instance.terminating = 0, None, None
     del instance.completions[record.kept :]
     instance.completed = record.kept
     instance.waits = {}
@@ -33,7 +34,7 @@ def forget(instance: Instance, record: Restarted) -> None:
 
 def _is_kept(instance: Instance, step: Step, record: Restarted) -> bool:
     """What `run` had cancelled before it completed is not: it will cancel it again, or not."""
-    if record.step is None or step.key == record.step:
+    if record.step is None or step.key == record.step or step.key.kind == "rollback":
         return False
     if step.key in instance.open:
         return step.began_after <= record.kept

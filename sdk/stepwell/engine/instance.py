@@ -22,6 +22,7 @@ from stepwell.engine.records import (
     Paused,
     Payload,
     Record,
+    RollbackBegun,
     StepKey,
     Terminated,
 )
@@ -165,6 +166,12 @@ class Instance:
     requests: dict[str, Record] = field(default_factory=dict)
     """What each request_id of a call did."""
     timers: int = 0
+    rollbacks: int = 0
+    """Steps of kind `rollback`."""
+    rollback_from: tuple[int, int] | None = None
+    """How many completions and events there were when the rollback began, as far as the journal tells of one."""
+    terminating: RollbackBegun | None = None
+    """The call that ends it once it is rolled back."""
     records: int = 0
     inline_bytes: int = 0
     blobs: int = 0

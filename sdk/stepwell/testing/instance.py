@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stepwell import names
 from stepwell.durations import Duration, duration_ms
 from stepwell.engine import events
 from stepwell.engine.instance import Phase, Step, StepStatus
-from stepwell.engine.records import BlobRef, Completed, Errored, Failure, Kind, StepKey
+from stepwell.engine.records import BlobRef, Completed, Errored, Failure, Kind, StepKey, Terminated
 from stepwell.engine.status import InstanceStatus, status_of, steps_of
 from stepwell.events import time_from_ms
 from stepwell.guest.failures import rebuilt
@@ -40,6 +40,14 @@ class StepState:
     error: Exception | None
     started_at: datetime
     ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """What became of rollback handlers: all ran, or one failed for good with that error."""
+
+    outcome: Literal["complete", "failed"]
+    error: Exception | None = None
 
 
 class InstanceUnderTest:
@@ -106,6 +114,15 @@ class InstanceUnderTest:
             return self._rebuilt(outcome.failure)
         raise WorkflowTestError(f"instance {self.id!r} did not fail: it is {self.status}")
 
+    def rollback(self, within: Duration | None = None) -> Rollback | None:
+        """What became of its steps' rollback handlers, once it has ended; None where it had none to run."""
+        outcome = self._ended(within)
+        rolled_back = outcome.rolled_back if isinstance(outcome, Errored | Terminated) else None
+        if rolled_back is None:
+            return None
+        failure = rolled_back.failure
+        return Rollback("complete") if failure is None else Rollback("failed", self._rebuilt(failure))
+
     def wait_for_status(self, status: InstanceStatus, within: Duration | None = None) -> None:
         """Go on until it has that status."""
         self._wait(lambda: self.status == status, f"to be {status!r}", within)
@@ -151,9 +168,10 @@ class InstanceUnderTest:
             key = StepKey("do", name, count)
         self._do(events.RestartRequested(self._host.clock.now_ms, key, ""))
 
-    def terminate(self) -> None:
-        """End it now. Raises WrongStateError once it has ended."""
-        self._do(events.TerminateRequested(self._host.clock.now_ms, ""))
+    def terminate(self, *, rollback: bool = False) -> None:
+        """End it now; with `rollback`, once the rollback handlers of its steps have run. Raises WrongStateError once it
+        has ended."""
+        self._do(events.TerminateRequested(self._host.clock.now_ms, "", rollback))
 
     # ---------------------------------------------------------------- how
     def _do(self, event: events.Event) -> None:

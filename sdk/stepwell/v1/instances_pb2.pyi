@@ -56,6 +56,27 @@ INSTANCE_STATUS_ERRORED: InstanceStatus.ValueType  # 7
 INSTANCE_STATUS_TERMINATED: InstanceStatus.ValueType  # 8
 Global___InstanceStatus: _TypeAlias = InstanceStatus  # noqa: Y015
 
+class _RollbackOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RollbackOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RollbackOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLLBACK_OUTCOME_UNSPECIFIED: _RollbackOutcome.ValueType  # 0
+    ROLLBACK_OUTCOME_COMPLETE: _RollbackOutcome.ValueType  # 1
+    """All handlers ran."""
+    ROLLBACK_OUTCOME_FAILED: _RollbackOutcome.ValueType  # 2
+    """A handler failed for good; those of earlier steps did not run."""
+
+class RollbackOutcome(_RollbackOutcome, metaclass=_RollbackOutcomeEnumTypeWrapper): ...
+
+ROLLBACK_OUTCOME_UNSPECIFIED: RollbackOutcome.ValueType  # 0
+ROLLBACK_OUTCOME_COMPLETE: RollbackOutcome.ValueType  # 1
+"""All handlers ran."""
+ROLLBACK_OUTCOME_FAILED: RollbackOutcome.ValueType  # 2
+"""A handler failed for good; those of earlier steps did not run."""
+Global___RollbackOutcome: _TypeAlias = RollbackOutcome  # noqa: Y015
+
 class _StepKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -66,6 +87,8 @@ class _StepKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepKind.Val
     STEP_KIND_DO: _StepKind.ValueType  # 1
     STEP_KIND_SLEEP: _StepKind.ValueType  # 2
     STEP_KIND_WAIT_FOR_EVENT: _StepKind.ValueType  # 3
+    STEP_KIND_ROLLBACK: _StepKind.ValueType  # 4
+    """Undoes the step of its name and count."""
 
 class StepKind(_StepKind, metaclass=_StepKindEnumTypeWrapper): ...
 
@@ -73,6 +96,8 @@ STEP_KIND_UNSPECIFIED: StepKind.ValueType  # 0
 STEP_KIND_DO: StepKind.ValueType  # 1
 STEP_KIND_SLEEP: StepKind.ValueType  # 2
 STEP_KIND_WAIT_FOR_EVENT: StepKind.ValueType  # 3
+STEP_KIND_ROLLBACK: StepKind.ValueType  # 4
+"""Undoes the step of its name and count."""
 Global___StepKind: _TypeAlias = StepKind  # noqa: Y015
 
 class _StepStatus:
@@ -129,6 +154,31 @@ EVENT_STATE_DEAD: EventState.ValueType  # 3
 """The instance ended without taking it, or was restarted from before it."""
 Global___EventState: _TypeAlias = EventState  # noqa: Y015
 
+class _ReplayVerdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReplayVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReplayVerdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REPLAY_VERDICT_UNSPECIFIED: _ReplayVerdict.ValueType  # 0
+    REPLAY_VERDICT_MATCHES: _ReplayVerdict.ValueType  # 1
+    """The code does all that the journal says."""
+    REPLAY_VERDICT_DIFFERS: _ReplayVerdict.ValueType  # 2
+    """It does something else."""
+    REPLAY_VERDICT_UNCHECKED: _ReplayVerdict.ValueType  # 3
+    """The replay came to no end: `reason` says why."""
+
+class ReplayVerdict(_ReplayVerdict, metaclass=_ReplayVerdictEnumTypeWrapper): ...
+
+REPLAY_VERDICT_UNSPECIFIED: ReplayVerdict.ValueType  # 0
+REPLAY_VERDICT_MATCHES: ReplayVerdict.ValueType  # 1
+"""The code does all that the journal says."""
+REPLAY_VERDICT_DIFFERS: ReplayVerdict.ValueType  # 2
+"""It does something else."""
+REPLAY_VERDICT_UNCHECKED: ReplayVerdict.ValueType  # 3
+"""The replay came to no end: `reason` says why."""
+Global___ReplayVerdict: _TypeAlias = ReplayVerdict  # noqa: Y015
+
 class _LogStream:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -162,6 +212,7 @@ class Instance(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    ROLLBACK_FIELD_NUMBER: _builtins.int
     BUFFERED_EVENTS_FIELD_NUMBER: _builtins.int
     DEAD_EVENTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -171,7 +222,7 @@ class Instance(_message.Message):
     status: Global___InstanceStatus.ValueType
     """Output only."""
     version: _builtins.str
-    """Output only. tenants/{tenant}/versions/{version}"""
+    """Output only. tenants/{tenant}/versions/{version}: what it was created with, or migrated to."""
     params: _builtins.bytes
     """UTF-8 JSON, at most 1 MiB."""
     output: _builtins.bytes
@@ -192,6 +243,10 @@ class Instance(_message.Message):
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def rollback(self) -> Global___Rollback:
+        """Output only. What became of its steps' rollback handlers; absent where it had none to run."""
+
     def __init__(
         self,
         *,
@@ -205,12 +260,13 @@ class Instance(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        rollback: Global___Rollback | None = ...,
         buffered_events: _builtins.int | None = ...,
         dead_events: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "output", b"output", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "output", b"output", "rollback", b"rollback", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "name", b"name", "output", b"output", "params", b"params", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "name", b"name", "output", b"output", "params", b"params", "rollback", b"rollback", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__buffered_events: _TypeAlias = _typing.Literal["buffered_events"]  # noqa: Y015
     _WhichOneofArgType__buffered_events: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events"]  # noqa: Y015
@@ -226,6 +282,31 @@ class Instance(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
 
 Global___Instance: _TypeAlias = Instance  # noqa: Y015
+
+@_typing.final
+class Rollback(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    outcome: Global___RollbackOutcome.ValueType
+    @_builtins.property
+    def error(self) -> _resources_pb2.Failure:
+        """Set when failed."""
+
+    def __init__(
+        self,
+        *,
+        outcome: Global___RollbackOutcome.ValueType = ...,
+        error: _resources_pb2.Failure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rollback: _TypeAlias = Rollback  # noqa: Y015
 
 @_typing.final
 class Step(_message.Message):
@@ -967,22 +1048,128 @@ class RestartInstanceRequest(_message.Message):
 Global___RestartInstanceRequest: _TypeAlias = RestartInstanceRequest  # noqa: Y015
 
 @_typing.final
-class TerminateInstanceRequest(_message.Message):
+class ReplayInstanceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    version: _builtins.str
+    """tenants/{tenant}/versions/{version}, of the instance's tenant."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayInstanceRequest: _TypeAlias = ReplayInstanceRequest  # noqa: Y015
+
+@_typing.final
+class Replay(_message.Message):
+    """How an instance's journal went with the code of a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    GOT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/workflows/{workflow}/instances/{instance}"""
+    version: _builtins.str
+    """tenants/{tenant}/versions/{version}"""
+    verdict: Global___ReplayVerdict.ValueType
+    next: _builtins.str
+    """Where it matches: what the code does where the journal ends, for people."""
+    position: _builtins.int
+    """Where it differs: at which completion, from 0; behind the last one, it is what is still waited for, or how `run`
+    ended.
+    """
+    expected: _builtins.str
+    """What the journal has there, for people."""
+    got: _builtins.str
+    """What the code does there, for people."""
+    reason: _builtins.str
+    """Where it is unchecked."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        verdict: Global___ReplayVerdict.ValueType = ...,
+        next: _builtins.str = ...,
+        position: _builtins.int = ...,
+        expected: _builtins.str = ...,
+        got: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "got", b"got", "name", b"name", "next", b"next", "position", b"position", "reason", b"reason", "verdict", b"verdict", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Replay: _TypeAlias = Replay  # noqa: Y015
+
+@_typing.final
+class MigrateInstanceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    version: _builtins.str
+    """tenants/{tenant}/versions/{version}, of the instance's tenant: what it is to run from here on."""
     request_id: _builtins.str
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        version: _builtins.str = ...,
         request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MigrateInstanceRequest: _TypeAlias = MigrateInstanceRequest  # noqa: Y015
+
+@_typing.final
+class TerminateInstanceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ROLLBACK_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    request_id: _builtins.str
+    rollback: _builtins.bool
+    """Run the rollback handlers of its steps first: it is terminated once they have run. One that has not begun ends at
+    once.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        rollback: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "rollback", b"rollback"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1123,7 +1310,7 @@ class InstanceEvent(_message.Message):
     """Opaque; hand it back to WatchInstance to continue after this event."""
     type: _builtins.str
     """created, started, stepStarted, stepRetrying, stepCompleted, stepFailed, stepCancelled, eventReceived, paused,
-    resumed, restarted, completed, errored, terminated, deleted; more may come.
+    resumed, restarted, rollbackStarted, migrated, completed, errored, terminated, deleted; more may come.
     """
     status: Global___InstanceStatus.ValueType
     """The instance's status after it."""

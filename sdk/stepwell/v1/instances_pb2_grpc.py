@@ -95,6 +95,16 @@ class InstanceServiceStub:
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.RestartInstanceRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
                 _registered_method=True)
+        self.ReplayInstance = channel.unary_unary(
+                '/stepwell.v1.InstanceService/ReplayInstance',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.ReplayInstanceRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.Replay.FromString,
+                _registered_method=True)
+        self.MigrateInstance = channel.unary_unary(
+                '/stepwell.v1.InstanceService/MigrateInstance',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.MigrateInstanceRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
+                _registered_method=True)
         self.TerminateInstance = channel.unary_unary(
                 '/stepwell.v1.InstanceService/TerminateInstance',
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.TerminateInstanceRequest.SerializeToString,
@@ -213,6 +223,23 @@ class InstanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplayInstance(self, request, context):
+        """Whether a version's code does what the instance's journal says it did. Nothing is recorded, no step's body runs, and
+        the instance goes on meanwhile. NOT_FOUND for a version that does not have the workflow.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MigrateInstance(self, request, context):
+        """To another version, once a replay has found that its code does what the instance did so far. Of an instance that has
+        not ended; bodies that run are given up, and run again on the new version. REPLAY_MISMATCH where the replay differs,
+        NOT_FOUND for a version that does not have the workflow or is being retired.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def TerminateInstance(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -316,6 +343,16 @@ def add_InstanceServiceServicer_to_server(servicer, server):
             'RestartInstance': grpc.unary_unary_rpc_method_handler(
                     servicer.RestartInstance,
                     request_deserializer=stepwell_dot_v1_dot_instances__pb2.RestartInstanceRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.Instance.SerializeToString,
+            ),
+            'ReplayInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayInstance,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.ReplayInstanceRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.Replay.SerializeToString,
+            ),
+            'MigrateInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.MigrateInstance,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.MigrateInstanceRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_instances__pb2.Instance.SerializeToString,
             ),
             'TerminateInstance': grpc.unary_unary_rpc_method_handler(
@@ -672,6 +709,60 @@ class InstanceService:
             target,
             '/stepwell.v1.InstanceService/RestartInstance',
             stepwell_dot_v1_dot_instances__pb2.RestartInstanceRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/ReplayInstance',
+            stepwell_dot_v1_dot_instances__pb2.ReplayInstanceRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.Replay.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MigrateInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/MigrateInstance',
+            stepwell_dot_v1_dot_instances__pb2.MigrateInstanceRequest.SerializeToString,
             stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
             options,
             channel_credentials,

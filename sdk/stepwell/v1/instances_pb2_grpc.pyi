@@ -58,6 +58,15 @@ class InstanceServiceStub:
     """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
     ended. Of what it did before, the history keeps all.
     """
+    ReplayInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ReplayInstanceRequest, _instances_pb2.Replay]
+    """Whether a version's code does what the instance's journal says it did. Nothing is recorded, no step's body runs, and
+    the instance goes on meanwhile. NOT_FOUND for a version that does not have the workflow.
+    """
+    MigrateInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.MigrateInstanceRequest, _instances_pb2.Instance]
+    """To another version, once a replay has found that its code does what the instance did so far. Of an instance that has
+    not ended; bodies that run are given up, and run again on the new version. REPLAY_MISMATCH where the replay differs,
+    NOT_FOUND for a version that does not have the workflow or is being retired.
+    """
     TerminateInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.TerminateInstanceRequest, _instances_pb2.Instance]
     DeleteInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.DeleteInstanceRequest, _empty_pb2.Empty]
     """Of an instance that has ended: its data goes, its id is free again."""
@@ -100,6 +109,15 @@ class InstanceServiceAsyncStub(InstanceServiceStub):
     RestartInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.RestartInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
     ended. Of what it did before, the history keeps all.
+    """
+    ReplayInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.ReplayInstanceRequest, _instances_pb2.Replay]  # type: ignore[assignment]
+    """Whether a version's code does what the instance's journal says it did. Nothing is recorded, no step's body runs, and
+    the instance goes on meanwhile. NOT_FOUND for a version that does not have the workflow.
+    """
+    MigrateInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.MigrateInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
+    """To another version, once a replay has found that its code does what the instance did so far. Of an instance that has
+    not ended; bodies that run are given up, and run again on the new version. REPLAY_MISMATCH where the replay differs,
+    NOT_FOUND for a version that does not have the workflow or is being retired.
     """
     TerminateInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.TerminateInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     DeleteInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.DeleteInstanceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -212,6 +230,27 @@ class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_instances_pb2.Instance, _abc.Awaitable[_instances_pb2.Instance]]:
         """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
         ended. Of what it did before, the history keeps all.
+        """
+
+    @_abc_1.abstractmethod
+    def ReplayInstance(
+        self,
+        request: _instances_pb2.ReplayInstanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.Replay, _abc.Awaitable[_instances_pb2.Replay]]:
+        """Whether a version's code does what the instance's journal says it did. Nothing is recorded, no step's body runs, and
+        the instance goes on meanwhile. NOT_FOUND for a version that does not have the workflow.
+        """
+
+    @_abc_1.abstractmethod
+    def MigrateInstance(
+        self,
+        request: _instances_pb2.MigrateInstanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.Instance, _abc.Awaitable[_instances_pb2.Instance]]:
+        """To another version, once a replay has found that its code does what the instance did so far. Of an instance that has
+        not ended; bodies that run are given up, and run again on the new version. REPLAY_MISMATCH where the replay differs,
+        NOT_FOUND for a version that does not have the workflow or is being retired.
         """
 
     @_abc_1.abstractmethod

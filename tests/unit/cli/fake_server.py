@@ -21,6 +21,7 @@ from stepwell.v1.instances_pb2_grpc import add_InstanceServiceServicer_to_server
 from stepwell.v1.tenants_pb2_grpc import TenantServiceServicer, add_TenantServiceServicer_to_server
 from stepwell.v1.workflows_pb2_grpc import WorkflowServiceServicer, add_WorkflowServiceServicer_to_server
 from tests.unit.cli.fake_events import FakeEvents
+from tests.unit.cli.fake_other_versions import FakeOtherVersions
 from tests.unit.cli.troubles import Troubles, refuse
 
 OPERATOR = "swk_op_0123"
@@ -44,10 +45,11 @@ class TellingHealth(health.HealthServicer):
         return super().Check(request, context)
 
 
-class FakeServer(TenantServiceServicer, WorkflowServiceServicer, FakeEvents):
+class FakeServer(FakeOtherVersions, TenantServiceServicer, WorkflowServiceServicer, FakeEvents):
     """`with FakeServer() as server:` serves on `server.endpoint`. Tests set and read its attributes."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.tenants: dict[str, t.Tenant] = {"tenants/acme": t.Tenant(name="tenants/acme", uid="u1")}
         self.workflows: dict[str, w.Workflow] = {}
         self.versions: list[w.Version] = []
@@ -55,7 +57,8 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, FakeEvents):
         self.version_files: dict[str, list[w.VersionFile]] = {}
         self.routes: dict[str, w.Route] = {}
         self.tokens: list[t.Token] = []
-        self.no_route = False
+        self.deploys: list[bool] = []
+        """Of each whether it was without routes."""
         self.instances: dict[str, i.Instance] = {}
         self.steps: dict[str, list[i.Step]] = {}
         self.events: dict[str, list[i.InstanceEvent]] = {}
@@ -163,7 +166,7 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, FakeEvents):
         if self.deploy_refusal:
             refuse(context, code_pb2.FAILED_PRECONDITION, "BUNDLE_REFUSED", self.deploy_refusal)
         self.manifest, self.uploaded, path = header.manifest, {}, ""
-        self.no_route = header.no_route
+        self.deploys.append(header.no_route)
         for part in request_iterator:
             if part.HasField("file"):
                 path = part.file.path

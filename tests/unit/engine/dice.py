@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any, Final, TypeVar, get_args
 
 from stepwell.engine import events as e
-from stepwell.engine.records import BlobRef, Kind, Payload, StepKey
+from stepwell.engine.records import BlobRef, Kind, Payload, RolledBack, StepKey
 from tests.unit.engine.driven import BOOM
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ POLICIES: Final = tuple(
 
 _VALUES: Final[dict[str, Sequence[Any]]] = {
     "uid": ("u",),
-    "digest": ("d",),
+    "digest": ("d", "other"),
     "entrypoint": ("m:C",),
     "runtime": ("cpython-3.11",),
     "trace": (b"t" * 24,),
@@ -50,6 +50,8 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "expected": ("this",),
     "got": ("that",),
     "reason": ("gone",),
+    "rolled_back": (None, RolledBack(), RolledBack(BOOM)),
+    "rollback": (False, True),
 }
 """By the name of an event's field."""
 
@@ -57,6 +59,9 @@ _KINDS: Final[dict[type[e.Event], tuple[Kind, ...]]] = {
     e.SleepAsked: ("sleep", "timer"),
     e.WaitAsked: ("waitForEvent",),
     e.KeyCancelled: get_args(Kind),
+    e.StepStarted: ("do", "rollback"),
+    e.StepSucceeded: ("do", "rollback"),
+    e.StepAttemptFailed: ("do", "rollback"),
 }
 """What an event's key may be; the keys of all others are those of steps."""
 

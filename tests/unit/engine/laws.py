@@ -35,10 +35,14 @@ find the earliest of it, by what they find."""
 
 _FOLDED = [each.name for each in fields(Instance) if each.name not in NOT_IN_THE_JOURNAL | MADE_FROM_OPEN]
 
-_Called = r.EventReceived | r.Paused | r.Resumed | r.Restarted | r.NothingToDo | r.Terminated
-_Calls = e.EventSent | e.PauseRequested | e.ResumeRequested | e.RestartRequested | e.TerminateRequested
-_BehindAWake = r.Created | r.EventReceived | r.Resumed | r.Restarted | r.Terminated | r.Deleting
-"""What makes an instance runnable: its wake is durable first."""
+_Called = (
+    r.EventReceived | r.Paused | r.Resumed | r.Restarted | r.RollbackBegun | r.Migrated | r.NothingToDo | r.Terminated
+)
+_Calls = (
+    e.EventSent | e.PauseRequested | e.ResumeRequested | e.RestartRequested | e.MigrateRequested | e.TerminateRequested
+)
+_BehindAWake = r.Created | r.EventReceived | r.Resumed | r.Restarted | r.RollbackBegun | r.Terminated | r.Deleting
+"""What makes an instance runnable, by a call: its wake is durable first. After a rollback it is `run` that ends."""
 
 _GuestSays = (
     e.StepStarted
@@ -58,6 +62,7 @@ _REFUSALS: Final[dict[type[e.Event], tuple[type[Exception], ...]]] = {
     e.PauseRequested: (WrongStateError, InvalidArgumentError),
     e.ResumeRequested: (WrongStateError, InvalidArgumentError),
     e.RestartRequested: (WrongStateError, InvalidArgumentError, LimitExceededError),
+    e.MigrateRequested: (WrongStateError, InvalidArgumentError),
     e.TerminateRequested: (WrongStateError, InvalidArgumentError),
     e.DeleteRequested: (WrongStateError,),
     **dict.fromkeys(NEVER_REFUSED, ()),
@@ -116,6 +121,16 @@ def what_is_recorded_stays(life: Life, moment: Moment) -> None:
     _check_known(counting, life, moment)
 
 
+def it_runs_the_version_that_it_came_to_last(life: Life, moment: Moment) -> None:
+    """What it was created with, or migrated to; no guest of another version goes on with it."""
+    instance = life.instance
+    versions = [(each.digest, each.entrypoint) for each in life.newest() if isinstance(each, r.Created | r.Migrated)]
+    if versions:
+        assert (instance.digest, instance.entrypoint) == versions[-1]
+    if len(versions) > 1 and any(isinstance(each, r.Migrated) for each in appended(moment.actions)):
+        assert versions[-1] == versions[-2] or instance.live is None
+
+
 def a_refusal_changes_nothing(life: Life, moment: Moment) -> None:
     """What is refused leaves all as it was, to the last entry; what is illegal is refused; what is late does nothing;
     nothing is raised but the errors that whoever said it knows."""
@@ -142,7 +157,8 @@ def no_instance_is_lost(life: Life, moment: Moment) -> None:
     for action in moment.actions:
         woken |= isinstance(action, WakeNow)
         if isinstance(action, Append):
-            assert woken or not isinstance(action.record, _BehindAWake), f"{action.record} without a wake"
+            by_call = isinstance(action.record, _BehindAWake) and not isinstance(moment.event, e.RunRaised)
+            assert woken or not by_call, f"{action.record} without a wake"
             if isinstance(action.record, r.ActivationEnded) and not action.record.runnable:
                 _check_hibernation(life, moment, action.record)
     # Whoever gives it up leaves it to another; what had nothing to do found it as it was, on its way perhaps.
@@ -158,8 +174,10 @@ def all_is_bounded(life: Life, moment: Moment) -> None:
     instance, limits = life.instance, life.limits
     running = instance.live.running if instance.live is not None else {}
     timers = sum(key.kind == "timer" for key in instance.steps)
-    assert instance.timers == timers
-    assert max(len(running.keys() - instance.steps.keys()), timers, len(instance.steps) - timers) <= limits.steps_max
+    rollbacks = sum(key.kind == "rollback" for key in instance.steps)
+    assert (instance.timers, instance.rollbacks) == (timers, rollbacks)
+    steps = len(instance.steps) - timers - rollbacks
+    assert max(len(running.keys() - instance.steps.keys()), timers, rollbacks, steps) <= limits.steps_max
     many, large = instance.records > limits.records_max, instance.stored_bytes > limits.instance_bytes_max
     if moment.actions and instance.phase in (Phase.LIVE, Phase.PAUSED):
         assert not many
@@ -221,6 +239,10 @@ def _check_repeated(life: Life, moment: Moment) -> None:
             same = True
         case e.RestartRequested(), r.Restarted():
             same = event.step == call.step
+        case e.TerminateRequested(), r.RollbackBegun():
+            same = event.rollback
+        case e.MigrateRequested(), r.Migrated():
+            same = event.digest == call.digest
         case (e.PauseRequested() | e.ResumeRequested(), r.NothingToDo()):
             same = isinstance(event, e.ResumeRequested) is call.resume
         case _:

@@ -21,6 +21,7 @@ from stepwell.engine.records import (
     Kind,
     Payload,
     Record,
+    RolledBack,
     StepCompleted,
     StepKey,
     Terminated,
@@ -48,6 +49,7 @@ FIELDS: dict[object, st.SearchStrategy[Any]] = {
     Payload: payloads,
     Failure: failures,
     Failure | None: st.one_of(st.none(), failures),
+    RolledBack | None: st.one_of(st.none(), st.builds(RolledBack, st.one_of(st.none(), failures))),
     StepKey | None: st.one_of(st.none(), step_keys),
     StepKey: step_keys,
 }
