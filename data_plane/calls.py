@@ -241,6 +241,10 @@ class InstanceCalls:
             await server.listed(resident)
         return await self._seen(server, key)
 
+    async def cancel(self, key: InstanceKey, reason: str, request_id: str) -> Seen:
+        """Its code may clean up; see `stepwell.engine.cancelling`."""
+        return await self._carry_out(key, lambda at, id: events.CancelInstanceRequested(at, reason, id), request_id)
+
     async def terminate(self, key: InstanceKey, request_id: str) -> Seen:
         return await self._carry_out(key, events.TerminateRequested, request_id)
 

@@ -81,6 +81,9 @@ class ForwardingServicer(instances_pb2_grpc.InstanceServiceServicer):
     async def RestartInstance(self, request: pb.RestartInstanceRequest, context: Context) -> pb.Instance:
         return await self._unary(self._local.RestartInstance, request, context)
 
+    async def CancelInstance(self, request: pb.CancelInstanceRequest, context: Context) -> pb.Instance:
+        return await self._unary(self._local.CancelInstance, request, context)
+
     async def TerminateInstance(self, request: pb.TerminateInstanceRequest, context: Context) -> pb.Instance:
         return await self._unary(self._local.TerminateInstance, request, context)
 

@@ -11,6 +11,7 @@ from stepwell.engine.records import (
     Activated,
     ActivationEnded,
     AttemptFailed,
+    CancelRequested,
     Completed,
     Created,
     Deleting,
@@ -119,6 +120,8 @@ def _type_and_key(record: Record, instance: Instance) -> tuple[str | None, StepK
             return "resumed", None
         case Restarted():
             return "restarted", None
+        case CancelRequested():
+            return "cancelRequested", None
         case NothingToDo():
             return None, None
         case Completed():

@@ -15,7 +15,7 @@ from stepwell.frames import frame
 
 Kind = Literal["do", "sleep", "waitForEvent", "timer"]
 Backoff = Literal["constant", "linear", "exponential"]
-Outcome = Literal["value", "held", "error", "fired", "event", "timeout"]
+Outcome = Literal["value", "held", "error", "fired", "event", "timeout", "cancelled"]
 
 Name = Annotated[str, Meta(max_length=256)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -180,7 +180,7 @@ _encode = msgspec.json.Encoder().encode
 
 def completion(
     act: int,
-    kind: Kind,
+    kind: Kind | Literal["cancel"],
     name: str,
     count: int,
     at_ms: int,
@@ -197,7 +197,7 @@ def start(
     entrypoint: str,
     instance: dict[str, object],
     recorded: int,
-    opened: list[tuple[Kind, str, int]],
+    opened: list[tuple[Kind | Literal["cancel"], str, int]],
     params: bytes,
 ) -> bytes:
     """The frame that begins an activation; exactly `recorded` completions must follow before any other."""

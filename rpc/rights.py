@@ -65,6 +65,7 @@ RIGHTS: Final[Table] = {
         "PauseInstance": Right.RUN,
         "ResumeInstance": Right.RUN,
         "RestartInstance": Right.RUN,
+        "CancelInstance": Right.RUN,
         "TerminateInstance": Right.RUN,
         "DeleteInstance": Right.RUN,
         "BatchDeleteInstances": Right.RUN,

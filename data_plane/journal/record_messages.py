@@ -23,6 +23,7 @@ _KINDS: dict[r.Kind, pb.Kind.ValueType] = {
     "sleep": pb.KIND_SLEEP,
     "waitForEvent": pb.KIND_WAIT_FOR_EVENT,
     "timer": pb.KIND_TIMER,
+    "cancel": pb.KIND_CANCEL,
 }
 _KIND_NAMES: dict[int, r.Kind] = {number: kind for kind, number in _KINDS.items()}
 
@@ -279,14 +280,26 @@ def _read_restarted(m: pb.Restarted) -> r.Restarted:
     return r.Restarted(m.at, step, m.kept, m.events, m.paused_for, m.request_id)
 
 
+def _write_cancel_requested(m: pb.CancelRequested, record: r.CancelRequested) -> None:
+    m.at = record.at
+    m.due = record.due
+    m.reason = record.reason
+    m.request_id = record.request_id
+
+
+def _read_cancel_requested(m: pb.CancelRequested) -> r.CancelRequested:
+    return r.CancelRequested(m.at, m.due, m.reason, m.request_id)
+
+
 def _write_nothing_to_do(m: pb.NothingToDo, record: r.NothingToDo) -> None:
     m.at = record.at
     m.resume = record.resume
     m.request_id = record.request_id
+    m.cancel = record.cancel
 
 
 def _read_nothing_to_do(m: pb.NothingToDo) -> r.NothingToDo:
-    return r.NothingToDo(m.at, m.resume, m.request_id)
+    return r.NothingToDo(m.at, m.resume, m.request_id, m.cancel)
 
 
 def _write_completed(m: pb.Completed, record: r.Completed) -> None:
@@ -345,6 +358,7 @@ _WRITERS: dict[type[Any], tuple[str, Callable[[Any, Any], None]]] = {
     r.Paused: ("paused", _write_paused),
     r.Resumed: ("resumed", _write_resumed),
     r.Restarted: ("restarted", _write_restarted),
+    r.CancelRequested: ("cancel_requested", _write_cancel_requested),
     r.NothingToDo: ("nothing_to_do", _write_nothing_to_do),
     r.Completed: ("completed", _write_completed),
     r.Errored: ("errored", _write_errored),
@@ -369,6 +383,7 @@ _READERS: dict[str, Callable[[Any], r.Record]] = {
     "paused": _read_paused,
     "resumed": _read_resumed,
     "restarted": _read_restarted,
+    "cancel_requested": _read_cancel_requested,
     "nothing_to_do": _read_nothing_to_do,
     "completed": _read_completed,
     "errored": _read_errored,

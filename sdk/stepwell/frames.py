@@ -66,6 +66,7 @@ Host to guest
         "fired", null: a sleep or a timer
         "event", [type, timestamp], the event's payload
         "timeout", null: no event came in time
+        "cancelled", the reason: `run` is to be cancelled where it stands; kind "cancel", name "", count 1
     ["go", act, name, count, attempt]
         Start this attempt of an open step.
     ["hold", act, hold]
@@ -84,7 +85,7 @@ import struct
 import sys
 from typing import Final
 
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 
 EXIT_THREADS_STUCK: Final = 197
 """How a guest's process ends itself, to be started afresh, when too many threads of plain functions can't be ended. No

@@ -144,6 +144,10 @@ BAD: Mapping[str, tuple[Bad, ...]] = {
         too_long("step_name_length_max", names.STEP_NAME_LENGTH_MAX, "s" * 257),
         too_long("step_name_length_max", names.STEP_NAME_LENGTH_MAX, "s" * 1_000_000),
     ),
+    "reason": (
+        too_long("cancel_reason_length_max", names.CANCEL_REASON_LENGTH_MAX, "r" * 257),
+        too_long("cancel_reason_length_max", names.CANCEL_REASON_LENGTH_MAX, "r" * 1_000_000),
+    ),
     "step kind": tuple(_refused("enum", 99, -1)),
     "step count": tuple(_refused("number", -1, -(2**31))),
     "json": tuple(_json()),

@@ -35,6 +35,7 @@ class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Kind.ValueType],
     KIND_SLEEP: _Kind.ValueType  # 2
     KIND_WAIT_FOR_EVENT: _Kind.ValueType  # 3
     KIND_TIMER: _Kind.ValueType  # 4
+    KIND_CANCEL: _Kind.ValueType  # 6
 
 class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
 
@@ -43,6 +44,7 @@ KIND_DO: Kind.ValueType  # 1
 KIND_SLEEP: Kind.ValueType  # 2
 KIND_WAIT_FOR_EVENT: Kind.ValueType  # 3
 KIND_TIMER: Kind.ValueType  # 4
+KIND_CANCEL: Kind.ValueType  # 6
 Global___Kind: _TypeAlias = Kind  # noqa: Y015
 
 @_typing.final
@@ -131,6 +133,7 @@ class Record(_message.Message):
     DELETING_FIELD_NUMBER: _builtins.int
     NOTHING_TO_DO_FIELD_NUMBER: _builtins.int
     RESTARTED_FIELD_NUMBER: _builtins.int
+    CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def created(self) -> Global___Created: ...
     @_builtins.property
@@ -175,6 +178,8 @@ class Record(_message.Message):
     def nothing_to_do(self) -> Global___NothingToDo: ...
     @_builtins.property
     def restarted(self) -> Global___Restarted: ...
+    @_builtins.property
+    def cancel_requested(self) -> Global___CancelRequested: ...
     def __init__(
         self,
         *,
@@ -200,12 +205,13 @@ class Record(_message.Message):
         deleting: Global___Deleting | None = ...,
         nothing_to_do: Global___NothingToDo | None = ...,
         restarted: Global___Restarted | None = ...,
+        cancel_requested: Global___CancelRequested | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "cancel_requested", b"cancel_requested", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "cancel_requested", b"cancel_requested", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["created", "activated", "activation_ended", "sandbox_died", "step_completed", "attempt_failed", "step_failed", "step_cancelled", "sleep_started", "sleep_fired", "wait_started", "wait_timed_out", "event_received", "event_matched", "paused", "resumed", "completed", "errored", "terminated", "deleting", "nothing_to_do", "restarted"]  # noqa: Y015
+    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["created", "activated", "activation_ended", "sandbox_died", "step_completed", "attempt_failed", "step_failed", "step_cancelled", "sleep_started", "sleep_fired", "wait_started", "wait_timed_out", "event_received", "event_matched", "paused", "resumed", "completed", "errored", "terminated", "deleting", "nothing_to_do", "restarted", "cancel_requested"]  # noqa: Y015
     _WhichOneofArgType_record: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_record) -> _WhichOneofReturnType_record | None: ...
 
@@ -747,27 +753,30 @@ Global___Paused: _TypeAlias = Paused  # noqa: Y015
 
 @_typing.final
 class NothingToDo(_message.Message):
-    """A pause of what was paused, or a resume of what was not."""
+    """A pause of what was paused, a resume of what was not, or a cancel of what is being cancelled."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AT_FIELD_NUMBER: _builtins.int
     RESUME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CANCEL_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     resume: _builtins.bool
-    """Absent: it was a pause."""
+    """Absent: it was a pause, or a cancel."""
     request_id: _builtins.str
+    cancel: _builtins.bool
     def __init__(
         self,
         *,
         at: _builtins.int = ...,
         resume: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        cancel: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "request_id", b"request_id", "resume", b"resume"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cancel", b"cancel", "request_id", b"request_id", "resume", b"resume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -836,6 +845,35 @@ class Restarted(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__step) -> _WhichOneofReturnType__step | None: ...
 
 Global___Restarted: _TypeAlias = Restarted  # noqa: Y015
+
+@_typing.final
+class CancelRequested(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    DUE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    at: _builtins.int
+    due: _builtins.int
+    """When it is terminated at the latest."""
+    reason: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        at: _builtins.int = ...,
+        due: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "due", b"due", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelRequested: _TypeAlias = CancelRequested  # noqa: Y015
 
 @_typing.final
 class Completed(_message.Message):

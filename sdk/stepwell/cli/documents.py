@@ -73,6 +73,8 @@ def instance(message: instances_pb2.Instance, steps: Sequence[instances_pb2.Step
         "createTime": _time(message, "create_time"),
         "startTime": _time(message, "start_time"),
         "endTime": _time(message, "end_time"),
+        "cancelTime": _time(message, "cancel_time"),
+        "cancelReason": message.cancel_reason or None,
     }
 
 

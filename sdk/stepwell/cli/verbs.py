@@ -11,7 +11,8 @@ VERBS = {
     "export": "Write a stopped server's data into a folder, for a cluster to import.",
     "deploy": "Upload a folder's workflows and route new instances to them.",
     "workflows": "list, describe, trigger",
-    "instances": "list, describe, watch, logs, send-event, pause, resume, restart, terminate, terminate-all, delete",
+    "instances": "list, describe, watch, logs, send-event, pause, resume, restart, cancel, terminate, "
+    "terminate-all, delete",
     "versions": "list, describe, diff, drain, retire",
     "routes": "list, describe, set, promote, rollback",
     "tenants": "create, list (operator)",

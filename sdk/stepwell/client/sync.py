@@ -117,6 +117,7 @@ class Instances:
         self.pause = thread.call(inner.pause)
         self.resume = thread.call(inner.resume)
         self.restart = thread.call(inner.restart)
+        self.cancel = thread.call(inner.cancel)
         self.terminate = thread.call(inner.terminate)
         self.terminate_all = thread.call(inner.terminate_all)
         self.delete = thread.call(inner.delete)

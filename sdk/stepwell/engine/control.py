@@ -1,4 +1,4 @@
-"""What callers ask of an instance: create, pause, resume, terminate, delete.
+"""What callers ask of an instance: create, pause, resume, terminate, delete. `cancelling` has a cancel.
 
 A call that was carried out before, by its request_id, is answered again and changes nothing; so is one that finds
 nothing to do. What the state does not allow raises WrongStateError before anything is recorded.
@@ -16,7 +16,7 @@ from stepwell.engine.events import (
     TerminateRequested,
 )
 from stepwell.engine.instance import IllegalTransition, Instance, Phase
-from stepwell.engine.records import Created, Deleting, NothingToDo, Paused, Record, Resumed, Terminated
+from stepwell.engine.records import CancelRequested, Created, Deleting, NothingToDo, Paused, Record, Resumed, Terminated
 from stepwell.engine.transition import Turn
 from stepwell.errors import InvalidArgumentError, WrongStateError
 
@@ -39,7 +39,7 @@ def on_pause_requested(turn: Turn, event: PauseRequested) -> None:
     if instance.phase is Phase.PAUSED:
         _has_nothing_to_do(turn, event.at, event.request_id)
         return
-    _refuse_if_finished(instance, "paused")
+    refuse_if_finished(instance, "paused")
     turn.do(WakeNow())  # it makes nothing runnable; but should its owner die, the next one has the list say so
     turn.record(Paused(event.at, None, event.request_id))
     if instance.live is not None:
@@ -64,7 +64,7 @@ def on_resume_requested(turn: Turn, event: ResumeRequested) -> None:
     instance = turn.instance
     if carried_out_before(instance, event.request_id, Resumed):
         return
-    _refuse_if_finished(instance, "resumed")
+    refuse_if_finished(instance, "resumed")
     if instance.paused is None:
         _has_nothing_to_do(turn, event.at, event.request_id, resume=True)
         return
@@ -85,7 +85,7 @@ def on_terminate_requested(turn: Turn, event: TerminateRequested) -> None:
     instance = turn.instance
     if carried_out_before(instance, event.request_id, Terminated):
         return
-    _refuse_if_finished(instance, "terminated")
+    refuse_if_finished(instance, "terminated")
     turn.make_runnable(Terminated(event.at, event.request_id))
     turn.end_activation()
 
@@ -107,7 +107,7 @@ def carried_out_before(instance: Instance, request_id: str, kind: type[Record]) 
         return False
     does = type(before)
     if isinstance(before, NothingToDo):
-        does = Resumed if before.resume else Paused
+        does = CancelRequested if before.cancel else Resumed if before.resume else Paused
     if does is not kind:
         raise InvalidArgumentError(
             f"request_id {request_id!r} was used before, for another call; use a new one", field="request_id"
@@ -121,6 +121,7 @@ def _has_nothing_to_do(turn: Turn, at: int, request_id: str, *, resume: bool = F
         turn.record(NothingToDo(at, resume, request_id))
 
 
-def _refuse_if_finished(instance: Instance, verb: str) -> None:
+def refuse_if_finished(instance: Instance, verb: str) -> None:
+    """Raises WrongStateError."""
     if instance.phase not in (Phase.LIVE, Phase.PAUSED):
         raise WrongStateError(f"the instance has ended and can't be {verb}")

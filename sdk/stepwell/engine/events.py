@@ -198,6 +198,13 @@ class RestartRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelInstanceRequested:
+    at: int
+    reason: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class TerminateRequested:
     at: int
     request_id: str
@@ -231,6 +238,7 @@ Event = (
     | PauseRequested
     | ResumeRequested
     | RestartRequested
+    | CancelInstanceRequested
     | TerminateRequested
     | DeleteRequested
 )

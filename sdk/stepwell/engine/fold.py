@@ -13,11 +13,13 @@ from typing import Final, assert_never
 
 from stepwell.engine.actions import Completion
 from stepwell.engine.forgetting import forget
-from stepwell.engine.instance import IllegalTransition, Instance, Open, Phase, Step
+from stepwell.engine.instance import Cancelling, IllegalTransition, Instance, Open, Phase, Step
 from stepwell.engine.records import (
+    CANCEL,
     Activated,
     ActivationEnded,
     AttemptFailed,
+    CancelRequested,
     Completed,
     Created,
     Deleting,
@@ -42,7 +44,7 @@ from stepwell.engine.records import (
 )
 
 _NO_PROGRESS: Final = (
-    Activated, SandboxDied, EventReceived, EventMatched, NothingToDo, SleepFired, WaitTimedOut,
+    Activated, SandboxDied, EventReceived, EventMatched, CancelRequested, NothingToDo, SleepFired, WaitTimedOut,
 )  # fmt: skip
 """What is done to an instance by those who run it, by callers and by time, and not by its code: whoever calls or sleeps
 often must not keep alive what dies of each activation."""
@@ -136,6 +138,12 @@ def apply(instance: Instance, record: Record) -> None:
         case Restarted():
             forget(instance, record)
             _resume(instance, record.at, record.paused_for)
+            if instance.cancelling is not None:
+                grace = instance.cancelling.request.due - instance.cancelling.request.at
+                _await(instance, CANCEL, Open(record.at, record.at + grace))
+            _remember(instance, record.request_id, record)
+        case CancelRequested():
+            _cancel_run(instance, record)
             _remember(instance, record.request_id, record)
         case NothingToDo():
             _remember(instance, record.request_id, record)
@@ -232,6 +240,14 @@ def _complete(instance: Instance, completion: Completion) -> None:
     instance.completions.append(completion)
     instance.completed += 1
     instance.runnable = True
+
+
+def _cancel_run(instance: Instance, record: CancelRequested) -> None:
+    instance.cancelling = Cancelling(record, instance.completed, instance.events_received)
+    instance.completions.append(Completion(CANCEL, record.at, "cancelled", reason=record.reason))
+    instance.completed += 1
+    instance.runnable = True
+    _await(instance, CANCEL, Open(record.at, record.due))
 
 
 def _match(instance: Instance, record: EventMatched) -> None:

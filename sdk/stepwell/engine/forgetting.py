@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from stepwell.engine.instance import Instance, Step
-from stepwell.engine.records import EventReceived, Restarted
+from stepwell.engine.records import CANCEL, EventReceived, Restarted
 
 
 def forget(instance: Instance, record: Restarted) -> None:
@@ -18,6 +18,9 @@ def forget(instance: Instance, record: Restarted) -> None:
     for step in dropped:
         del instance.steps[step.key]
         instance.open.pop(step.key, None)
+    instance.open.pop(CANCEL, None)
+    if instance.cancelling is not None and instance.cancelling.completion >= record.kept:
+        instance.cancelling = None
     instance.timers = sum(key.kind == "timer" for key in instance.steps)
     del instance.completions[record.kept :]
     instance.completed = record.kept

@@ -15,6 +15,7 @@ from typing import Literal
 from stepwell.engine.actions import Completion
 from stepwell.engine.records import (
     BlobRef,
+    CancelRequested,
     Completed,
     Errored,
     EventReceived,
@@ -81,6 +82,15 @@ class Open:
     pauses_ms: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Cancelling:
+    """The cancel that `run` was given: as which completion, from 0, and how many events had been received by then."""
+
+    request: CancelRequested
+    completion: int
+    events_before: int
+
+
 @dataclass(slots=True)
 class Running:
     """A body that runs in the guest; past `deadline` its sandbox is killed.
@@ -143,6 +153,8 @@ class Instance:
     """The code has something to do that no deadline or event has to bring about."""
     outcome: Completed | Errored | Terminated | None = None
     paused: Paused | None = None
+    cancelling: Cancelling | None = None
+    """Since `run` was cancelled, and once the instance has ended so."""
     steps: dict[StepKey, Step] = field(default_factory=dict)
     open: dict[StepKey, Open] = field(default_factory=dict)
     completions: list[Completion] = field(default_factory=list)

@@ -26,6 +26,9 @@ class EngineLimits:
     delay_max_ms: int = 365 * _DAY_MS
     """The longest sleep, retry delay or timeout of a wait."""
 
+    cancel_grace_ms: int = 5 * 60 * 1000
+    """How long a cancelled `run` may take to clean up, before its instance is terminated; pauses don't count."""
+
     hibernate_after_ms: int = 1_000
     """Waits shorter than this keep the activation: replaying costs more."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from stepwell.engine import control, restarting, runs, sleeps, steps, waits
+from stepwell.engine import cancelling, control, restarting, runs, sleeps, steps, waits
 from stepwell.engine.actions import Actions
 from stepwell.engine.events import (
     ActivationStarted,
+    CancelInstanceRequested,
     CreateRequested,
     DeleteRequested,
     DrainRequested,
@@ -88,6 +89,8 @@ def handle(instance: Instance, event: Event, limits: EngineLimits) -> Actions:
             control.on_resume_requested(turn, event)
         case RestartRequested():
             restarting.on_restart_requested(turn, event)
+        case CancelInstanceRequested():
+            cancelling.on_cancel_requested(turn, event)
         case TerminateRequested():
             control.on_terminate_requested(turn, event)
         case DeleteRequested():

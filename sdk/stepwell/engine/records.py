@@ -8,12 +8,12 @@ wrote the record. Records are frozen; `data_plane.journal.codec` maps them to by
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from stepwell.names import Digest, InstanceUid
 
-Kind = Literal["do", "sleep", "waitForEvent", "timer"]
-"""`timer` is asyncio's own, inside `run`; users see the other three as steps."""
+Kind = Literal["do", "sleep", "waitForEvent", "timer", "cancel"]
+"""`timer` is asyncio's own, inside `run`, and `cancel` the cancelling of `run`; users see the other three as steps."""
 
 
 class StepKey(NamedTuple):
@@ -22,6 +22,10 @@ class StepKey(NamedTuple):
     kind: Kind
     name: str
     count: int  # type: ignore[assignment]  # hides tuple.count, which nobody calls on a key
+
+
+CANCEL: Final = StepKey("cancel", "", 1)
+"""What names the cancelling of `run` among its completions, and the end of its grace among deadlines."""
 
 
 class BlobRef(NamedTuple):
@@ -214,14 +218,26 @@ class Restarted:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """`run` is to come to an end by itself: it is cancelled at what it waits for. A completion like any other, so that
+    a replay cancels it at the same place. At `due`, which later pauses shift, the instance is terminated."""
+
+    at: int
+    due: int
+    reason: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class NothingToDo:
-    """A pause of what was paused, or a resume of what was not: remembered, since the same call may come again, and much
-    later, when there would be something to do."""
+    """A pause of what was paused, a resume of what was not, or a cancel of what is being cancelled: remembered, since
+    the same call may come again, and much later, when there would be something to do."""
 
     at: int
     resume: bool
-    """Otherwise it was a pause."""
+    """Otherwise it was a pause, or a cancel."""
     request_id: str
+    cancel: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +286,7 @@ Record = (
     | Paused
     | Resumed
     | Restarted
+    | CancelRequested
     | NothingToDo
     | Completed
     | Errored

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stepwell.engine.actions import EndGuest, TellGo, TellStart
+from stepwell.engine.cancelling import end_grace, ends_cancelled
 from stepwell.engine.events import (
     ActivationStarted,
     DrainRequested,
@@ -17,6 +18,7 @@ from stepwell.engine.events import (
 )
 from stepwell.engine.instance import IllegalTransition, Live, Phase, Running
 from stepwell.engine.records import (
+    CANCEL,
     Activated,
     ActivationEnded,
     Completed,
@@ -51,7 +53,7 @@ def on_activation_started(turn: Turn, event: ActivationStarted) -> None:
     instance.live = Live(event.at, told=len(instance.completions))
     instance.retry_due = False
     instance.rearm()
-    turn.do(TellStart(len(instance.completions), tuple(instance.open)))
+    turn.do(TellStart(len(instance.completions), tuple(key for key in instance.open if key != CANCEL)))
 
 
 def on_suspended(turn: Turn, event: Suspended) -> None:
@@ -90,6 +92,9 @@ def on_tick(turn: Turn, event: Tick) -> None:
             attempt = instance.steps[key].attempts + 1
             instance.live.running[key] = Running(attempt, event.at, None, begun=False)
             turn.do(TellGo(key, attempt))
+        elif key == CANCEL:
+            end_grace(turn, event.at)
+            return
         elif key.kind == "waitForEvent":
             time_out(turn, key, event.at)
         else:
@@ -133,7 +138,8 @@ def on_run_returned(turn: Turn, event: RunReturned) -> None:
 
 def on_run_raised(turn: Turn, event: RunRaised) -> None:
     turn.live()
-    turn.record(Errored(event.at, event.failure))
+    if not ends_cancelled(turn, event):
+        turn.record(Errored(event.at, event.failure))
     turn.end_activation()
 
 

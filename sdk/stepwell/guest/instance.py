@@ -18,6 +18,7 @@ from stepwell.events import WorkflowEvent
 from stepwell.guest import closing
 from stepwell.guest.asking import Asking
 from stepwell.guest.asks import Ask, Key, shown
+from stepwell.guest.cancelling import cancel_run
 from stepwell.guest.failures import described, rebuilt
 from stepwell.guest.logs import SOURCE
 from stepwell.steps import WorkflowStep
@@ -150,6 +151,9 @@ class Instance:
         position = self._entered
         self._entered += 1
         self._idle_told = False
+        if outcome == "cancelled":
+            self._cancelled(at_ms, detail)
+            return
         asking = self._asking
         ask = asking.open.pop(key, None)
         if ask is not None:
@@ -190,6 +194,13 @@ class Instance:
             target.set_result((payload, detail[0], detail[1]))
         else:
             target.set_exception(EventTimeoutError(f"{shown(ask.key)}: no event came in time"))
+
+    def _cancelled(self, at_ms: int, reason: str) -> None:
+        """`run` is to end: unless it has, by a return that the host had not heard of when it recorded the cancel."""
+        if self._outcome is None:
+            assert self._main is not None
+            self._drain(cancel_run, self._asking.loop, self._main, at_ms, reason)
+        self._after_replay()
 
     def go(self, name: str, count: int, number: int) -> None:
         """The host wants this attempt of an open step to begin."""

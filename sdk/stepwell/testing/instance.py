@@ -150,6 +150,11 @@ class InstanceUnderTest:
             key = StepKey("do", name, count)
         self._do(events.RestartRequested(self._host.clock.now_ms, key, ""))
 
+    def cancel(self, reason: str = "") -> None:
+        """Have `run` cancelled at what it waits for; it may clean up, and is terminated when that takes too long.
+        Raises WrongStateError once it has ended."""
+        self._do(events.CancelInstanceRequested(self._host.clock.now_ms, reason, ""))
+
     def terminate(self) -> None:
         """End it now. Raises WrongStateError once it has ended."""
         self._do(events.TerminateRequested(self._host.clock.now_ms, ""))

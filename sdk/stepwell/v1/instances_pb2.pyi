@@ -137,6 +137,8 @@ class Instance(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    CANCEL_TIME_FIELD_NUMBER: _builtins.int
+    CANCEL_REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """tenants/{tenant}/workflows/{workflow}/instances/{instance}; the id is 1 to 100 of [a-zA-Z0-9_-], not starting with a dash."""
     uid: _builtins.str
@@ -149,6 +151,8 @@ class Instance(_message.Message):
     """UTF-8 JSON, at most 1 MiB."""
     output: _builtins.bytes
     """Output only. UTF-8 JSON; set when complete."""
+    cancel_reason: _builtins.str
+    """Output only. What the caller gave as the reason."""
     @_builtins.property
     def error(self) -> _resources_pb2.Failure:
         """Output only. Set when errored, and when paused because of a failure."""
@@ -161,6 +165,10 @@ class Instance(_message.Message):
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def cancel_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When it was cancelled, if it was."""
+
     def __init__(
         self,
         *,
@@ -174,10 +182,12 @@ class Instance(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        cancel_time: _timestamp_pb2.Timestamp | None = ...,
+        cancel_reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "output", b"output", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "cancel_time", b"cancel_time", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "output", b"output", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "name", b"name", "output", b"output", "params", b"params", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "cancel_reason", b"cancel_reason", "cancel_time", b"cancel_time", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "name", b"name", "output", b"output", "params", b"params", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
     _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
@@ -670,6 +680,32 @@ class RestartInstanceRequest(_message.Message):
 Global___RestartInstanceRequest: _TypeAlias = RestartInstanceRequest  # noqa: Y015
 
 @_typing.final
+class CancelInstanceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    request_id: _builtins.str
+    reason: _builtins.str
+    """For the instance's code, and for whoever looks at it; at most 256 characters."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelInstanceRequest: _TypeAlias = CancelInstanceRequest  # noqa: Y015
+
+@_typing.final
 class TerminateInstanceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -826,7 +862,7 @@ class InstanceEvent(_message.Message):
     """Opaque; hand it back to WatchInstance to continue after this event."""
     type: _builtins.str
     """created, started, stepStarted, stepRetrying, stepCompleted, stepFailed, stepCancelled, eventReceived, paused,
-    resumed, restarted, completed, errored, terminated, deleted; more may come.
+    resumed, restarted, cancelRequested, completed, errored, terminated, deleted; more may come.
     """
     status: Global___InstanceStatus.ValueType
     """The instance's status after it."""

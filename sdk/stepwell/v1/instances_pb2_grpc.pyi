@@ -49,6 +49,10 @@ class InstanceServiceStub:
     """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
     ended. Of what it did before, the history keeps all.
     """
+    CancelInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.CancelInstanceRequest, _instances_pb2.Instance]
+    """Its code is cancelled at what it waits for, and may clean up; after a while it is terminated. One that is paused
+    hears of it when it is resumed.
+    """
     TerminateInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.TerminateInstanceRequest, _instances_pb2.Instance]
     DeleteInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.DeleteInstanceRequest, _empty_pb2.Empty]
     """Of an instance that has ended: its data goes, its id is free again."""
@@ -82,6 +86,10 @@ class InstanceServiceAsyncStub(InstanceServiceStub):
     RestartInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.RestartInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
     ended. Of what it did before, the history keeps all.
+    """
+    CancelInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.CancelInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
+    """Its code is cancelled at what it waits for, and may clean up; after a while it is terminated. One that is paused
+    hears of it when it is resumed.
     """
     TerminateInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.TerminateInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     DeleteInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.DeleteInstanceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -167,6 +175,16 @@ class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_instances_pb2.Instance, _abc.Awaitable[_instances_pb2.Instance]]:
         """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
         ended. Of what it did before, the history keeps all.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelInstance(
+        self,
+        request: _instances_pb2.CancelInstanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.Instance, _abc.Awaitable[_instances_pb2.Instance]]:
+        """Its code is cancelled at what it waits for, and may clean up; after a while it is terminated. One that is paused
+        hears of it when it is resumed.
         """
 
     @_abc_1.abstractmethod

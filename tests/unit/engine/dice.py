@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar, get_args
 
 from stepwell.engine import events as e
 from stepwell.engine.records import BlobRef, Kind, Payload, StepKey
-from tests.unit.engine.driven import BOOM
+from tests.unit.engine.driven import BOOM, LET_OUT
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "payload": PAYLOADS,
     "output": PAYLOADS,
     "request_id": REQUEST_IDS,
-    "failure": (BOOM,),
+    "failure": (BOOM, LET_OUT),
     "attempt": (1, 2, 3, 0),
     "elapsed_ms": (0, 50),
     "retryable": (True, False),
@@ -46,7 +46,7 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "position": (0, 1),
     "expected": ("this",),
     "got": ("that",),
-    "reason": ("gone",),
+    "reason": ("gone", ""),
 }
 """By the name of an event's field."""
 

@@ -17,13 +17,16 @@ def due_by(records: Iterable[r.Record]) -> DueTimes:
     """When each open key is due: as it was first said, later by what the key has seen of pauses that are over."""
     due: DueTimes = {}
     asked_in_pause: dict[r.StepKey, int] = {}
-    paused_at = 0
+    paused_at = grace = 0
     for record in records:
         match record:
             case r.SleepStarted() | r.WaitStarted():
                 due[record.key], asked_in_pause[record.key] = record.due, record.at
             case r.AttemptFailed():
                 due[record.key], asked_in_pause[record.key] = record.retry_at, record.at
+            case r.CancelRequested():
+                due[r.CANCEL], asked_in_pause[r.CANCEL] = record.due, record.at
+                grace = record.due - record.at
             case r.Paused():
                 paused_at, asked_in_pause = record.at, {}
             case r.Resumed() | r.Restarted():
@@ -33,6 +36,8 @@ def due_by(records: Iterable[r.Record]) -> DueTimes:
                     if then is not None:
                         seen = record.at - asked_in_pause.get(key, paused_at)
                         due[key] = then + min(max(seen, 0), record.paused_for)
+                if isinstance(record, r.Restarted) and r.CANCEL in due:
+                    due[r.CANCEL] = record.at + grace
             case r.Completed() | r.Errored() | r.Terminated():
                 due.clear()
             case _ if isinstance(record, Ending):
@@ -55,6 +60,8 @@ def entered(records: Iterable[r.Record]) -> Iterator[Completion]:
                 yield Completion(record.key, record.at, "fired")
             case r.WaitTimedOut():
                 yield Completion(record.key, record.at, "timeout")
+            case r.CancelRequested():
+                yield Completion(r.CANCEL, record.at, "cancelled", reason=record.reason)
             case r.EventMatched():
                 event = events[record.number]
                 yield Completion(
@@ -144,7 +151,7 @@ def rests(records: Iterable[r.Record]) -> bool:
                 resting = not record.runnable
             case r.Completed() | r.Errored() | r.Terminated():
                 resting = True
-            case r.Created() | r.Activated() | r.SandboxDied() | r.Resumed() | r.Restarted():
+            case r.Created() | r.Activated() | r.SandboxDied() | r.Resumed() | r.Restarted() | r.CancelRequested():
                 resting = False
             case r.WaitStarted():
                 types[record.key] = record.event_type
@@ -163,7 +170,9 @@ def without_progress(records: Sequence[r.Record]) -> tuple[int, int]:
     begun, deaths, live = 0, 0, False
     for record in records:
         match record:
-            case r.EventReceived() | r.EventMatched() | r.NothingToDo() | r.SleepFired() | r.WaitTimedOut():
+            case r.EventReceived() | r.EventMatched() | r.SleepFired() | r.WaitTimedOut():
+                pass
+            case r.CancelRequested() | r.NothingToDo():
                 pass
             case r.Activated():
                 begun, live = begun + 1, True

@@ -37,6 +37,13 @@ LANDMARKS: Final = frozenset(
         "a resume moves a deadline by the whole pause",
         "a resume moves a deadline by a part of the pause",
         "it is terminated while bodies run",
+        "it is cancelled while bodies run",
+        "it is cancelled before it ran",
+        "it is cancelled while it is paused",
+        "it lets the cancel out",
+        "the grace of a cancel ends",
+        "a restart keeps a cancel",
+        "a restart forgets a cancel",
         "it is restarted while bodies run",
         "it is restarted after its end",
         "it is restarted from the beginning",
@@ -104,6 +111,12 @@ def _of_an_event(moment: Moment, kinds: set[type[object]]) -> Iterator[str]:
             yield "a resume tells what was withheld"
         case e.TerminateRequested() if bodies:
             yield "it is terminated while bodies run"
+        case e.CancelInstanceRequested() if r.CancelRequested in kinds:
+            yield from _of_a_cancel(moment, kinds, bodies=bool(bodies))
+        case e.RunRaised() if r.Terminated in kinds:
+            yield "it lets the cancel out"
+        case e.Tick() if r.Terminated in kinds:
+            yield "the grace of a cancel ends"
         case e.RestartRequested(step=step) if r.Restarted in kinds:
             yield from _of_a_restart(moment, step, bodies=bool(bodies))
         case e.EventSent(request_id=str() as name) if name and not kinds:
@@ -112,6 +125,15 @@ def _of_an_event(moment: Moment, kinds: set[type[object]]) -> Iterator[str]:
             yield "an attempt runs past its timeout"
         case _:
             pass
+
+
+def _of_a_cancel(moment: Moment, kinds: set[type[object]], *, bodies: bool) -> Iterator[str]:
+    if bodies:
+        yield "it is cancelled while bodies run"
+    if r.Terminated in kinds:
+        yield "it is cancelled before it ran"
+    if moment.before.phase is Phase.PAUSED:
+        yield "it is cancelled while it is paused"
 
 
 def _of_a_restart(moment: Moment, step: r.StepKey | None, *, bodies: bool) -> Iterator[str]:
@@ -149,6 +171,8 @@ def _of_a_record(moment: Moment, record: r.Record) -> Iterator[str]:
 def _of_a_life(life: Life, moment: Moment) -> Iterator[str]:
     instance, newest = life.instance, life.newest()
     if moment.actions and isinstance(moment.event, e.RestartRequested) and moment.event.step is not None:
+        if any(isinstance(each, r.CancelRequested) for each in newest):
+            yield "a restart forgets a cancel" if instance.cancelling is None else "a restart keeps a cancel"
         if instance.open:
             yield "a restart keeps what is still waited for"
         counted, before = what_counts(newest), what_counts(newest[:-1])

@@ -34,9 +34,10 @@ find the earliest of it, by what they find."""
 
 _FOLDED = [each.name for each in fields(Instance) if each.name not in NOT_IN_THE_JOURNAL | MADE_FROM_OPEN]
 
-_Called = r.EventReceived | r.Paused | r.Resumed | r.Restarted | r.NothingToDo | r.Terminated
-_Calls = e.EventSent | e.PauseRequested | e.ResumeRequested | e.RestartRequested | e.TerminateRequested
-_BehindAWake = r.Created | r.EventReceived | r.Resumed | r.Restarted | r.Terminated | r.Deleting
+_Called = r.EventReceived | r.Paused | r.Resumed | r.Restarted | r.CancelRequested | r.NothingToDo | r.Terminated
+_Steers = e.PauseRequested | e.ResumeRequested | e.RestartRequested | e.CancelInstanceRequested | e.TerminateRequested
+_Calls = e.EventSent | _Steers
+_BehindAWake = r.Created | r.EventReceived | r.Resumed | r.Restarted | r.CancelRequested | r.Terminated | r.Deleting
 """What makes an instance runnable: its wake is durable first."""
 
 _GuestSays = (
@@ -57,6 +58,7 @@ _REFUSALS: Final[dict[type[e.Event], tuple[type[Exception], ...]]] = {
     e.PauseRequested: (WrongStateError, InvalidArgumentError),
     e.ResumeRequested: (WrongStateError, InvalidArgumentError),
     e.RestartRequested: (WrongStateError, InvalidArgumentError, LimitExceededError),
+    e.CancelInstanceRequested: (WrongStateError, InvalidArgumentError),
     e.TerminateRequested: (WrongStateError, InvalidArgumentError),
     e.DeleteRequested: (WrongStateError,),
     **dict.fromkeys(NEVER_REFUSED, ()),
@@ -85,7 +87,8 @@ def memory_is_what_the_journal_says(life: Life, moment: Moment) -> None:
         assert not live.withheld
     for start in moment.actions:
         if isinstance(start, TellStart):
-            assert start == TellStart(len(instance.completions), tuple(due_by(what_counts(life.newest()))))
+            opened = tuple(key for key in due_by(what_counts(life.newest())) if key != r.CANCEL)
+            assert start == TellStart(len(instance.completions), opened)
 
 
 def what_is_recorded_stays(life: Life, moment: Moment) -> None:
@@ -213,7 +216,11 @@ def _check_repeated(life: Life, moment: Moment) -> None:
         case e.RestartRequested(), r.Restarted():
             same = event.step == call.step
         case (e.PauseRequested() | e.ResumeRequested(), r.NothingToDo()):
-            same = isinstance(event, e.ResumeRequested) is call.resume
+            same = isinstance(event, e.ResumeRequested) is call.resume and not call.cancel
+        case e.CancelInstanceRequested(), r.NothingToDo():
+            same = call.cancel
+        case e.CancelInstanceRequested(), r.CancelRequested():
+            same = event.reason == call.reason
         case _:
             same = isinstance(event, e.TerminateRequested) and isinstance(call, r.Terminated)
     assert not moment.actions

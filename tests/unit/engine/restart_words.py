@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from stepwell.engine import records as r
 
-_Completes = r.StepCompleted | r.StepFailed | r.SleepFired | r.WaitTimedOut | r.EventMatched
+_CompletesAKey = r.StepCompleted | r.StepFailed | r.SleepFired | r.WaitTimedOut | r.EventMatched
+_Completes = _CompletesAKey | r.CancelRequested
 _Ends = r.Completed | r.Errored | r.Terminated
 
 
@@ -28,9 +29,9 @@ def _without_what_it_forgot(records: list[r.Record], restarted: r.Restarted) -> 
     cut = _of_completion(records, restarted.kept)
     ended = any(isinstance(record, _Ends) for record in records)
     cancelled = {record.key for record in records if isinstance(record, r.StepCancelled)}
-    completed = {record.key for record in records if isinstance(record, _Completes)}
+    completed = {record.key for record in records if isinstance(record, _CompletesAKey)}
     before = records[:cut]
-    kept = {record.key for record in before if isinstance(record, _Completes)}
+    kept = {record.key for record in before if isinstance(record, _CompletesAKey)}
     asked_before = {key for record in before if (key := getattr(record, "key", None)) is not None}
     open_since = set[r.StepKey]() if ended else asked_before - cancelled - completed - {restarted.step}
     if restarted.step is None:
@@ -41,6 +42,8 @@ def _without_what_it_forgot(records: list[r.Record], restarted: r.Restarted) -> 
             return False
         if isinstance(record, r.EventReceived):
             return record.number <= restarted.events
+        if isinstance(record, r.CancelRequested):
+            return place < cut
         key = getattr(record, "key", None)
         if key is None or key in open_since:
             return True

@@ -64,6 +64,7 @@ def random_event(dice: random.Random, run: Driven) -> e.Event:
         e.ReplayMismatched(at, 0, "this", "that"),
         e.DrainRequested(at),
         e.RestartRequested(at, dice.choice((None, *instance.steps)), request_id),
+        e.CancelInstanceRequested(at, dice.choice(("", "why")), request_id),
         e.TerminateRequested(at, request_id),
         e.DeleteRequested(at, request_id),
         e.CreateRequested(at, InstanceUid("u"), Digest("d"), "m:C", b"null", request_id),

@@ -20,7 +20,7 @@ from stepwell.engine.limits import EngineLimits
 from stepwell.engine.records import Kind, StepKey
 from stepwell.names import Digest, InstanceUid
 from tests.unit.engine.dice import LENGTHS, PAYLOADS, POLICIES, REQUEST_IDS, TYPES, Dice
-from tests.unit.engine.driven import BOOM
+from tests.unit.engine.driven import BOOM, LET_OUT
 from tests.unit.engine.lives import Life, Moment
 
 Judge = Callable[[Life, Moment], None]
@@ -124,7 +124,8 @@ class Walker:
         if self._awake(dice):
             instance = self.life.instance
             crossed = [step.key for step in instance.steps.values() if step.event is not None]
-            keys = [*crossed, *instance.open, *self._running()]
+            asked = [key for key in instance.open if key != r.CANCEL]  # which no guest can name
+            keys = [*crossed, *asked, *self._running()]
             if keys:
                 self.happens(e.KeyCancelled(self.life.at, keys[dice.pick(PLACES) % len(keys)]))
 
@@ -164,10 +165,15 @@ class Walker:
             case r.Resumed() as resumed:
                 self.happens(e.ResumeRequested(at, resumed.request_id))
             case r.NothingToDo() as before:
-                again = e.ResumeRequested if before.resume else e.PauseRequested
-                self.happens(again(at, before.request_id))
+                if before.cancel:
+                    self.happens(e.CancelInstanceRequested(at, "gone", before.request_id))
+                else:
+                    again = e.ResumeRequested if before.resume else e.PauseRequested
+                    self.happens(again(at, before.request_id))
             case r.Restarted() as restarted:
                 self.happens(e.RestartRequested(at, restarted.step, restarted.request_id))
+            case r.CancelRequested() as cancelled:
+                self.happens(e.CancelInstanceRequested(at, cancelled.reason, cancelled.request_id))
             case r.Terminated() as terminated:
                 self.happens(e.TerminateRequested(at, terminated.request_id))
             case _:
@@ -179,6 +185,19 @@ class Walker:
         if len(self.life.newest()) >= MIDDLE_AGE:
             step = dice.pick((*steps, None))
             self._is_called(e.RestartRequested(self.life.at, step, dice.pick(REQUEST_IDS)), dice)
+
+    def it_is_cancelled(self, dice: Dice) -> None:
+        """At any age; now and then it lets the cancel out, or takes its time."""
+        self._is_called(e.CancelInstanceRequested(self.life.at, "gone", dice.pick(REQUEST_IDS)), dice)
+        what = dice.pick(("lets out", "fails to clean up", "goes on", "takes long"))
+        undo = StepKey("do", "undo", 1)
+        if what == "fails to clean up" and self._awake(dice) and undo not in self.life.instance.steps:
+            self.happens(e.StepSucceeded(self.life.at, undo, 1, 7, b"1"))
+            self._is_called(e.RestartRequested(self.life.at, undo, dice.pick(REQUEST_IDS)), dice)
+        if what == "lets out" and self._awake(dice):
+            self.happens(e.RunRaised(self.life.at, LET_OUT))
+        elif what == "takes long":
+            self._tick_at(self.life.due().get(r.CANCEL) or self.life.at)
 
     def it_ends(self, dice: Dice) -> None:
         if len(self.life.newest()) >= MIDDLE_AGE:
@@ -290,6 +309,7 @@ _WEIGHTS: Final = {
     Walker.an_event_comes: 4,
     Walker.it_is_paused_or_resumed: 3,
     Walker.it_is_restarted: 2,
+    Walker.it_is_cancelled: 2,
     Walker.a_call_comes_again: 2,
     Walker.it_ends: 2,
     Walker.it_is_created_again: 1,
