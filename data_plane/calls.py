@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
 from cluster.directory import ROUTE_AGE_S
+from data_plane.binding_calls import Elsewhere, Nowhere
+from data_plane.bindings import Bindings
 from data_plane.history import Happening, History
 from data_plane.journal.store import InstanceKey, ListingPage, Row
 from data_plane.node import Node
@@ -23,7 +25,7 @@ from data_plane.shard_server import ShardServer
 from stepwell.engine import events
 from stepwell.engine.events import Event
 from stepwell.engine.instance import Instance, Phase
-from stepwell.engine.records import Deleting, Payload, StepKey
+from stepwell.engine.records import Deleting, Parent, Payload, StepKey
 from stepwell.errors import AlreadyExistsError, ApiError, InvalidArgumentError, NotFoundError, UnavailableError
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowId
 
@@ -69,8 +71,11 @@ class InstanceCalls:
     UnavailableError when the shard is lost while it is served: whether it took effect is unknown then.
     """
 
-    def __init__(self, node: Node, routes: Routes, *, mint: Callable[[], str]) -> None:
+    def __init__(
+        self, node: Node, routes: Routes, *, mint: Callable[[], str], elsewhere: Elsewhere | None = None
+    ) -> None:
         self._node = node
+        self.bindings = node.bindings = Bindings(node, self, elsewhere or Nowhere())
         self._routes = routes
         self._mint = mint
         self._monotonic_s = asyncio.get_running_loop().time
@@ -84,8 +89,11 @@ class InstanceCalls:
         params: bytes,
         request_id: str,
         trace: bytes = b"",
+        parent: Parent | None = None,
+        depth: int = 0,
     ) -> Seen:
         """A new instance on the version that the workflow's route gives its id now; `trace` is kept with it, unread.
+        `parent` is the instance that creates it, if one does.
 
         Raises NotFoundError without a route, AlreadyExistsError when the id is taken by another create,
         InvalidArgumentError when the request_id was used with another body, LimitExceededError over the tenant's
@@ -111,7 +119,15 @@ class InstanceCalls:
                     payload = resident.stage(params, uid)
                     resident.step(
                         events.CreateRequested(
-                            self._node.clock(), uid, version.digest, version.entrypoint, payload, request_id, trace
+                            self._node.clock(),
+                            uid,
+                            version.digest,
+                            version.entrypoint,
+                            payload,
+                            request_id,
+                            trace,
+                            parent,
+                            depth,
                         )
                     )
                     seen = Seen(key, replace(state))

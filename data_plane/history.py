@@ -12,6 +12,7 @@ from stepwell.engine.records import (
     ActivationEnded,
     AttemptFailed,
     CancelRequested,
+    ChildAdded,
     Completed,
     Created,
     Deleting,
@@ -19,6 +20,7 @@ from stepwell.engine.records import (
     EventMatched,
     EventReceived,
     NothingToDo,
+    ParentTold,
     Paused,
     Record,
     Restarted,
@@ -122,7 +124,9 @@ def _type_and_key(record: Record, instance: Instance) -> tuple[str | None, StepK
             return "restarted", None
         case CancelRequested():
             return "cancelRequested", None
-        case NothingToDo():
+        case ChildAdded():
+            return "childAdded", None
+        case NothingToDo() | ParentTold():
             return None, None
         case Completed():
             return "completed", None

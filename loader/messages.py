@@ -6,6 +6,7 @@ on it, and ends the sandbox that sent it. Payloads stay bytes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -97,7 +98,7 @@ class Wait(_Message, tag="wait", frozen=True):
     act: Number
     name: Name
     count: Count
-    type: Annotated[str, Meta(min_length=1, max_length=100)]
+    type: Annotated[str, Meta(min_length=1, max_length=165)]
     timeout_ms: Number | None
 
 
@@ -112,6 +113,18 @@ class Cancel(_Message, tag="cancel", frozen=True):
     kind: Kind
     name: Name
     count: Count
+
+
+class Call(_Message, tag="call", frozen=True):
+    act: Number
+    number: Number
+    name: Name
+    count: Count
+    ordinal: Count
+    binding: Annotated[str, Meta(max_length=128)]
+    method: Literal["create", "get", "status", "pause", "resume", "restart", "terminate", "cancel", "sendEvent"]
+    id: Annotated[str, Meta(max_length=100)]
+    type: Annotated[str, Meta(max_length=100)]
 
 
 class Idle(_Message, tag="idle", frozen=True):
@@ -160,6 +173,7 @@ ActivationMessage = (
     | Wait
     | Timer
     | Cancel
+    | Call
     | Idle
     | Quiet
     | Returned
@@ -204,9 +218,20 @@ def start(
     return frame(_encode(("start", act, entrypoint, instance, recorded, opened)), params)
 
 
-def load(path: str, entrypoints: list[str], variables: dict[str, str], limits: dict[str, int]) -> bytes:
-    """The frame that gives a warm guest its bundle."""
-    return frame(_encode(("load", path, entrypoints, variables, limits)))
+def load(
+    path: str,
+    entrypoints: list[str],
+    variables: dict[str, str],
+    limits: dict[str, int],
+    bindings: Mapping[str, str] | None = None,
+) -> bytes:
+    """The frame that gives a warm guest its bundle; `bindings` are workflows by the names that it has for them."""
+    return frame(_encode(("load", path, entrypoints, variables, limits, bindings or {})))
+
+
+def answer(act: int, number: int, error: GuestError | None, payload: bytes = b"") -> bytes:
+    """The frame that answers a call; with an error, its caller is to raise that."""
+    return frame(_encode(("answer", act, number, error)), payload)
 
 
 def go(act: int, name: str, count: int, attempt: int) -> bytes:

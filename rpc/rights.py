@@ -89,6 +89,8 @@ INTERNAL: Final[Table] = {
         "CountInMemory": Right.OPERATE,
         "CountListed": Right.OPERATE,
         "GetLoad": Right.OPERATE,
+        "CallInstance": Right.OPERATE,
+        "TellParent": Right.OPERATE,
     },
 }
 """On the listener of peers, which call for others, and in the installation's own name."""

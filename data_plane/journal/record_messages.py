@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from data_plane.journal import families
 from data_plane.journal.v1 import journal_pb2 as pb
 from stepwell.engine import records as r
 from stepwell.names import Digest, InstanceUid
@@ -237,11 +238,13 @@ def _write_created(m: pb.Created, record: r.Created) -> None:
     _write_payload(m.params, record.params)
     m.request_id = record.request_id
     m.trace = record.trace
+    families.write_parent(m, record)
 
 
 def _read_created(m: pb.Created) -> r.Created:
-    params = _read_payload(m.params)
-    return r.Created(m.at, InstanceUid(m.uid), Digest(m.digest), m.entrypoint, params, m.request_id, m.trace)
+    uid, digest, params = InstanceUid(m.uid), Digest(m.digest), _read_payload(m.params)
+    parent, depth = families.read_parent(m)
+    return r.Created(m.at, uid, digest, m.entrypoint, params, m.request_id, m.trace, parent, depth)
 
 
 def _write_paused(m: pb.Paused, record: r.Paused) -> None:
@@ -355,6 +358,8 @@ _WRITERS: dict[type[Any], tuple[str, Callable[[Any, Any], None]]] = {
     r.ActivationEnded: ("activation_ended", _write_activation_ended),
     r.SandboxDied: ("sandbox_died", _write_sandbox_died),
     r.Created: ("created", _write_created),
+    r.ChildAdded: ("child_added", families.write_child_added),
+    r.ParentTold: ("parent_told", families.write_parent_told),
     r.Paused: ("paused", _write_paused),
     r.Resumed: ("resumed", _write_resumed),
     r.Restarted: ("restarted", _write_restarted),
@@ -380,6 +385,8 @@ _READERS: dict[str, Callable[[Any], r.Record]] = {
     "activation_ended": _read_activation_ended,
     "sandbox_died": _read_sandbox_died,
     "created": _read_created,
+    "child_added": families.read_child_added,
+    "parent_told": families.read_parent_told,
     "paused": _read_paused,
     "resumed": _read_resumed,
     "restarted": _read_restarted,

@@ -134,6 +134,8 @@ class Record(_message.Message):
     NOTHING_TO_DO_FIELD_NUMBER: _builtins.int
     RESTARTED_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
+    CHILD_ADDED_FIELD_NUMBER: _builtins.int
+    PARENT_TOLD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def created(self) -> Global___Created: ...
     @_builtins.property
@@ -180,6 +182,10 @@ class Record(_message.Message):
     def restarted(self) -> Global___Restarted: ...
     @_builtins.property
     def cancel_requested(self) -> Global___CancelRequested: ...
+    @_builtins.property
+    def child_added(self) -> Global___ChildAdded: ...
+    @_builtins.property
+    def parent_told(self) -> Global___ParentTold: ...
     def __init__(
         self,
         *,
@@ -206,12 +212,14 @@ class Record(_message.Message):
         nothing_to_do: Global___NothingToDo | None = ...,
         restarted: Global___Restarted | None = ...,
         cancel_requested: Global___CancelRequested | None = ...,
+        child_added: Global___ChildAdded | None = ...,
+        parent_told: Global___ParentTold | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "cancel_requested", b"cancel_requested", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "cancel_requested", b"cancel_requested", "child_added", b"child_added", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "nothing_to_do", b"nothing_to_do", "parent_told", b"parent_told", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "cancel_requested", b"cancel_requested", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "cancel_requested", b"cancel_requested", "child_added", b"child_added", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "nothing_to_do", b"nothing_to_do", "parent_told", b"parent_told", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["created", "activated", "activation_ended", "sandbox_died", "step_completed", "attempt_failed", "step_failed", "step_cancelled", "sleep_started", "sleep_fired", "wait_started", "wait_timed_out", "event_received", "event_matched", "paused", "resumed", "completed", "errored", "terminated", "deleting", "nothing_to_do", "restarted", "cancel_requested"]  # noqa: Y015
+    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["created", "activated", "activation_ended", "sandbox_died", "step_completed", "attempt_failed", "step_failed", "step_cancelled", "sleep_started", "sleep_fired", "wait_started", "wait_timed_out", "event_received", "event_matched", "paused", "resumed", "completed", "errored", "terminated", "deleting", "nothing_to_do", "restarted", "cancel_requested", "child_added", "parent_told"]  # noqa: Y015
     _WhichOneofArgType_record: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_record) -> _WhichOneofReturnType_record | None: ...
 
@@ -336,6 +344,8 @@ class Created(_message.Message):
     PARAMS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TRACE_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     uid: _builtins.str
     digest: _builtins.str
@@ -343,8 +353,14 @@ class Created(_message.Message):
     request_id: _builtins.str
     trace: _builtins.bytes
     """The trace id and the span id of the call, 16 and 8 bytes; empty unless its trace is kept. An older program drops it."""
+    depth: _builtins.int
+    """How many parents it has, one above the other."""
     @_builtins.property
     def params(self) -> Global___Payload: ...
+    @_builtins.property
+    def parent(self) -> Global___Parent:
+        """Who created it, through a binding."""
+
     def __init__(
         self,
         *,
@@ -355,14 +371,43 @@ class Created(_message.Message):
         params: Global___Payload | None = ...,
         request_id: _builtins.str = ...,
         trace: _builtins.bytes = ...,
+        parent: Global___Parent | None = ...,
+        depth: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["params", b"params"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_parent", b"_parent", "params", b"params", "parent", b"parent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "digest", b"digest", "entrypoint", b"entrypoint", "params", b"params", "request_id", b"request_id", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parent", b"_parent", "at", b"at", "depth", b"depth", "digest", b"digest", "entrypoint", b"entrypoint", "params", b"params", "parent", b"parent", "request_id", b"request_id", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__parent: _TypeAlias = _typing.Literal["parent"]  # noqa: Y015
+    _WhichOneofArgType__parent: _TypeAlias = _typing.Literal["_parent", b"_parent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parent) -> _WhichOneofReturnType__parent | None: ...
+
+Global___Created: _TypeAlias = Created  # noqa: Y015
+
+@_typing.final
+class Parent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    INSTANCE_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    workflow: _builtins.str
+    instance: _builtins.str
+    uid: _builtins.str
+    def __init__(
+        self,
+        *,
+        workflow: _builtins.str = ...,
+        instance: _builtins.str = ...,
+        uid: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance", "uid", b"uid", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Created: _TypeAlias = Created  # noqa: Y015
+Global___Parent: _TypeAlias = Parent  # noqa: Y015
 
 @_typing.final
 class Activated(_message.Message):
@@ -874,6 +919,48 @@ class CancelRequested(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelRequested: _TypeAlias = CancelRequested  # noqa: Y015
+
+@_typing.final
+class ChildAdded(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    CHILD_FIELD_NUMBER: _builtins.int
+    at: _builtins.int
+    child: _builtins.str
+    """Workflow and instance, with a slash between."""
+    def __init__(
+        self,
+        *,
+        at: _builtins.int = ...,
+        child: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "child", b"child"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChildAdded: _TypeAlias = ChildAdded  # noqa: Y015
+
+@_typing.final
+class ParentTold(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    at: _builtins.int
+    def __init__(
+        self,
+        *,
+        at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParentTold: _TypeAlias = ParentTold  # noqa: Y015
 
 @_typing.final
 class Completed(_message.Message):

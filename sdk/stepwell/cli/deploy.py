@@ -41,7 +41,7 @@ def command(app: App, folder: Path, tenant: str | None, no_route: bool, output: 
         app.screen.aside(f"Ignored: {why}")
     own = files_of(declared.root)
     entries = [WorkflowEntry(workflow_id=name, entrypoint=entrypoint) for name, entrypoint in declared.workflows]
-    manifest = Manifest(workflows=entries, vars=declared.vars)
+    manifest = Manifest(workflows=entries, vars=declared.vars, bindings=declared.bindings)
     tell = app.screen.aside if output == "text" else _nothing
 
     def target() -> Target:

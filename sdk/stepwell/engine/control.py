@@ -26,7 +26,17 @@ def on_create_requested(turn: Turn, event: CreateRequested) -> None:
     if turn.instance.phase is not Phase.ABSENT:
         raise IllegalTransition("created twice")
     turn.make_runnable(
-        Created(event.at, event.uid, event.digest, event.entrypoint, event.params, event.request_id, event.trace)
+        Created(
+            event.at,
+            event.uid,
+            event.digest,
+            event.entrypoint,
+            event.params,
+            event.request_id,
+            event.trace,
+            event.parent,
+            event.depth,
+        )
     )
     turn.activate()
 
@@ -97,6 +107,8 @@ def on_delete_requested(turn: Turn, event: DeleteRequested) -> None:
         return
     if instance.phase is not Phase.FINISHED:
         raise WrongStateError("only an instance that has ended can be deleted; terminate it first")
+    if instance.untold:
+        raise WrongStateError("its parent is about to hear of its end; delete it in a moment")
     turn.make_runnable(Deleting(event.at, instance.uid, instance.created_at, event.request_id))
 
 

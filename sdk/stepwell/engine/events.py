@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from stepwell.engine.records import Failure, Payload, StepKey
+from stepwell.engine.records import Failure, Parent, Payload, StepKey
 from stepwell.names import Digest, InstanceUid
 
 
@@ -31,6 +31,8 @@ class CreateRequested:
     params: Payload
     request_id: str
     trace: bytes = b""
+    parent: Parent | None = None
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,31 @@ class TerminateRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildAsked:
+    """Its code is about to create this one."""
+
+    at: int
+    child: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnded:
+    """One that it created has ended. `request_id` names that end: the word of it may come more than once."""
+
+    at: int
+    child: str
+    payload: Payload
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParentHeard:
+    """Its parent has the word of its end."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteRequested:
     at: int
     request_id: str
@@ -240,5 +267,8 @@ Event = (
     | RestartRequested
     | CancelInstanceRequested
     | TerminateRequested
+    | ChildAsked
+    | ChildEnded
+    | ParentHeard
     | DeleteRequested
 )

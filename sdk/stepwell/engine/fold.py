@@ -20,6 +20,7 @@ from stepwell.engine.records import (
     ActivationEnded,
     AttemptFailed,
     CancelRequested,
+    ChildAdded,
     Completed,
     Created,
     Deleting,
@@ -27,6 +28,7 @@ from stepwell.engine.records import (
     EventMatched,
     EventReceived,
     NothingToDo,
+    ParentTold,
     Paused,
     Record,
     Restarted,
@@ -147,6 +149,10 @@ def apply(instance: Instance, record: Record) -> None:
             _remember(instance, record.request_id, record)
         case NothingToDo():
             _remember(instance, record.request_id, record)
+        case ChildAdded():
+            instance.children[record.child] = None
+        case ParentTold():
+            instance.untold = False
         case Completed():
             instance.outcome = record
             instance.hold(record.output)
@@ -170,13 +176,14 @@ def _create(instance: Instance, record: Created) -> None:
         raise IllegalTransition("created twice")
     instance.uid, instance.digest, instance.entrypoint = record.uid, record.digest, record.entrypoint
     instance.params, instance.request_id, instance.created_at = record.params, record.request_id, record.at
-    instance.trace = record.trace
+    instance.trace, instance.parent, instance.depth = record.trace, record.parent, record.depth
     instance.hold(record.params)
     instance.phase, instance.runnable = Phase.LIVE, True
 
 
 def _finish(instance: Instance, at: int) -> None:
     instance.phase, instance.ended_at, instance.runnable, instance.paused = Phase.FINISHED, at, False, None
+    instance.untold = instance.parent is not None
     for key in instance.open:
         step = instance.steps.get(key)
         if step is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from stepwell.engine.instance import Instance, Step
-from stepwell.engine.records import CANCEL, EventReceived, Restarted
+from stepwell.engine.records import CANCEL, EventReceived, Restarted, is_child
 
 
 def forget(instance: Instance, record: Restarted) -> None:
@@ -29,7 +29,7 @@ def forget(instance: Instance, record: Restarted) -> None:
         if ask.event_type:
             instance.waits.setdefault(ask.event_type, {})[key] = None
     _take_back_events(instance, dropped, record.events)
-    instance.outcome, instance.ended_at = None, None
+    instance.outcome, instance.ended_at, instance.untold = None, None, False
     if record.kept == 0:
         instance.started_at = None
 
@@ -44,13 +44,14 @@ def _is_kept(instance: Instance, step: Step, record: Restarted) -> bool:
 
 
 def _take_back_events(instance: Instance, dropped: list[Step], events: int) -> None:
-    """Those that forgotten waits had taken can be taken again; later ones than `events` are forgotten."""
+    """Those that forgotten waits had taken can be taken again; later ones than `events` are forgotten, but for the ends
+    of children, which will not come again."""
     left = [event for queue in instance.events.values() for event in queue]
     left += [step.event for step in dropped if step.event is not None]
     instance.events = {}
     instance.buffered_events = 0
     for event in sorted(left, key=_number):
-        if event.number <= events:
+        if event.number <= events or is_child(event.event_type):
             instance.events.setdefault(event.event_type, deque()).append(event)
             instance.buffered_events += 1
 

@@ -20,6 +20,7 @@ from stepwell.engine.records import (
     Errored,
     EventReceived,
     Failure,
+    Parent,
     Paused,
     Payload,
     Record,
@@ -145,6 +146,12 @@ class Instance:
     """Of the call that created it; empty where its trace is not kept."""
     activation_trace: bytes = b""
     """Of its newest activation that has one."""
+    parent: Parent | None = None
+    depth: int = 0
+    children: dict[str, None] = field(default_factory=dict)
+    """What it has created, or was about to."""
+    untold: bool = False
+    """It has ended, and its parent may not know."""
     created_at: int = 0
     started_at: int | None = None
     ended_at: int | None = None
@@ -192,7 +199,7 @@ class Instance:
 
     def next_due(self) -> int | None:
         """When a wake must lead here: 0 for now, None for never."""
-        if self.phase is Phase.DELETING:
+        if self.phase is Phase.DELETING or self.untold:
             return 0
         if self.phase is not Phase.LIVE:
             return None

@@ -23,6 +23,12 @@ class EngineLimits:
     buffered_events_max: int = 1_000
     """Events kept for an instance that does not wait for them yet."""
 
+    children_max: int = 1_000
+    """Instances that one may create through its bindings, over all its life."""
+
+    depth_max: int = 16
+    """Parents above one another: what creates itself comes to an end."""
+
     delay_max_ms: int = 365 * _DAY_MS
     """The longest sleep, retry delay or timeout of a wait."""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from stepwell.engine import cancelling, control, restarting, runs, sleeps, steps, waits
+from stepwell.engine import cancelling, children, control, restarting, runs, sleeps, steps, waits
 from stepwell.engine.actions import Actions
 from stepwell.engine.events import (
     ActivationStarted,
     CancelInstanceRequested,
+    ChildAsked,
+    ChildEnded,
     CreateRequested,
     DeleteRequested,
     DrainRequested,
@@ -18,6 +20,7 @@ from stepwell.engine.events import (
     GuestLost,
     GuestQuiet,
     KeyCancelled,
+    ParentHeard,
     PauseRequested,
     ReplayMismatched,
     RestartRequested,
@@ -93,6 +96,12 @@ def handle(instance: Instance, event: Event, limits: EngineLimits) -> Actions:
             cancelling.on_cancel_requested(turn, event)
         case TerminateRequested():
             control.on_terminate_requested(turn, event)
+        case ChildAsked():
+            children.on_child_asked(turn, event)
+        case ChildEnded():
+            children.on_child_ended(turn, event)
+        case ParentHeard():
+            children.on_parent_heard(turn, event)
         case DeleteRequested():
             control.on_delete_requested(turn, event)
         case _:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from stepwell.names import Digest, InstanceUid
+from stepwell.names import Digest, InstanceId, InstanceUid, WorkflowId
 
 Kind = Literal["do", "sleep", "waitForEvent", "timer", "cancel"]
 """`timer` is asyncio's own, inside `run`, and `cancel` the cancelling of `run`; users see the other three as steps."""
@@ -56,6 +56,25 @@ class Failure:
         return own + (self.cause.size_bytes if self.cause is not None else 0)
 
 
+def child_name(workflow: str, instance: str) -> str:
+    """What a child is called in its parent's journal, where its end is an event of that type: no name that a caller
+    could give an event."""
+    return f"{workflow}/{instance}"
+
+
+def is_child(event_type: str) -> bool:
+    """Whether an event of that type is the end of a child."""
+    return "/" in event_type
+
+
+class Parent(NamedTuple):
+    """The instance that created another, through a binding; both are of one tenant."""
+
+    workflow: WorkflowId
+    instance: InstanceId
+    uid: InstanceUid
+
+
 @dataclass(frozen=True, slots=True)
 class Created:
     at: int
@@ -66,6 +85,9 @@ class Created:
     request_id: str
     trace: bytes = b""
     """Of the call that created it, where its trace is kept; the engine passes it on unread."""
+    parent: Parent | None = None
+    depth: int = 0
+    """How many parents it has, one above the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +263,21 @@ class NothingToDo:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildAdded:
+    """It is about to create this one, named as `child_name` says: counted before that happens."""
+
+    at: int
+    child: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParentTold:
+    """Its parent has the word of its end, or has no use for it any more."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Completed:
     at: int
     output: Payload
@@ -288,6 +325,8 @@ Record = (
     | Restarted
     | CancelRequested
     | NothingToDo
+    | ChildAdded
+    | ParentTold
     | Completed
     | Errored
     | Terminated

@@ -132,14 +132,14 @@ def on_key_cancelled(turn: Turn, event: KeyCancelled) -> None:
 
 def on_run_returned(turn: Turn, event: RunReturned) -> None:
     turn.live()
-    turn.record(Completed(event.at, event.output))
+    turn.end(Completed(event.at, event.output))
     turn.end_activation()
 
 
 def on_run_raised(turn: Turn, event: RunRaised) -> None:
     turn.live()
     if not ends_cancelled(turn, event):
-        turn.record(Errored(event.at, event.failure))
+        turn.end(Errored(event.at, event.failure))
     turn.end_activation()
 
 
@@ -170,7 +170,7 @@ def on_guest_lost(turn: Turn, event: GuestLost) -> None:
             f"its sandbox died {instance.sandbox_deaths} times without progress, the last time: {event.reason}; "
             "look for what ends the process or uses up its memory"
         )
-        turn.record(Errored(event.at, Failure("stepwell.errors", "SandboxDiedError", message)))
+        turn.end(Errored(event.at, Failure("stepwell.errors", "SandboxDiedError", message)))
     turn.activate()
 
 

@@ -139,6 +139,7 @@ class Instance(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     CANCEL_TIME_FIELD_NUMBER: _builtins.int
     CANCEL_REASON_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """tenants/{tenant}/workflows/{workflow}/instances/{instance}; the id is 1 to 100 of [a-zA-Z0-9_-], not starting with a dash."""
     uid: _builtins.str
@@ -153,6 +154,8 @@ class Instance(_message.Message):
     """Output only. UTF-8 JSON; set when complete."""
     cancel_reason: _builtins.str
     """Output only. What the caller gave as the reason."""
+    parent: _builtins.str
+    """Output only. The instance that created it through a binding, if one did."""
     @_builtins.property
     def error(self) -> _resources_pb2.Failure:
         """Output only. Set when errored, and when paused because of a failure."""
@@ -184,10 +187,11 @@ class Instance(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         cancel_time: _timestamp_pb2.Timestamp | None = ...,
         cancel_reason: _builtins.str = ...,
+        parent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "cancel_time", b"cancel_time", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "output", b"output", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "cancel_reason", b"cancel_reason", "cancel_time", b"cancel_time", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "name", b"name", "output", b"output", "params", b"params", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "cancel_reason", b"cancel_reason", "cancel_time", b"cancel_time", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "name", b"name", "output", b"output", "params", b"params", "parent", b"parent", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
     _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015

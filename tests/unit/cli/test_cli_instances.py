@@ -46,6 +46,7 @@ def test_trigger_prints_the_new_instance(cli: Cli, server: FakeServer) -> None:
         "endTime": None,
         "cancelTime": None,
         "cancelReason": None,
+        "parent": None,
     }
     assert server.created[0].request_id
 

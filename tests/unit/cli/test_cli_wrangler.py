@@ -62,7 +62,7 @@ def test_the_folder_of_its_main_is_sent_with_its_workflows_and_texts(
     assert server.manifest is not None
     assert dict(server.manifest.vars) == {"GREETING": "hello, // and /* so */ on, ]"}
     assert deployed.err.splitlines() == [
-        "Ignored: wrangler.jsonc: the workflow mail: it is another script's, deploy that one",
+        "Ignored: wrangler.jsonc: the workflow mail: it is another script's, deploy that one too",
         "Ignored: wrangler.jsonc: vars.LIMITS: it is no text, and only texts are handed on",
         "Ignored: wrangler.jsonc: of no meaning here: compatibility_date",
     ]

@@ -7,7 +7,8 @@ from dataclasses import fields
 from typing import Any, Final, TypeVar, get_args
 
 from stepwell.engine import events as e
-from stepwell.engine.records import BlobRef, Kind, Payload, StepKey
+from stepwell.engine.records import BlobRef, Kind, Parent, Payload, StepKey
+from stepwell.names import InstanceId, InstanceUid, WorkflowId
 from tests.unit.engine.driven import BOOM, LET_OUT
 
 T = TypeVar("T")
@@ -15,6 +16,8 @@ T = TypeVar("T")
 LENGTHS: Final = (0, 400, 1_000, 9_000, 90_000)
 TYPES: Final = ("x", "y")
 REQUEST_IDS: Final = ("", "", "r1", "r2")
+CHILDREN: Final = ("c/1", "c/2", "c/3")
+PARENT: Final = Parent(WorkflowId("p"), InstanceId("1"), InstanceUid("pu"))
 PAYLOADS: Final[tuple[Payload, ...]] = (b"1", b"22", BlobRef("b", 5), b"x" * 700)
 POLICIES: Final = tuple(
     e.RetryPolicy(limit, delay_ms, backoff)
@@ -30,6 +33,9 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "runtime": ("cpython-3.11",),
     "trace": (b"t" * 24,),
     "params": PAYLOADS,
+    "child": CHILDREN,
+    "parent": (None, PARENT),
+    "depth": (0, 1, 2),
     "result": PAYLOADS,
     "payload": PAYLOADS,
     "output": PAYLOADS,

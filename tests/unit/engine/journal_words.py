@@ -104,6 +104,10 @@ def phase_of(records: Iterable[r.Record]) -> Phase:
                 after = Phase.FINISHED
             case r.Deleting():
                 may, after = {Phase.FINISHED}, Phase.DELETING
+            case r.EventReceived() if r.is_child(record.event_type):
+                may = {Phase.LIVE, Phase.PAUSED, Phase.FINISHED}
+            case r.ParentTold():
+                may = {Phase.FINISHED}
             case r.Activated() | r.ActivationEnded() | r.SandboxDied():
                 may = {Phase.LIVE}
         assert phase in may, f"{record} while it is {phase.value}"
@@ -140,6 +144,20 @@ def kept(records: Iterable[r.Record]) -> dict[str, list[int]]:
             case r.StepCancelled() if record.key in types:
                 waits[types[record.key]].remove(record.key)
     return {kind: numbers for kind, numbers in events.items() if numbers}
+
+
+def untold(records: Iterable[r.Record]) -> bool:
+    """Whether it has ended, and its parent may not know."""
+    parent, due = None, False
+    for record in records:
+        match record:
+            case r.Created():
+                parent = record.parent
+            case r.Completed() | r.Errored() | r.Terminated():
+                due = parent is not None
+            case r.ParentTold() | r.Restarted():
+                due = False
+    return due
 
 
 def rests(records: Iterable[r.Record]) -> bool:

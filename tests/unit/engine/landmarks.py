@@ -15,8 +15,8 @@ from tests.unit.engine.journal_words import kept
 from tests.unit.engine.lives import Life, Moment
 from tests.unit.engine.restart_words import what_counts
 
-NEVER_REFUSED: Final = frozenset({e.Tick, e.GuestLost, e.DrainRequested, e.Suspended})
-"""What the clock and the node themselves say."""
+NEVER_REFUSED: Final = frozenset({e.Tick, e.GuestLost, e.DrainRequested, e.Suspended, e.ChildEnded, e.ParentHeard})
+"""What the clock and the nodes themselves say."""
 
 LANDMARKS: Final = frozenset(
     {
@@ -38,6 +38,10 @@ LANDMARKS: Final = frozenset(
         "a resume moves a deadline by a part of the pause",
         "it is terminated while bodies run",
         "it is cancelled while bodies run",
+        "a child's end is matched",
+        "a child's end comes after the parent's own",
+        "a restart keeps a child's end",
+        "its parent hears of its end",
         "it is cancelled before it ran",
         "it is cancelled while it is paused",
         "it lets the cancel out",
@@ -111,6 +115,12 @@ def _of_an_event(moment: Moment, kinds: set[type[object]]) -> Iterator[str]:
             yield "a resume tells what was withheld"
         case e.TerminateRequested() if bodies:
             yield "it is terminated while bodies run"
+        case e.ChildEnded() if r.EventMatched in kinds:
+            yield "a child's end is matched"
+        case e.ChildEnded() if kinds and moment.before.phase is Phase.FINISHED:
+            yield "a child's end comes after the parent's own"
+        case e.ParentHeard() if kinds:
+            yield "its parent hears of its end"
         case e.CancelInstanceRequested() if r.CancelRequested in kinds:
             yield from _of_a_cancel(moment, kinds, bodies=bool(bodies))
         case e.RunRaised() if r.Terminated in kinds:
@@ -173,6 +183,8 @@ def _of_a_life(life: Life, moment: Moment) -> Iterator[str]:
     if moment.actions and isinstance(moment.event, e.RestartRequested) and moment.event.step is not None:
         if any(isinstance(each, r.CancelRequested) for each in newest):
             yield "a restart forgets a cancel" if instance.cancelling is None else "a restart keeps a cancel"
+        if any(map(r.is_child, instance.events)):
+            yield "a restart keeps a child's end"
         if instance.open:
             yield "a restart keeps what is still waited for"
         counted, before = what_counts(newest), what_counts(newest[:-1])

@@ -59,6 +59,7 @@ _REFUSALS: Final[dict[type[e.Event], tuple[type[Exception], ...]]] = {
     e.ResumeRequested: (WrongStateError, InvalidArgumentError),
     e.RestartRequested: (WrongStateError, InvalidArgumentError, LimitExceededError),
     e.CancelInstanceRequested: (WrongStateError, InvalidArgumentError),
+    e.ChildAsked: (WrongStateError, LimitExceededError),
     e.TerminateRequested: (WrongStateError, InvalidArgumentError),
     e.DeleteRequested: (WrongStateError,),
     **dict.fromkeys(NEVER_REFUSED, ()),
@@ -139,12 +140,13 @@ def no_instance_is_lost(life: Life, moment: Moment) -> None:
     for action in moment.actions:
         woken |= isinstance(action, WakeNow)
         if isinstance(action, Append):
-            assert woken or not isinstance(action.record, _BehindAWake), f"{action.record} without a wake"
+            needed = _BehindAWake if instance.parent is None else _BehindAWake | r.Completed | r.Errored
+            assert woken or not isinstance(action.record, needed), f"{action.record} without a wake"
             if isinstance(action.record, r.ActivationEnded) and not action.record.runnable:
                 _check_hibernation(life, moment, action.record)
     # Whoever gives it up leaves it to another; what had nothing to do found it as it was, on its way perhaps.
     left = isinstance(moment.event, e.DrainRequested) or any(
-        isinstance(record, r.NothingToDo) for record in appended(moment.actions)
+        isinstance(record, r.NothingToDo | r.ChildAdded) for record in appended(moment.actions)
     )
     if moment.actions and not left and instance.phase is Phase.LIVE and instance.live is None and instance.runnable:
         assert Activate() in moment.actions
@@ -157,6 +159,7 @@ def all_is_bounded(life: Life, moment: Moment) -> None:
     timers = sum(key.kind == "timer" for key in instance.steps)
     assert instance.timers == timers
     assert max(len(running.keys() - instance.steps.keys()), timers, len(instance.steps) - timers) <= limits.steps_max
+    assert len(instance.children) <= limits.children_max
     many, large = instance.records > limits.records_max, instance.stored_bytes > limits.instance_bytes_max
     if moment.actions and instance.phase in (Phase.LIVE, Phase.PAUSED):
         assert not many

@@ -41,7 +41,7 @@ def _without_what_it_forgot(records: list[r.Record], restarted: r.Restarted) -> 
         if isinstance(record, _Ends):
             return False
         if isinstance(record, r.EventReceived):
-            return record.number <= restarted.events
+            return record.number <= restarted.events or r.is_child(record.event_type)
         if isinstance(record, r.CancelRequested):
             return place < cut
         key = getattr(record, "key", None)

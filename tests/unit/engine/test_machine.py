@@ -20,6 +20,7 @@ from stepwell.engine.instance import Instance, Phase
 from stepwell.engine.limits import EngineLimits
 from stepwell.engine.records import Kind, Record, StepKey
 from stepwell.names import Digest, InstanceUid
+from tests.unit.engine.dice import PARENT
 from tests.unit.engine.driven import BOOM, REFUSALS, Driven
 
 LIMITS = EngineLimits(steps_max=12, buffered_events_max=3, delay_max_ms=60_000)
@@ -64,10 +65,13 @@ def random_event(dice: random.Random, run: Driven) -> e.Event:
         e.ReplayMismatched(at, 0, "this", "that"),
         e.DrainRequested(at),
         e.RestartRequested(at, dice.choice((None, *instance.steps)), request_id),
+        e.ChildAsked(at, "c/1"),
+        e.ChildEnded(at, "c/1", b"1", "end"),
+        e.ParentHeard(at),
         e.CancelInstanceRequested(at, dice.choice(("", "why")), request_id),
         e.TerminateRequested(at, request_id),
         e.DeleteRequested(at, request_id),
-        e.CreateRequested(at, InstanceUid("u"), Digest("d"), "m:C", b"null", request_id),
+        e.CreateRequested(at, InstanceUid("u"), Digest("d"), "m:C", b"null", request_id, b"", PARENT, 1),
     ]
     if instance.phase is Phase.ABSENT:
         return rare[-1] if dice.random() < 0.8 else dice.choice(said)

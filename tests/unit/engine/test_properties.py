@@ -13,7 +13,7 @@ from tests.unit.engine.landmarks import everything, passed
 from tests.unit.engine.lives import Life, Moment
 from tests.unit.engine.walks import WALKS, walk
 
-WALKS_TRIED: Final = 200
+WALKS_TRIED: Final = 300
 
 
 @tries(WALKS_TRIED)

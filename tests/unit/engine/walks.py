@@ -19,7 +19,7 @@ from stepwell.engine.instance import Phase
 from stepwell.engine.limits import EngineLimits
 from stepwell.engine.records import Kind, StepKey
 from stepwell.names import Digest, InstanceUid
-from tests.unit.engine.dice import LENGTHS, PAYLOADS, POLICIES, REQUEST_IDS, TYPES, Dice
+from tests.unit.engine.dice import CHILDREN, LENGTHS, PARENT, PAYLOADS, POLICIES, REQUEST_IDS, TYPES, Dice
 from tests.unit.engine.driven import BOOM, LET_OUT
 from tests.unit.engine.lives import Life, Moment
 
@@ -27,6 +27,8 @@ Judge = Callable[[Life, Moment], None]
 
 ROOMY: Final = EngineLimits(
     steps_max=12,
+    children_max=2,
+    depth_max=1,
     buffered_events_max=3,
     delay_max_ms=60_000,
     sandbox_deaths_alone=1,
@@ -59,7 +61,7 @@ def walk(steps: str, judge: Judge) -> None:
     life = Life(dice.pick((ROOMY, FEW_RECORDS, FEW_BYTES)), asked=dice.pick((True, False)))
     walker = Walker(life, judge)
     walker.happens(dice.event(life.at))
-    walker.is_created()
+    walker.is_created(dice.pick((None, PARENT)))
     for step in steps[1:]:
         dice = Dice(ord(step) - FIRST_STEP)
         move = dice.pick(MOVES)
@@ -78,8 +80,10 @@ class Walker:
         note(event)
         self._judge(self.life, self.life.meet(event))
 
-    def is_created(self) -> None:
-        self.happens(e.CreateRequested(self.life.at, InstanceUid("u"), Digest("d"), "main:Flow", b"null", "create"))
+    def is_created(self, parent: r.Parent | None = None) -> None:
+        uid, digest, depth = InstanceUid("u"), Digest("d"), 1 if parent is not None else 0
+        create = e.CreateRequested(self.life.at, uid, digest, "main:Flow", b"null", "create", b"", parent, depth)
+        self.happens(create)
 
     def nothing_happens(self, dice: Dice) -> None:
         pass
@@ -116,7 +120,7 @@ class Walker:
 
     def it_waits(self, dice: Dice) -> None:
         if self._awake(dice):
-            event_type, timeout_ms = dice.pick(TYPES), dice.pick((None, *LENGTHS))
+            event_type, timeout_ms = dice.pick((*TYPES, *CHILDREN)), dice.pick((None, *LENGTHS))
             self.happens(e.WaitAsked(self.life.at, self._new("waitForEvent", dice), event_type, timeout_ms))
 
     def something_is_cancelled(self, dice: Dice) -> None:
@@ -158,6 +162,8 @@ class Walker:
         at = self.life.at
         calls = [record for record in self.life.newest() if getattr(record, "request_id", "")]
         match calls[-1 - dice.pick(PLACES) % len(calls)] if calls else None:
+            case r.EventReceived() as sent if r.is_child(sent.event_type):
+                self.happens(e.ChildEnded(at, sent.event_type, sent.payload, sent.request_id))
             case r.EventReceived() as sent:
                 self.happens(e.EventSent(at, sent.event_type, sent.payload, sent.request_id))
             case r.Paused() as paused:
@@ -178,6 +184,15 @@ class Walker:
                 self.happens(e.TerminateRequested(at, terminated.request_id))
             case _:
                 pass
+
+    def a_child_comes_or_ends(self, dice: Dice) -> None:
+        """And the owner of one that ended may say so again. Its own parent hears of it, if it has ended."""
+        child, end = dice.pick(CHILDREN), dice.pick(("end 1", "end 2"))
+        if child not in self.life.instance.children:
+            self.happens(e.ChildAsked(self.life.at, child))
+        if dice.pick((True, True, False)):
+            self._is_called(e.ChildEnded(self.life.at, child, dice.pick(PAYLOADS), f"{child} {end}"), dice)
+        self.happens(e.ParentHeard(self.life.at))
 
     def it_is_restarted(self, dice: Dice) -> None:
         """Whole, or from a step that it has; mostly once it has done something."""
@@ -210,9 +225,11 @@ class Walker:
 
     def it_is_created_again(self, dice: Dice) -> None:
         if self.life.instance.phase in (Phase.FINISHED, Phase.DELETING):
+            if self.life.instance.untold:
+                self.happens(e.ParentHeard(self.life.at))
             self.happens(e.DeleteRequested(self.life.at, dice.pick(REQUEST_IDS)))
             self.life.vanish(rows_stay=dice.pick((False, True)))
-            self.is_created()
+            self.is_created(dice.pick((None, PARENT)))
 
     # ---------------------------------------------------------------- the clock and the node
     def the_clock_ticks(self, dice: Dice) -> None:
@@ -308,6 +325,7 @@ _WEIGHTS: Final = {
     Walker.it_is_quiet: 2,
     Walker.an_event_comes: 4,
     Walker.it_is_paused_or_resumed: 3,
+    Walker.a_child_comes_or_ends: 3,
     Walker.it_is_restarted: 2,
     Walker.it_is_cancelled: 2,
     Walker.a_call_comes_again: 2,
