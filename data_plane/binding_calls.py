@@ -6,14 +6,13 @@ Values alone: `bindings` carries them out.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from data_plane.journal.store import InstanceKey
+from stepwell.engine.documents import end_id, status_document
 from stepwell.engine.instance import Instance
-from stepwell.engine.records import Completed, Errored, Failure, Parent, child_name
-from stepwell.engine.status import status_of
+from stepwell.engine.records import Parent, child_name
 from stepwell.errors import UnavailableError
 from stepwell.names import TenantUid
 
@@ -82,23 +81,8 @@ class Nowhere:
         raise UnavailableError("the instance is moving to another server; try again in a moment")
 
 
-def status_document(instance: Instance, output: bytes) -> bytes:
-    """How it stands, as JSON: `status`; `output` once it is complete; `error` if one ended it, or paused it."""
-    failure: Failure | None = instance.outcome.failure if isinstance(instance.outcome, Errored) else None
-    if instance.paused is not None:
-        failure = instance.paused.failure
-    parts = [b'{"status":"' + status_of(instance).encode() + b'"']
-    if isinstance(instance.outcome, Completed):
-        parts.append(b',"output":' + output)
-    if failure is not None:
-        error = json.dumps({"type": failure.type, "message": failure.message})
-        parts.append(b',"error":' + error.encode())
-    return b"".join(parts) + b"}"
-
-
 def end_of(key: InstanceKey, instance: Instance, output: bytes) -> ChildEnd:
     """The word of this instance's end. It names the end, since a restart may lead to another."""
     assert instance.parent is not None
-    request_id = hashlib.sha256(f"{instance.uid}\x00{instance.ended_at}".encode()).hexdigest()[:40]
     child = child_name(key.workflow, key.instance)
-    return ChildEnd(key.tenant, instance.parent, child, status_document(instance, output), request_id)
+    return ChildEnd(key.tenant, instance.parent, child, status_document(instance, output), end_id(instance))

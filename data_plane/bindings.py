@@ -11,11 +11,12 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Final, assert_never
 
-from data_plane.binding_calls import BindingCall, Caller, ChildEnd, Elsewhere, Method, status_document
+from data_plane.binding_calls import BindingCall, Caller, ChildEnd, Elsewhere, Method
 from data_plane.journal.store import InstanceKey
 from data_plane.node import Node, NotOwnedError
 from stepwell import names
 from stepwell.engine import events
+from stepwell.engine.documents import status_document
 from stepwell.engine.instance import Phase
 from stepwell.engine.records import Completed, Parent, child_name
 from stepwell.errors import (

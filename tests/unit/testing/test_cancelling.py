@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -123,6 +124,18 @@ def test_one_that_has_not_begun_ends_without_running(workflows: Workflows) -> No
         booking.cancel()
     with pytest.raises(WorkflowTestError, match="was terminated"):
         booking.result()
+
+
+def test_a_clean_up_that_is_closed_leaves_no_word_of_a_forgotten_error(caplog: pytest.LogCaptureFixture) -> None:
+    """Each hibernation closes `run`, whose clean-up then finds that it may have no step."""
+    with Workflows() as workflows:
+        booking = workflows.start(Booking, "one by one")
+        booking.wait_for_step_result("reserve")
+        workflows.settle()
+        assert booking.status == "waiting"
+    del booking
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 def test_a_restart_forgets_the_cancel(workflows: Workflows) -> None:
