@@ -30,10 +30,10 @@ from stepwell.names import TenantUid, WorkflowId
 if TYPE_CHECKING:
     from data_plane.calls import InstanceCalls, Seen
 
-CALLS_PER_TENANT_MAX: Final = 64
+BINDING_CALLS_PER_TENANT_MAX: Final = 64
 """Calls through bindings that are under way at once on one node, of one tenant: each may hold a mebibyte."""
 
-CALL_S_MAX: Final = 30.0
+BINDING_CALL_S_MAX: Final = 30.0
 """How long one may take, before its caller hears that its outcome is unknown."""
 
 
@@ -52,18 +52,19 @@ class Bindings:
     ) -> bytes:
         """Its answer, as JSON. The workflow is one that the caller's version is granted. Raises ApiErrors."""
         tenant = caller.key.tenant
-        if self._under_way[tenant] >= CALLS_PER_TENANT_MAX:
+        if self._under_way[tenant] >= BINDING_CALLS_PER_TENANT_MAX:
+            most = BINDING_CALLS_PER_TENANT_MAX
             raise RateLimitedError(
-                f"{CALLS_PER_TENANT_MAX} calls through bindings of the tenant are under way: try again in a moment",
-                limit="calls_per_tenant_max", value=str(CALLS_PER_TENANT_MAX), seen=str(CALLS_PER_TENANT_MAX + 1),
+                f"{most} calls through bindings of the tenant are under way: try again in a moment",
+                limit="binding_calls_per_tenant_max", value=str(most), seen=str(most + 1),
             )  # fmt: skip
         self._under_way[tenant] += 1
         try:
-            async with asyncio.timeout(CALL_S_MAX):
+            async with asyncio.timeout(BINDING_CALL_S_MAX):
                 return await self._call(caller, workflow, method, id, event_type, payload)
         except TimeoutError:
             raise DeadlineExceededError(
-                f"{method} took over {CALL_S_MAX:g} s; whether it happened is unknown"
+                f"{method} took over {BINDING_CALL_S_MAX:g} s; whether it happened is unknown"
             ) from None
         finally:
             self._under_way[tenant] -= 1

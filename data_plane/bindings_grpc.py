@@ -8,7 +8,7 @@ from typing import Any, Final, cast, get_args
 from google.protobuf.empty_pb2 import Empty
 
 from data_plane.binding_calls import BindingCall, ChildEnd, Method
-from data_plane.bindings import CALL_S_MAX, Bindings
+from data_plane.bindings import BINDING_CALL_S_MAX, Bindings
 from data_plane.journal.store import InstanceKey
 from rpc.internal.v1 import peers_pb2 as pb
 from rpc.peers import Peers
@@ -46,7 +46,7 @@ class BindingPeers:
         address = self._owner_of(shard)
         if address is None:
             raise UnavailableError("the instance is moving to another server; try again in a moment")
-        return await self._peers.ask(address, f"{_SERVICE}/{method}", request, answer, timeout_s=CALL_S_MAX)
+        return await self._peers.ask(address, f"{_SERVICE}/{method}", request, answer, timeout_s=BINDING_CALL_S_MAX)
 
 
 async def serve_call(bindings: Bindings, request: pb.CallInstanceRequest) -> pb.CallInstanceResponse:

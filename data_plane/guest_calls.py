@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-CALLS_AT_ONCE_MAX: Final = 16
+BINDING_CALLS_MAX: Final = 16
 """Of one instance. Guests let further ones wait."""
 
 
@@ -44,8 +44,8 @@ class GuestCalls:
         if workflow is None:
             text = f"the version has no binding {call.binding!r}: declare it in stepwell.toml"
             self._refuse(activation, call, PermissionDeniedError(text))
-        elif self._under_way >= CALLS_AT_ONCE_MAX:
-            self._refuse(activation, call, RateLimitedError(f"{CALLS_AT_ONCE_MAX} calls of the instance are under way"))
+        elif self._under_way >= BINDING_CALLS_MAX:
+            self._refuse(activation, call, _too_many())
         else:
             self._under_way += 1
             self._spawn(lambda: self._carry_out(activation, call, workflow, payload))
@@ -74,3 +74,12 @@ class GuestCalls:
     def _say(self, activation: Activation, frame: bytes) -> None:
         if not activation.dead and activation.live is not None and self._resident.instance.live is activation.live:
             self._guest.send(frame)
+
+
+def _too_many() -> RateLimitedError:
+    return RateLimitedError(
+        f"{BINDING_CALLS_MAX} calls of the instance are under way",
+        limit="binding_calls_max",
+        value=str(BINDING_CALLS_MAX),
+        seen=str(BINDING_CALLS_MAX + 1),
+    )

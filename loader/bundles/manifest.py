@@ -92,7 +92,10 @@ def check_manifest(manifest: Manifest) -> None:
 def _check_bindings(manifest: Manifest) -> None:
     _check_limit("manifest_bindings_max", MANIFEST_BINDINGS_MAX, len(manifest.bindings), "bindings")
     for name, workflow in manifest.bindings.items():
-        if not name.isidentifier() or not name.isascii() or len(name) > MANIFEST_VAR_NAME_LENGTH_MAX:
+        _check_limit(
+            "manifest_var_name_length_max", MANIFEST_VAR_NAME_LENGTH_MAX, len(name), "characters in a binding's name"
+        )
+        if not name.isidentifier() or not name.isascii():
             raise BundleRefusedError(
                 f"A binding's name can't be used: 1 to {MANIFEST_VAR_NAME_LENGTH_MAX} of a-z, A-Z, 0-9 and '_', please."
             )
@@ -100,6 +103,8 @@ def _check_bindings(manifest: Manifest) -> None:
             raise BundleRefusedError(f"{name!r} is both a binding and a value of [vars]: call one of them otherwise.")
         try:
             names.workflow_id(workflow)
+        except names.TooLongError as error:
+            raise BundleRefusedError(f"The binding {name!r} can't be used: {error}.", **error.metadata) from None
         except ValueError as error:
             raise BundleRefusedError(f"The binding {name!r} can't be used: {error}.") from None
 

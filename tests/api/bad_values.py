@@ -179,6 +179,13 @@ BAD: Mapping[str, tuple[Bad, ...]] = {
         Bad("many", {f"v{n}": "" for n in range(101)}, "LIMIT_EXCEEDED", over("manifest_vars_max", 100, 101)),
         Bad("large", {"a": "x" * 65_536}, "LIMIT_EXCEEDED", {"limit": "manifest_bytes_max", "value": "65536"}),
     ),
+    "bindings": (
+        *_bundle_refused("names", {"": "x"}, {"a-b": "x"}, {"a\n": "x"}, {"ä": "x"}, {"1a": "x"}),
+        *_bundle_refused("workflows", {"A": ""}, {"A": "-a"}, {"A": "a/b"}, {"A": "a\0b"}),
+        Bad("a long workflow", {"A": "a" * 65}, "BUNDLE_REFUSED", over("workflow_id_length_max", 64, 65)),
+        Bad("a long name", {"a" * 129: "x"}, "LIMIT_EXCEEDED", over("manifest_var_name_length_max", 128, 129)),
+        Bad("many", {f"b{n}": "x" for n in range(51)}, "LIMIT_EXCEEDED", over("manifest_bindings_max", 50, 51)),
+    ),
     "path": (
         *_bundle_refused("path", "", ".", "..", "../x", "/x", "a//b", "a/", "./a", "a/../b"),
         *_bundle_refused("path", "a\\b", "C:\\x", "gro\u0308sse", *(f"a{text}b" for text in CONTROLS.values())),

@@ -49,6 +49,7 @@ KINDS: Mapping[str, Value] = {
     "workflow id": WORKFLOW,
     "entrypoint": "main:Order",
     "vars": {},
+    "bindings": {},
     "path": "main.py",
     "chunk": b"1",
 }
@@ -67,6 +68,7 @@ FIELDS: Mapping[str, str] = {
     "WorkflowEntry.workflow_id": "workflow id",
     "WorkflowEntry.entrypoint": "entrypoint",
     "Manifest.vars": "vars",
+    "Manifest.bindings": "bindings",
     "File.path": "path",
     "File.executable": "flag",
     "DeployVersionRequest.chunk": "chunk",

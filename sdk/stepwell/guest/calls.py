@@ -27,7 +27,7 @@ from stepwell.values import decode
 if TYPE_CHECKING:
     from stepwell.guest.instance import Instance
 
-CALLS_AT_ONCE_MAX: Final = 16
+BINDING_CALLS_MAX: Final = 16
 """Of one instance; more wait. The host refuses more."""
 
 
@@ -71,7 +71,7 @@ class Calls:
         ordinal = attempt.calls
         room = self._rooms.get(attempt.instance)
         if room is None:
-            room = self._rooms[attempt.instance] = asyncio.Semaphore(CALLS_AT_ONCE_MAX)
+            room = self._rooms[attempt.instance] = asyncio.Semaphore(BINDING_CALLS_MAX)
         async with room:
             return await self._answered(attempt, ordinal, (binding, method, id, type), payload)
 

@@ -866,7 +866,7 @@ class InstanceEvent(_message.Message):
     """Opaque; hand it back to WatchInstance to continue after this event."""
     type: _builtins.str
     """created, started, stepStarted, stepRetrying, stepCompleted, stepFailed, stepCancelled, eventReceived, paused,
-    resumed, restarted, cancelRequested, completed, errored, terminated, deleted; more may come.
+    resumed, restarted, cancelRequested, childAdded, completed, errored, terminated, deleted; more may come.
     """
     status: Global___InstanceStatus.ValueType
     """The instance's status after it."""

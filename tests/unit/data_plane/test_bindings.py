@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from data_plane.bindings import CALLS_PER_TENANT_MAX
-from data_plane.guest_calls import CALLS_AT_ONCE_MAX
+from data_plane.bindings import BINDING_CALLS_PER_TENANT_MAX
+from data_plane.guest_calls import BINDING_CALLS_MAX
 from data_plane.journal.store import InstanceKey, PutRow
 from loader import messages as m
 from stepwell.engine.limits import EngineLimits
@@ -132,12 +132,12 @@ async def test_no_instance_and_no_tenant_has_more_than_so_many_under_way() -> No
     async with serving() as house:
         _, guest = await parent_of(house)
         house.store.holds = lambda write: isinstance(write, PutRow)
-        guest.say(*(call(number, "create", f"c{number}") for number in range(1, CALLS_AT_ONCE_MAX + 2)))
-        error, _ = await answered(guest, CALLS_AT_ONCE_MAX + 1)
+        guest.say(*(call(number, "create", f"c{number}") for number in range(1, BINDING_CALLS_MAX + 2)))
+        error, _ = await answered(guest, BINDING_CALLS_MAX + 1)
         assert error[1] == "RateLimitedError"
         house.store.let_go()
-        assert (await answered(guest, CALLS_AT_ONCE_MAX))[0] is None
-        house.calls.bindings._under_way[TENANT] = CALLS_PER_TENANT_MAX
+        assert (await answered(guest, BINDING_CALLS_MAX))[0] is None
+        house.calls.bindings._under_way[TENANT] = BINDING_CALLS_PER_TENANT_MAX
         assert await refused(guest, call(99, "status", "c1")) == "RateLimitedError"
 
 
