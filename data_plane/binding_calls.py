@@ -20,10 +20,12 @@ Method = Literal["create", "get", "status", "pause", "resume", "restart", "termi
 
 
 class Caller(NamedTuple):
-    """Who calls, and from which call of which step: `ordinal` is the call's own among those of one attempt, from 1."""
+    """Who calls, and from which call of which step, or of its rollback, by `kind`. `ordinal` is the call's own among
+    those of one attempt, from 1."""
 
     key: InstanceKey
     instance: Instance
+    kind: str
     step: str
     number: int
     ordinal: int
@@ -31,7 +33,7 @@ class Caller(NamedTuple):
     @property
     def request_id(self) -> str:
         """The same for the same call of another attempt."""
-        text = "\x00".join((self.instance.uid, self.step, str(self.number), str(self.ordinal)))
+        text = "\x00".join((self.instance.uid, self.kind, self.step, str(self.number), str(self.ordinal)))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]
 
 

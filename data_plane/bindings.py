@@ -28,7 +28,8 @@ from stepwell.errors import (
 from stepwell.names import TenantUid, WorkflowId
 
 if TYPE_CHECKING:
-    from data_plane.calls import InstanceCalls, Seen
+    from data_plane.calling import Seen
+    from data_plane.calls import InstanceCalls
 
 BINDING_CALLS_PER_TENANT_MAX: Final = 64
 """Calls through bindings that are under way at once on one node, of one tenant: each may hold a mebibyte."""

@@ -52,7 +52,7 @@ class GuestCalls:
 
     async def _carry_out(self, activation: Activation, call: Call, workflow: WorkflowId, payload: bytes) -> None:
         resident, bindings = self._resident, self._resident.server.bindings()
-        caller = Caller(resident.key, resident.instance, call.name, call.count, call.ordinal)
+        caller = Caller(resident.key, resident.instance, call.kind, call.name, call.count, call.ordinal)
         try:
             if bindings is None:
                 raise UnavailableError("the server starts; try again in a moment")

@@ -12,22 +12,24 @@ from google.protobuf.empty_pb2 import Empty
 from cluster.records import Tenant
 from data_plane import batches, views
 from data_plane.batches import Create, Delete
-from data_plane.calls import InstanceCalls, Seen
+from data_plane.calling import Seen
+from data_plane.calls import InstanceCalls
 from data_plane.journal.store import InstanceKey
 from data_plane.logs.reading import LogReading
 from rpc.auth import principal
 from rpc.json_edge import checked_json
 from rpc.paging import PAGE_BYTES_MAX, offset, page_size, page_token, position
-from rpc.resource_names import checked, parse_instance, parse_workflow
+from rpc.resource_names import checked, parse_instance, parse_version, parse_workflow
 from rpc.rights import Right
 from rpc.times import timestamp
 from rpc.trace_context import current
 from stepwell import names
 from stepwell.engine.instance import Step
+from stepwell.engine.received import EventState, received_by
 from stepwell.engine.records import BlobRef, Completed, StepKey
 from stepwell.engine.status import steps_of
-from stepwell.errors import InvalidArgumentError
-from stepwell.names import TenantId
+from stepwell.errors import InvalidArgumentError, NotFoundError
+from stepwell.names import Digest, TenantId
 from stepwell.v1 import instances_pb2 as pb
 from stepwell.v1 import instances_pb2_grpc
 
@@ -126,8 +128,42 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         _, key = await self._named(request.name, context)
         event_type = checked(names.event_type, request.type, "type")
         request_id = checked(names.request_id, request.request_id, "request_id")
-        await self._calls.send_event(key, event_type, checked_json(request.payload, "payload"), request_id)
+        event_id = checked(names.event_id, request.event_id, "event_id")
+        payload = checked_json(request.payload, "payload")
+        await self._calls.send_event(key, event_type, payload, request_id, event_id)
         return Empty()
+
+    async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
+        _, key = await self._named(request.parent, context, "parent")
+        limit = page_size(request.page_size)
+        states = frozenset(_event_state_name(number) for number in request.states)
+        scope = f"events of {'/'.join(key)} {sorted(states)}"
+        after = offset(scope, request.page_token)
+        instance = (await self._calls.get(key)).instance
+        response, size = pb.ListEventsResponse(), 0
+        for received in received_by(instance):
+            if received.event.number <= after or (states and received.state not in states):
+                continue
+            # A large payload is left out: a page is to be read, not to carry data.
+            inline = None if isinstance(received.event.payload, BlobRef) else received.event.payload
+            message = views.event_message(instance, received, inline)
+            size += message.ByteSize()
+            if len(response.events) == limit or (response.events and size > PAGE_BYTES_MAX):
+                response.next_page_token = page_token(scope, str(response.events[-1].number))
+                break
+            response.events.append(message)
+        return response
+
+    async def GetEvent(self, request: pb.GetEventRequest, context: Context) -> pb.ReceivedEvent:
+        _, key = await self._named(request.name, context)
+        if request.number < 1:
+            raise InvalidArgumentError(f"number is {request.number}: events are counted from 1", field="number")
+        instance = (await self._calls.get(key)).instance
+        if request.number > len(instance.received):
+            raise NotFoundError(f"instance {key.instance!r} has received no event {request.number}")
+        received = received_by(instance)[request.number - 1]
+        payload = await self._calls.payload(key, instance, received.event.payload)
+        return views.event_message(instance, received, payload)
 
     async def PauseInstance(self, request: pb.PauseInstanceRequest, context: Context) -> pb.Instance:
         tenant, key = await self._named(request.name, context)
@@ -147,9 +183,22 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         reason = checked(names.cancel_reason, request.reason, "reason")
         return await self._instance(tenant, await self._calls.cancel(key, reason, _request_id(request)), context)
 
+    async def ReplayInstance(self, request: pb.ReplayInstanceRequest, context: Context) -> pb.Replay:
+        version = parse_version(request.version, principal(context), "version")
+        tenant, key = await self._named(request.name, context)
+        digest = _own(version, tenant)
+        return views.replay_message(tenant, key, digest, await self._calls.replay(key, digest))
+
+    async def MigrateInstance(self, request: pb.MigrateInstanceRequest, context: Context) -> pb.Instance:
+        version = parse_version(request.version, principal(context), "version")
+        request_id = _request_id(request)
+        tenant, key = await self._named(request.name, context)
+        return await self._instance(tenant, await self._calls.migrate(key, _own(version, tenant), request_id), context)
+
     async def TerminateInstance(self, request: pb.TerminateInstanceRequest, context: Context) -> pb.Instance:
         tenant, key = await self._named(request.name, context)
-        return await self._instance(tenant, await self._calls.terminate(key, _request_id(request)), context)
+        seen = await self._calls.terminate(key, _request_id(request), rollback=request.rollback)
+        return await self._instance(tenant, seen, context)
 
     async def DeleteInstance(self, request: pb.DeleteInstanceRequest, context: Context) -> Empty:
         _, key = await self._named(request.name, context)
@@ -225,11 +274,21 @@ def _request_id(
         | pb.ResumeInstanceRequest
         | pb.RestartInstanceRequest
         | pb.CancelInstanceRequest
+        | pb.MigrateInstanceRequest
         | pb.TerminateInstanceRequest
         | pb.DeleteInstanceRequest
     ),
 ) -> str:
     return checked(names.request_id, request.request_id, "request_id")
+
+
+def _own(version: tuple[TenantId, Digest], tenant: TenantId) -> Digest:
+    """Of a version of that tenant's."""
+    if version[0] != tenant:
+        raise InvalidArgumentError(
+            "version: an instance runs a version of its own tenant, and this is another's", field="version"
+        )
+    return version[1]
 
 
 def _step_key(request: pb.RestartInstanceRequest) -> StepKey | None:
@@ -251,6 +310,13 @@ def _step_key(request: pb.RestartInstanceRequest) -> StepKey | None:
 
 def _step_name(text: str) -> str:
     return checked(names.step_name, text, "step_name") if text else ""
+
+
+def _event_state_name(number: int) -> EventState:
+    name = views.EVENT_STATE_NAMES.get(number)
+    if name is None:
+        raise InvalidArgumentError(f"states: {number} is not a state that an event can have", field="states")
+    return name
 
 
 def _status_name(number: int) -> str:

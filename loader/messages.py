@@ -14,9 +14,12 @@ from msgspec import Meta
 
 from stepwell.frames import frame
 
-Kind = Literal["do", "sleep", "waitForEvent", "timer"]
+Kind = Literal["do", "sleep", "waitForEvent", "timer", "rollback"]
+BodyKind = Literal["do", "rollback"]
+ToldKind = Kind | Literal["cancel"]
 Backoff = Literal["constant", "linear", "exponential"]
-Outcome = Literal["value", "held", "error", "fired", "event", "timeout", "cancelled"]
+Outcome = Literal["value", "held", "error", "fired", "event", "timeout", "cancelled", "terminate"]
+Ended = Literal["", "returned", "raised"]
 
 Name = Annotated[str, Meta(max_length=256)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -63,6 +66,7 @@ class Started(_Message, tag="started", frozen=True):
     count: Count
     attempt: Attempt
     timeout_ms: Number
+    kind: BodyKind = "do"
 
 
 class Result(_Message, tag="result", frozen=True):
@@ -71,6 +75,7 @@ class Result(_Message, tag="result", frozen=True):
     count: Count
     attempt: Attempt
     elapsed_us: Number
+    kind: BodyKind = "do"
 
 
 class Failed(_Message, tag="failed", frozen=True):
@@ -84,6 +89,7 @@ class Failed(_Message, tag="failed", frozen=True):
     delay_ms: Number
     backoff: Backoff
     error: GuestError
+    kind: BodyKind = "do"
 
 
 class Sleep(_Message, tag="sleep", frozen=True):
@@ -125,6 +131,7 @@ class Call(_Message, tag="call", frozen=True):
     method: Literal["create", "get", "status", "pause", "resume", "restart", "terminate", "cancel", "sendEvent"]
     id: Annotated[str, Meta(max_length=100)]
     type: Annotated[str, Meta(max_length=100)]
+    kind: BodyKind = "do"
 
 
 class Idle(_Message, tag="idle", frozen=True):
@@ -144,6 +151,8 @@ class Returned(_Message, tag="returned", frozen=True):
 class Raised(_Message, tag="raised", frozen=True):
     act: Number
     error: GuestError
+    rolled_back: bool = False
+    rollback_error: GuestError | None = None
 
 
 class Mismatch(_Message, tag="mismatch", frozen=True):
@@ -151,6 +160,11 @@ class Mismatch(_Message, tag="mismatch", frozen=True):
     position: Number
     expected: Annotated[str, Meta(max_length=1024)]
     got: Annotated[str, Meta(max_length=1024)]
+
+
+class Replayed(_Message, tag="replayed", frozen=True):
+    act: Number
+    next: Annotated[str, Meta(max_length=1024)]
 
 
 class Closed(_Message, tag="closed", frozen=True):
@@ -179,6 +193,7 @@ ActivationMessage = (
     | Returned
     | Raised
     | Mismatch
+    | Replayed
     | Closed
     | Log
 )
@@ -194,7 +209,7 @@ _encode = msgspec.json.Encoder().encode
 
 def completion(
     act: int,
-    kind: Kind | Literal["cancel"],
+    kind: ToldKind,
     name: str,
     count: int,
     at_ms: int,
@@ -211,11 +226,24 @@ def start(
     entrypoint: str,
     instance: dict[str, object],
     recorded: int,
-    opened: list[tuple[Kind | Literal["cancel"], str, int]],
+    opened: list[tuple[ToldKind, str, int]],
     params: bytes,
 ) -> bytes:
     """The frame that begins an activation; exactly `recorded` completions must follow before any other."""
     return frame(_encode(("start", act, entrypoint, instance, recorded, opened)), params)
+
+
+def replay(
+    act: int,
+    entrypoint: str,
+    instance: dict[str, object],
+    recorded: int,
+    opened: list[tuple[ToldKind, str, int]],
+    ended: Ended,
+    params: bytes,
+) -> bytes:
+    """The same for a journal that is only compared with the code; `ended` is how it says that `run` ended."""
+    return frame(_encode(("replay", act, entrypoint, instance, recorded, opened, ended)), params)
 
 
 def load(
@@ -234,9 +262,9 @@ def answer(act: int, number: int, error: GuestError | None, payload: bytes = b""
     return frame(_encode(("answer", act, number, error)), payload)
 
 
-def go(act: int, name: str, count: int, attempt: int) -> bytes:
+def go(act: int, kind: ToldKind, name: str, count: int, attempt: int) -> bytes:
     """The frame that starts an open step's next attempt."""
-    return frame(_encode(("go", act, name, count, attempt)))
+    return frame(_encode(("go", act, kind, name, count, attempt)))
 
 
 PING = frame(_encode(("ping",)))

@@ -18,6 +18,7 @@ from stepwell.errors import (
     WorkflowClosedError,
     WorkflowError,
     WorkflowStalledError,
+    WorkflowTerminatedError,
 )
 from stepwell.events import StepEvent, WorkflowEvent
 from stepwell.steps import Step, WorkflowStep
@@ -46,4 +47,5 @@ __all__ = [
     "WorkflowInstance",
     "WorkflowStalledError",
     "WorkflowStep",
+    "WorkflowTerminatedError",
 ]

@@ -81,6 +81,10 @@ class ChildFailedError(WorkflowError):
         self.text = text
 
 
+class WorkflowTerminatedError(WorkflowError):
+    """What rollback handlers get as `error` when a call ended the instance."""
+
+
 class DeterminismError(WorkflowError):
     """Replaying the journal, the code asked for something else than it did before."""
 
@@ -177,6 +181,13 @@ class WrongStateError(ApiError):
     """The named thing is not in a state that allows this, such as an event for an instance that has ended."""
 
     reason = "WRONG_STATE"
+    committed = "no"
+
+
+class ReplayMismatchError(ApiError):
+    """The version's code does not do what the instance's journal says: metadata has position, expected and got."""
+
+    reason = "REPLAY_MISMATCH"
     committed = "no"
 
 

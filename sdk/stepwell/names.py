@@ -32,6 +32,7 @@ EVENT_TYPE_LENGTH_MAX = 100
 REQUEST_ID_LENGTH_MAX = 64
 CANCEL_REASON_LENGTH_MAX = 256
 CHILD_NAME_LENGTH_MAX = WORKFLOW_ID_LENGTH_MAX + 1 + INSTANCE_ID_LENGTH_MAX
+EVENT_ID_LENGTH_MAX = 100
 ENTRYPOINT_LENGTH_MAX = 256
 STEP_NAME_LENGTH_MAX = 256
 
@@ -107,6 +108,12 @@ _CANCEL_REASON = _Rule(
     re.compile(r".*", re.DOTALL),
     f"is not a reason: at most {CANCEL_REASON_LENGTH_MAX} characters",
 )
+_EVENT_ID = _Rule(
+    "event_id_length_max",
+    EVENT_ID_LENGTH_MAX,
+    re.compile(r"[\x21-\x7e]*"),
+    f"is not an event id: at most {EVENT_ID_LENGTH_MAX} printable ASCII characters without spaces",
+)
 _ENTRYPOINT = _Rule(
     "entrypoint_length_max",
     ENTRYPOINT_LENGTH_MAX,
@@ -160,6 +167,12 @@ def request_id(text: str) -> str:
 def cancel_reason(text: str) -> str:
     """The text as the reason of a cancel; empty means none. Raises ValueError saying what would be valid."""
     _CANCEL_REASON.check(text)
+    return text
+
+
+def event_id(text: str) -> str:
+    """The text as an event's id; empty means none. Raises ValueError saying what would be valid."""
+    _EVENT_ID.check(text)
     return text
 
 

@@ -140,6 +140,13 @@ BAD: Mapping[str, tuple[Bad, ...]] = {
         too_long("request_id_length_max", names.REQUEST_ID_LENGTH_MAX, "r" * 65),
         too_long("request_id_length_max", names.REQUEST_ID_LENGTH_MAX, "r" * 1_000_000),
     ),
+    "event states": tuple(_refused("enum", [0], [99], [-1], [1, 2, 99])),
+    "event number": tuple(_refused("number", 0, -1, -(2**63))),
+    "event id": (
+        *_refused("text", " ", "a b", "ä", *(f"a{text}b" for text in CONTROLS.values())),
+        too_long("event_id_length_max", names.EVENT_ID_LENGTH_MAX, "e" * 101),
+        too_long("event_id_length_max", names.EVENT_ID_LENGTH_MAX, "e" * 1_000_000),
+    ),
     "step name": (
         too_long("step_name_length_max", names.STEP_NAME_LENGTH_MAX, "s" * 257),
         too_long("step_name_length_max", names.STEP_NAME_LENGTH_MAX, "s" * 1_000_000),

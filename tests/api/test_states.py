@@ -97,6 +97,11 @@ def test_a_step_is_told_by_its_name(world: World) -> None:
         assert (error.reason, error.metadata["field"]) == ("INVALID_ARGUMENT", "step_name")
 
 
+def test_a_number_that_no_event_has_is_not_found(world: World) -> None:
+    asked = i.GetEventRequest(name=IN_INSTANCE.format_map(world.ours.values), number=2**62)
+    assert world.server.refused(path_of("GetEvent"), asked.SerializeToString(), world.ours.token).reason == "NOT_FOUND"
+
+
 def test_an_id_that_is_taken_is_refused(world: World) -> None:
     parent = IN_WORKFLOW.format_map(world.ours.values)
     for asked in (

@@ -55,6 +55,9 @@ def _tenancy(server: Running, tenant: str) -> Tenancy:
     for instance in (RUNNING, ENDED, *([HIDDEN] if tenant == THEIRS else [])):
         asked = i.CreateInstanceRequest(parent=parent, instance_id=instance).SerializeToString()
         server.call("/stepwell.v1.InstanceService/CreateInstance", asked, token)
+    for payload in (b"1", b"2"):
+        event = i.SendEventRequest(name=f"{parent}/instances/{RUNNING}", type="noise", payload=payload)
+        server.call("/stepwell.v1.InstanceService/SendEvent", event.SerializeToString(), token)
     ended = i.TerminateInstanceRequest(name=f"{parent}/instances/{ENDED}").SerializeToString()
     server.call("/stepwell.v1.InstanceService/TerminateInstance", ended, token)
     one = f"tenants/-/workflows/{WORKFLOW}/instances/{RUNNING}"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import grpc
 import pytest
@@ -19,17 +17,6 @@ from tests.e2e.api import BUNDLES, Api, reason_of
 from tests.e2e.server import Server
 
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Server]:
-    with tempfile.TemporaryDirectory(prefix="stepwell-e2e-", ignore_cleanup_errors=True) as folder:
-        server = Server(Path(folder))
-        try:
-            asyncio.run(server.start())
-            yield server
-        finally:
-            server.end()
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """A cancel: `run` is asked to come to an end by itself, and has a while for it. After that, it is terminated.
 
 The request is a completion: `run` is cancelled where it stands once that enters, as asyncio cancels a task. It may
-catch that, and have further steps, as its journal grows on.
+catch that, and have further steps, as its journal grows on. The time is for `run` alone: once its steps are rolled
+back, whatever ended it, a cancel changes nothing any more.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 from typing import Final
 
 from stepwell.engine.control import carried_out_before, refuse_if_finished
-from stepwell.engine.events import CancelInstanceRequested, RunRaised
-from stepwell.engine.records import CancelRequested, NothingToDo, Terminated
+from stepwell.engine.events import CancelInstanceRequested
+from stepwell.engine.instance import Instance
+from stepwell.engine.records import CancelRequested, Failure, NothingToDo, Terminated
 from stepwell.engine.transition import Turn
 from stepwell.errors import InvalidArgumentError
 
@@ -34,7 +36,7 @@ def on_cancel_requested(turn: Turn, event: CancelInstanceRequested) -> None:
             )
         return
     refuse_if_finished(instance, "cancelled")
-    if instance.cancelling is not None:
+    if instance.cancelling is not None or instance.rollback_from is not None:
         if event.request_id:
             turn.record(NothingToDo(event.at, False, event.request_id, cancel=True))
         return
@@ -47,12 +49,9 @@ def on_cancel_requested(turn: Turn, event: CancelInstanceRequested) -> None:
     turn.activate()
 
 
-def ends_cancelled(turn: Turn, event: RunRaised) -> bool:
-    """If `run` let the cancel out, the instance is terminated by it."""
-    if turn.instance.cancelling is None or (event.failure.module, event.failure.type) != _LET_OUT:
-        return False
-    turn.make_runnable(Terminated(event.at, ""))
-    return True
+def ends_cancelled(instance: Instance, failure: Failure) -> bool:
+    """Whether what `run` raised is the cancel that it was given."""
+    return instance.cancelling is not None and (failure.module, failure.type) == _LET_OUT
 
 
 def end_grace(turn: Turn, at: int) -> None:

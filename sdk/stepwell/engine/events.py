@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from stepwell.engine.records import Failure, Parent, Payload, StepKey
+from stepwell.engine.records import Failure, Parent, Payload, RolledBack, StepKey
 from stepwell.names import Digest, InstanceUid
 
 
@@ -134,8 +134,11 @@ class RunReturned:
 
 @dataclass(frozen=True, slots=True)
 class RunRaised:
+    """Steps that have rollback handlers were rolled back before it was said."""
+
     at: int
     failure: Failure
+    rolled_back: RolledBack | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +175,13 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class EventSent:
+    """`event_id` is the sender's own name for it: the same one again is the same event, whatever the request_id."""
+
     at: int
     event_type: str
     payload: Payload
     request_id: str
+    event_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +213,22 @@ class CancelInstanceRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class MigrateRequested:
+    """To that version, whose code was found to do all that the journal has by now."""
+
+    at: int
+    digest: Digest
+    entrypoint: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class TerminateRequested:
+    """With `rollback`, once the handlers of its steps have run."""
+
     at: int
     request_id: str
+    rollback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +285,7 @@ Event = (
     | ResumeRequested
     | RestartRequested
     | CancelInstanceRequested
+    | MigrateRequested
     | TerminateRequested
     | ChildAsked
     | ChildEnded

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from stepwell.engine import cancelling, children, control, restarting, runs, sleeps, steps, waits
+from stepwell.engine import (
+    cancelling,
+    children,
+    control,
+    migrating,
+    receiving,
+    restarting,
+    runs,
+    sleeps,
+    steps,
+    waits,
+)
 from stepwell.engine.actions import Actions
 from stepwell.engine.events import (
     ActivationStarted,
@@ -20,6 +31,7 @@ from stepwell.engine.events import (
     GuestLost,
     GuestQuiet,
     KeyCancelled,
+    MigrateRequested,
     ParentHeard,
     PauseRequested,
     ReplayMismatched,
@@ -85,7 +97,7 @@ def handle(instance: Instance, event: Event, limits: EngineLimits) -> Actions:
         case CreateRequested():
             control.on_create_requested(turn, event)
         case EventSent():
-            waits.on_event_sent(turn, event)
+            receiving.on_event_sent(turn, event)
         case PauseRequested():
             control.on_pause_requested(turn, event)
         case ResumeRequested():
@@ -94,6 +106,8 @@ def handle(instance: Instance, event: Event, limits: EngineLimits) -> Actions:
             restarting.on_restart_requested(turn, event)
         case CancelInstanceRequested():
             cancelling.on_cancel_requested(turn, event)
+        case MigrateRequested():
+            migrating.on_migrate_requested(turn, event)
         case TerminateRequested():
             control.on_terminate_requested(turn, event)
         case ChildAsked():

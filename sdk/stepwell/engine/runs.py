@@ -27,6 +27,7 @@ from stepwell.engine.records import (
     Paused,
     SandboxDied,
     StepCancelled,
+    Terminated,
 )
 from stepwell.engine.sleeps import fire
 from stepwell.engine.transition import Turn
@@ -53,7 +54,7 @@ def on_activation_started(turn: Turn, event: ActivationStarted) -> None:
     instance.live = Live(event.at, told=len(instance.completions))
     instance.retry_due = False
     instance.rearm()
-    turn.do(TellStart(len(instance.completions), tuple(key for key in instance.open if key != CANCEL)))
+    turn.do(TellStart(len(instance.completions), instance.asked))
 
 
 def on_suspended(turn: Turn, event: Suspended) -> None:
@@ -84,7 +85,7 @@ def on_tick(turn: Turn, event: Tick) -> None:
     fired = False
     while (due := instance.next_deadline()) is not None and due <= event.at:
         key = instance.deadlines[0][1]
-        if key.kind == "do":
+        if key.kind in ("do", "rollback"):
             if instance.live is None:
                 instance.retry_due = fired = True
                 break
@@ -131,15 +132,21 @@ def on_key_cancelled(turn: Turn, event: KeyCancelled) -> None:
 
 
 def on_run_returned(turn: Turn, event: RunReturned) -> None:
+    """Raises IllegalTransition where a call has ended `run`: it raises that, once its steps are rolled back."""
     turn.live()
+    if turn.instance.terminating is not None:
+        raise IllegalTransition("it returned after it was terminated")
     turn.end(Completed(event.at, event.output))
     turn.end_activation()
 
 
 def on_run_raised(turn: Turn, event: RunRaised) -> None:
+    """It is terminated where a call ended `run`, or where it was cancelled and let that out; else it failed."""
     turn.live()
-    if not ends_cancelled(turn, event):
-        turn.end(Errored(event.at, event.failure))
+    if turn.instance.terminating is not None or ends_cancelled(turn.instance, event.failure):
+        turn.end(Terminated(event.at, "", event.rolled_back))
+    else:
+        turn.end(Errored(event.at, event.failure, event.rolled_back))
     turn.end_activation()
 
 

@@ -19,7 +19,7 @@ from stepwell.engine.actions import (
 )
 from stepwell.engine.instance import IllegalTransition, Instance, Live, Phase
 from stepwell.engine.limits import EngineLimits
-from stepwell.engine.records import ActivationEnded, Completed, Errored, Record, StepKey
+from stepwell.engine.records import ActivationEnded, Completed, Errored, Record, StepKey, Terminated
 
 
 class Turn:
@@ -68,7 +68,7 @@ class Turn:
         self.actions.append(WakeNow())
         self.record(record)
 
-    def end(self, record: Completed | Errored) -> None:
+    def end(self, record: Completed | Errored | Terminated) -> None:
         """Record the end: behind a wake that leads here, where a parent is to hear of it."""
         if self.instance.parent is not None:
             self.make_runnable(record)
@@ -95,6 +95,12 @@ class Turn:
 
     def check_room(self, key: StepKey) -> None:
         """Refuse a key over the limit; guests refuse it before, with an error for the author."""
-        count = self.instance.timers if key.kind == "timer" else len(self.instance.steps) - self.instance.timers
-        if key not in self.instance.steps and count >= self.limits.steps_max:
+        instance = self.instance
+        if key.kind == "timer":
+            count = instance.timers
+        elif key.kind == "rollback":
+            count = instance.rollbacks
+        else:
+            count = len(instance.steps) - instance.timers - instance.rollbacks
+        if key not in instance.steps and count >= self.limits.steps_max:
             raise IllegalTransition(f"more than {self.limits.steps_max} steps")

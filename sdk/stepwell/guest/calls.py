@@ -14,6 +14,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
+from stepwell.calls import Call
 from stepwell.config import step_config
 from stepwell.errors import RunRestrictionError, StepValueError
 from stepwell.guest.asking import Asking
@@ -21,7 +22,6 @@ from stepwell.guest.bodies import Attempt
 from stepwell.guest.failures import rebuilt
 from stepwell.guest.logs import SOURCE
 from stepwell.guest.scheduler import drained
-from stepwell.steps import Call
 from stepwell.values import decode
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Calls:
             return decode(await self._from_a_body(binding, method, id, type, payload))
 
         name = f"{binding}.{method}"
-        return await asking.do(name, asking.next_count("do", name), Call(body), step_config(None))
+        return await asking.do(name, asking.next_count("do", name), Call(body), step_config(None), None)
 
     async def _from_a_body(self, binding: str, method: str, id: str, type: str, payload: bytes) -> bytes:
         attempt = SOURCE.get(None)
@@ -78,11 +78,14 @@ class Calls:
     async def _answered(self, attempt: Attempt, ordinal: int, what: tuple[str, ...], payload: bytes) -> bytes:
         self._numbers += 1
         number = self._numbers
-        step, count = attempt.ask.quoted, attempt.ask.key[2]
+        ask = attempt.ask
+        call = f"{attempt.act},{number},{ask.quoted},{ask.key[2]},{ordinal}"
         texts = ",".join(map(quoted, what))
         answer = self._answers[number] = self._loop.create_future()
         try:
-            self._send(f'["call",{attempt.act},{number},{step},{count},{ordinal},{texts}]'.encode(), payload)
+            self._send(
+                f'["call",{call},{texts}{ask.kind}]'.encode(), payload
+            )
             answered: bytes = await answer
             return answered
         finally:

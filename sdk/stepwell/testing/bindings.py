@@ -67,10 +67,10 @@ class TestBindings:
     # ---------------------------------------------------------------- calls
     def carry_out(self, caller: Resident, message: list[Any], payload: bytes) -> None:
         """What the guest of that instance asks for, and its answer."""
-        _, _, number, step, count, ordinal, binding, method, id, type = message
+        _, _, number, step, count, ordinal, binding, method, id, type, *kind = message
         calls, error, answer = self._host.sandbox.calls, None, b"null"
         try:
-            request_id = f"{caller.state.uid}:{step}:{count}:{ordinal}"
+            request_id = ":".join(map(str, (caller.state.uid, *kind, step, count, ordinal)))
             answer = self._carried_out(caller, (binding, method, id, type), payload, request_id)
         except ApiError as refused:
             error = ["stepwell.errors", refused.__class__.__name__, refused.message, "", None]

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any, Final, TypeVar, get_args
 
 from stepwell.engine import events as e
-from stepwell.engine.records import BlobRef, Kind, Parent, Payload, StepKey
+from stepwell.engine.records import BlobRef, Kind, Parent, Payload, RolledBack, StepKey
 from stepwell.names import InstanceId, InstanceUid, WorkflowId
 from tests.unit.engine.driven import BOOM, LET_OUT
 
@@ -18,6 +18,7 @@ TYPES: Final = ("x", "y")
 REQUEST_IDS: Final = ("", "", "r1", "r2")
 CHILDREN: Final = ("c/1", "c/2", "c/3")
 PARENT: Final = Parent(WorkflowId("p"), InstanceId("1"), InstanceUid("pu"))
+EVENT_IDS: Final = ("", "", "e1", "e2")
 PAYLOADS: Final[tuple[Payload, ...]] = (b"1", b"22", BlobRef("b", 5), b"x" * 700)
 POLICIES: Final = tuple(
     e.RetryPolicy(limit, delay_ms, backoff)
@@ -28,7 +29,7 @@ POLICIES: Final = tuple(
 
 _VALUES: Final[dict[str, Sequence[Any]]] = {
     "uid": ("u",),
-    "digest": ("d",),
+    "digest": ("d", "other"),
     "entrypoint": ("m:C",),
     "runtime": ("cpython-3.11",),
     "trace": (b"t" * 24,),
@@ -40,6 +41,7 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "payload": PAYLOADS,
     "output": PAYLOADS,
     "request_id": REQUEST_IDS,
+    "event_id": EVENT_IDS,
     "failure": (BOOM, LET_OUT),
     "attempt": (1, 2, 3, 0),
     "elapsed_ms": (0, 50),
@@ -53,6 +55,8 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "expected": ("this",),
     "got": ("that",),
     "reason": ("gone", ""),
+    "rolled_back": (None, RolledBack(), RolledBack(BOOM)),
+    "rollback": (False, True),
 }
 """By the name of an event's field."""
 
@@ -60,6 +64,9 @@ _KINDS: Final[dict[type[e.Event], tuple[Kind, ...]]] = {
     e.SleepAsked: ("sleep", "timer"),
     e.WaitAsked: ("waitForEvent",),
     e.KeyCancelled: get_args(Kind),
+    e.StepStarted: ("do", "rollback"),
+    e.StepSucceeded: ("do", "rollback"),
+    e.StepAttemptFailed: ("do", "rollback"),
 }
 """What an event's key may be; the keys of all others are those of steps."""
 

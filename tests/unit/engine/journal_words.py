@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from stepwell.engine import records as r
-from stepwell.engine.actions import Completion
+from stepwell.engine.actions import TERMINATE, Completion
 from stepwell.engine.instance import Phase
 from tests.unit.engine.lives import DueTimes
 
@@ -29,7 +29,7 @@ def due_by(records: Iterable[r.Record]) -> DueTimes:
                 grace = record.due - record.at
             case r.Paused():
                 paused_at, asked_in_pause = record.at, {}
-            case r.Resumed() | r.Restarted():
+            case r.Resumed() | r.Restarted() | r.RollbackBegun():
                 if isinstance(record, r.Resumed):
                     assert record.paused_for == max(0, record.at - paused_at)
                 for key, then in due.items():
@@ -58,6 +58,8 @@ def entered(records: Iterable[r.Record]) -> Iterator[Completion]:
                 yield Completion(record.key, record.at, "error", failure=record.failure)
             case r.SleepFired():
                 yield Completion(record.key, record.at, "fired")
+            case r.RollbackBegun():
+                yield Completion(TERMINATE, record.at, "terminate")
             case r.WaitTimedOut():
                 yield Completion(record.key, record.at, "timeout")
             case r.CancelRequested():
@@ -98,6 +100,8 @@ def phase_of(records: Iterable[r.Record]) -> Phase:
                 may, after = {Phase.LIVE}, Phase.PAUSED
             case r.Resumed():
                 may, after = {Phase.PAUSED}, Phase.LIVE
+            case r.RollbackBegun():
+                after = Phase.LIVE
             case r.Restarted():
                 may, after = {Phase.LIVE, Phase.PAUSED, Phase.FINISHED}, Phase.LIVE
             case r.Completed() | r.Errored() | r.Terminated():
@@ -169,7 +173,9 @@ def rests(records: Iterable[r.Record]) -> bool:
                 resting = not record.runnable
             case r.Completed() | r.Errored() | r.Terminated():
                 resting = True
-            case r.Created() | r.Activated() | r.SandboxDied() | r.Resumed() | r.Restarted() | r.CancelRequested():
+            case r.Created() | r.Activated() | r.SandboxDied() | r.Resumed() | r.Restarted():
+                resting = False
+            case r.CancelRequested() | r.RollbackBegun():
                 resting = False
             case r.WaitStarted():
                 types[record.key] = record.event_type
@@ -190,7 +196,7 @@ def without_progress(records: Sequence[r.Record]) -> tuple[int, int]:
         match record:
             case r.EventReceived() | r.EventMatched() | r.SleepFired() | r.WaitTimedOut():
                 pass
-            case r.CancelRequested() | r.NothingToDo():
+            case r.CancelRequested() | r.NothingToDo() | r.RollbackBegun():
                 pass
             case r.Activated():
                 begun, live = begun + 1, True

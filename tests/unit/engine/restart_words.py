@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from stepwell.engine import records as r
 
-_CompletesAKey = r.StepCompleted | r.StepFailed | r.SleepFired | r.WaitTimedOut | r.EventMatched
-_Completes = _CompletesAKey | r.CancelRequested
+_Completes = r.StepCompleted | r.StepFailed | r.SleepFired | r.WaitTimedOut | r.EventMatched
+_Enters = _Completes | r.RollbackBegun | r.CancelRequested
 _Ends = r.Completed | r.Errored | r.Terminated
 
 
@@ -29,32 +29,39 @@ def _without_what_it_forgot(records: list[r.Record], restarted: r.Restarted) -> 
     cut = _of_completion(records, restarted.kept)
     ended = any(isinstance(record, _Ends) for record in records)
     cancelled = {record.key for record in records if isinstance(record, r.StepCancelled)}
-    completed = {record.key for record in records if isinstance(record, _CompletesAKey)}
+    completed = {record.key for record in records if isinstance(record, _Completes)}
     before = records[:cut]
-    kept = {record.key for record in before if isinstance(record, _CompletesAKey)}
+    kept = {record.key for record in before if isinstance(record, _Completes)}
     asked_before = {key for record in before if (key := getattr(record, "key", None)) is not None}
     open_since = set[r.StepKey]() if ended else asked_before - cancelled - completed - {restarted.step}
     if restarted.step is None:
         kept = open_since = set()
 
     def counts(place: int, record: r.Record) -> bool:
-        if isinstance(record, _Ends):
+        if isinstance(record, _Ends | r.RollbackBegun):
             return False
         if isinstance(record, r.EventReceived):
             return record.number <= restarted.events or r.is_child(record.event_type)
         if isinstance(record, r.CancelRequested):
             return place < cut
         key = getattr(record, "key", None)
+        if key is not None and key.kind == "rollback":
+            return False
         if key is None or key in open_since:
             return True
         if isinstance(record, r.StepCancelled):
             return key in kept  # its event had crossed the cancelling
         return key in kept and place < cut
 
-    return [record for place, record in enumerate(records) if counts(place, record)]
+    moves = {place: each for place, each in enumerate(records) if isinstance(each, r.RollbackBegun) and each.paused_for}
+    return [
+        r.Resumed(record.at, moves[place].paused_for, "") if place in moves else record
+        for place, record in enumerate(records)
+        if place in moves or counts(place, record)
+    ]
 
 
 def _of_completion(records: list[r.Record], number: int) -> int:
     """Where the completion of that number, from 0, stands; behind all where there are no more."""
-    places = [place for place, record in enumerate(records) if isinstance(record, _Completes)]
+    places = [place for place, record in enumerate(records) if isinstance(record, _Enters)]
     return places[number] if number < len(places) else len(records)

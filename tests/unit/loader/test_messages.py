@@ -9,7 +9,7 @@ from loader.limits import MANIFEST_VAR_NAME_LENGTH_MAX
 from loader.messages import GuestError, GuestMessage, Wait
 from stepwell import names
 from stepwell.guest import failures
-from stepwell.steps import UNTIL_MS_MAX
+from stepwell.step_arguments import UNTIL_MS_MAX
 
 LENGTHS = {
     "name": names.STEP_NAME_LENGTH_MAX,

@@ -159,12 +159,13 @@ def test_misuse_is_refused_at_once(workflows: Workflows) -> None:
         async def run(self, event: Any, step: WorkflowStep) -> Any:
             names = []
             mine = await self.env.CHILD.create(id="mine", params=10)
-            for use in (
+            uses: tuple[Callable[[], Awaitable[Any]], ...] = (
                 lambda: self.env.CHILD.get("nobody"),
                 lambda: self.env.CHILD.create(id="a b"),
                 lambda: self.env.CHILD.create(id="other"),
                 lambda: self.env.CHILD.create_batch([{}] * 101),
-            ):
+            )
+            for use in uses:
                 try:
                     await use()
                 except (StepwellError, ValueError) as refused:

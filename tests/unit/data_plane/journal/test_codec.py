@@ -22,6 +22,7 @@ from stepwell.engine.records import (
     Parent,
     Payload,
     Record,
+    RolledBack,
     StepCompleted,
     StepKey,
     Terminated,
@@ -51,6 +52,7 @@ FIELDS: dict[object, st.SearchStrategy[Any]] = {
     Failure: failures,
     Failure | None: st.one_of(st.none(), failures),
     Parent | None: st.one_of(st.none(), parents),
+    RolledBack | None: st.one_of(st.none(), st.builds(RolledBack, st.one_of(st.none(), failures))),
     StepKey | None: st.one_of(st.none(), step_keys),
     StepKey: step_keys,
 }
