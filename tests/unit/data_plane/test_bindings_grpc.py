@@ -77,6 +77,7 @@ async def test_an_end_arrives_at_the_parents_owner() -> None:
 @on_virtual_time
 async def test_what_nobody_owns_or_is_no_method_is_refused() -> None:
     async with serving() as house:
+        await house.create()
         call = BindingCall(CHILD, "get", "", b"null", "r1", PARENT, 1)
         with pytest.raises(UnavailableError):
             await peers(house, None).carry_out(7, call)

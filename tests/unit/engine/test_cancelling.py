@@ -54,7 +54,7 @@ def test_letting_it_out_terminates_and_another_error_fails(run: Driven) -> None:
     run.running()
     run.sleep("night", 9_000_000)
     cancel(run)
-    assert raises(run, LET_OUT) == ["WakeNow", "Terminated", "TellStop"]
+    assert raises(run, LET_OUT) == ["Terminated", "TellStop"]
     assert status_of(run.instance) == "terminated"
     assert run.instance.cancelling is not None
     other = Driven().running()

@@ -142,7 +142,7 @@ def test_memory_never_differs_from_the_journal(dice: random.Random, count: int) 
 
 def test_random_lives_meet_every_record() -> None:
     met: Counter[type[Record]] = Counter()
-    for seed in range(30):
+    for seed in range(40):
         met += live_through(random.Random(seed), Driven(LIMITS), 80)
     assert set(get_args(Record)) == set(met), "what is missing was never tested at random"
 
