@@ -83,9 +83,7 @@ class Calls:
         texts = ",".join(map(quoted, what))
         answer = self._answers[number] = self._loop.create_future()
         try:
-            self._send(
-                f'["call",{call},{texts}{ask.kind}]'.encode(), payload
-            )
+            self._send(f'["call",{call},{texts}{ask.kind}]'.encode(), payload)
             answered: bytes = await answer
             return answered
         finally:

@@ -26,7 +26,18 @@ CHILD = InstanceKey(TENANT, FLOW, InstanceId("child"))
 def call(number: int, method: Any, id: str = "", **more: Any) -> m.Call:
     """Of the step `work`, the first time that it is called; `act` is 1."""
     ordinal, binding = more.get("ordinal", number), more.get("binding", "FLOW")
-    return m.Call(more.get("act", 1), number, "work", 1, ordinal, binding, method, id, more.get("type", ""))
+    return m.Call(
+        more.get("act", 1),
+        number,
+        "work",
+        1,
+        ordinal,
+        binding,
+        method,
+        id,
+        more.get("type", ""),
+        more.get("kind", "do"),
+    )
 
 
 async def answered(guest: FakeGuest, number: int) -> tuple[Any, Any]:
@@ -82,6 +93,16 @@ async def test_the_same_call_of_another_attempt_creates_nothing_more() -> None:
         assert await refused(guest, call(4, "create", ordinal=1), b"7") == "InvalidArgumentError"
         await house.create("taken")
         assert await refused(guest, call(5, "create", "taken")) == "AlreadyExistsError"
+
+
+@on_virtual_time
+async def test_a_rollbacks_calls_are_not_its_steps() -> None:
+    async with serving() as house:
+        key, guest = await parent_of(house)
+        first = await asked(guest, call(1, "create"))
+        second = await asked(guest, call(2, "create", ordinal=1, kind="rollback"))
+        assert first != second
+        assert len([each for each in house.records(key) if isinstance(each, ChildAdded)]) == 2
 
 
 @on_virtual_time

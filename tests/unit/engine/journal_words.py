@@ -19,6 +19,8 @@ def due_by(records: Iterable[r.Record]) -> DueTimes:
     asked_in_pause: dict[r.StepKey, int] = {}
     paused_at = grace = 0
     for record in records:
+        if isinstance(record, r.RollbackBegun) or getattr(record, "key", r.CANCEL).kind == "rollback":
+            due.pop(r.CANCEL, None)  # the grace is for `run`
         match record:
             case r.SleepStarted() | r.WaitStarted():
                 due[record.key], asked_in_pause[record.key] = record.due, record.at

@@ -50,6 +50,8 @@ LANDMARKS: Final = frozenset(
         "a restart forgets a cancel",
         "it is rolled back while bodies run",
         "it is rolled back out of a pause",
+        "it is rolled back while it is cancelled",
+        "it is cancelled while it is rolled back",
         "a handler runs",
         "it is restarted while it is rolled back",
         "it is restarted while bodies run",
@@ -127,6 +129,10 @@ def _of_an_event(moment: Moment, kinds: set[type[object]]) -> Iterator[str]:
                 yield "it is rolled back while bodies run"
             if before.phase is Phase.PAUSED:
                 yield "it is rolled back out of a pause"
+            if r.CANCEL in before.due:
+                yield "it is rolled back while it is cancelled"
+        case e.CancelInstanceRequested() if before.rolls_back and r.NothingToDo in kinds:
+            yield "it is cancelled while it is rolled back"
         case e.TerminateRequested() if bodies:
             yield "it is terminated while bodies run"
         case e.ChildEnded() if r.EventMatched in kinds:
@@ -137,7 +143,7 @@ def _of_an_event(moment: Moment, kinds: set[type[object]]) -> Iterator[str]:
             yield "its parent hears of its end"
         case e.CancelInstanceRequested() if r.CancelRequested in kinds:
             yield from _of_a_cancel(moment, kinds, bodies=bool(bodies))
-        case e.RunRaised() if r.Terminated in kinds:
+        case e.RunRaised() if r.Terminated in kinds and not before.rolls_back:
             yield "it lets the cancel out"
         case e.Tick() if r.Terminated in kinds:
             yield "the grace of a cancel ends"

@@ -170,3 +170,49 @@ def test_a_step_that_ended_as_it_was_cancelled_stays_recorded(run: Driven) -> No
     said = [each for each in run.succeed("work") if isinstance(each, TellCompletion)]
     assert [each.completion.outcome for each in said] == ["value"]
     assert run.handle(e.KeyCancelled(run.at, key("work"))) == []
+
+
+def test_its_grace_is_for_run_and_not_for_what_undoes_its_steps(run: Driven) -> None:
+    run.running()
+    run.start("work")
+    run.succeed("work")
+    cancel(run)
+    run.handle(e.StepSucceeded(run.at, key("work", kind="rollback"), 1, 5, b"null"))
+    assert run.instance.next_deadline() is None
+    run.crash()
+    assert run.instance.next_deadline() is None
+    run.activate()
+    run.handle(e.RunRaised(run.at, BOOM, r.RolledBack()))
+    assert run.instance.outcome == r.Errored(run.at, BOOM, r.RolledBack())
+
+
+def test_what_was_cancelled_is_rolled_back_by_a_call_without_a_grace(run: Driven) -> None:
+    run.running()
+    run.sleep("night", 9_000_000)
+    cancel(run)
+    run.handle(e.KeyCancelled(run.at, key("night", kind="sleep")))
+    assert names(run.handle(e.TerminateRequested(run.at, "t", rollback=True)))[:2] == ["WakeNow", "RollbackBegun"]
+    assert run.instance.next_deadline() is None
+    run.crash()
+    run.activate()
+    assert [each.outcome for each in run.instance.completions] == ["cancelled", "terminate"]
+    run.handle(e.RunRaised(run.at, BOOM, r.RolledBack()))
+    assert run.instance.outcome == r.Terminated(run.at, "", r.RolledBack())
+
+
+def test_a_cancel_of_what_is_rolled_back_changes_nothing(run: Driven) -> None:
+    run.running()
+    run.handle(e.TerminateRequested(run.at, "", rollback=True))
+    assert cancel(run) == []
+    assert cancel(run, request_id="c") == ["NothingToDo"]
+    assert run.instance.cancelling is None
+    failed = Driven().running()
+    failed.handle(e.StepSucceeded(failed.at, key("work", kind="rollback"), 1, 5, b"null"))
+    assert cancel(failed, request_id="c") == ["NothingToDo"]
+
+
+def test_the_grace_is_nothing_that_run_asked_for(run: Driven) -> None:
+    run.running()
+    run.sleep("night", 9_000_000)
+    cancel(run)
+    assert run.instance.asked == (key("night", kind="sleep"),)

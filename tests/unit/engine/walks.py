@@ -361,7 +361,7 @@ _WEIGHTS: Final = {
     Walker.a_child_comes_or_ends: 3,
     Walker.it_is_restarted: 2,
     Walker.it_is_cancelled: 2,
-    Walker.it_is_migrated: 2,
+    Walker.it_is_migrated: 3,
     Walker.a_call_comes_again: 2,
     Walker.an_event_comes_again: 1,
     Walker.it_ends: 2,
