@@ -101,7 +101,7 @@ import struct
 import sys
 from typing import Final
 
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 
 EXIT_THREADS_STUCK: Final = 197
 """How a guest's process ends itself, to be started afresh, when too many threads of plain functions can't be ended. No

@@ -250,6 +250,8 @@ class Walker:
             elif self._awake(dice):
                 at, rolled_back = self.life.at, dice.pick((None, r.RolledBack(), r.RolledBack(BOOM)))
                 self.happens(e.RunReturned(at, b"null") if how == "returned" else e.RunRaised(at, BOOM, rolled_back))
+            for child in self.life.instance.children if dice.pick((True, False)) else ():
+                self.happens(e.ChildEnded(self.life.at, child, b"1", f"{child} end 1"))
 
     def it_is_rolled_back(self, dice: Dice) -> None:
         """By a call, mostly once it has done something."""
