@@ -14,6 +14,8 @@ from functools import partial
 from typing import Final
 
 from cluster.directory import ROUTE_AGE_S
+from data_plane.binding_calls import Elsewhere, Nowhere
+from data_plane.bindings import Bindings
 from data_plane.calling import Routes, Seen, durably, refuse_if_absent
 from data_plane.history import Happening, History
 from data_plane.journal.store import InstanceKey, ListingPage, Row
@@ -26,7 +28,7 @@ from data_plane.shard_server import ShardServer
 from stepwell.engine import events, receiving
 from stepwell.engine.events import Event
 from stepwell.engine.instance import Instance, Phase
-from stepwell.engine.records import BlobRef, Deleting, Payload, StepKey
+from stepwell.engine.records import BlobRef, Deleting, Parent, Payload, StepKey
 from stepwell.errors import AlreadyExistsError, InvalidArgumentError, UnavailableError
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowId
 
@@ -44,8 +46,11 @@ class InstanceCalls:
     UnavailableError when the shard is lost while it is served: whether it took effect is unknown then.
     """
 
-    def __init__(self, node: Node, routes: Routes, *, mint: Callable[[], str]) -> None:
+    def __init__(
+        self, node: Node, routes: Routes, *, mint: Callable[[], str], elsewhere: Elsewhere | None = None
+    ) -> None:
         self._node = node
+        self.bindings = node.bindings = Bindings(node, self, elsewhere or Nowhere())
         self._routes = routes
         self._mint = mint
         self._migrations = Migrations(node, routes, self.get)
@@ -60,8 +65,11 @@ class InstanceCalls:
         params: bytes,
         request_id: str,
         trace: bytes = b"",
+        parent: Parent | None = None,
+        depth: int = 0,
     ) -> Seen:
         """A new instance on the version that the workflow's route gives its id now; `trace` is kept with it, unread.
+        `parent` is the instance that creates it, if one does.
 
         Raises NotFoundError without a route, AlreadyExistsError when the id is taken by another create,
         InvalidArgumentError when the request_id was used with another body, LimitExceededError over the tenant's
@@ -87,7 +95,15 @@ class InstanceCalls:
                     payload = resident.stage(params, uid)
                     resident.step(
                         events.CreateRequested(
-                            self._node.clock(), uid, version.digest, version.entrypoint, payload, request_id, trace
+                            self._node.clock(),
+                            uid,
+                            version.digest,
+                            version.entrypoint,
+                            payload,
+                            request_id,
+                            trace,
+                            parent,
+                            depth,
                         )
                     )
                     seen = Seen(key, replace(state))
@@ -239,6 +255,10 @@ class InstanceCalls:
                 resident.step(events.RestartRequested(self._node.clock(), step, request_id))
             await server.listed(resident)
         return await self._seen(server, key)
+
+    async def cancel(self, key: InstanceKey, reason: str, request_id: str) -> Seen:
+        """Its code may clean up; see `stepwell.engine.cancelling`."""
+        return await self._carry_out(key, lambda at, id: events.CancelInstanceRequested(at, reason, id), request_id)
 
     async def replay(self, key: InstanceKey, digest: Digest) -> Verdict:
         """Whether that version's code does what the instance's journal says.

@@ -11,6 +11,8 @@ from stepwell.engine.records import (
     Activated,
     ActivationEnded,
     AttemptFailed,
+    CancelRequested,
+    ChildAdded,
     Completed,
     Created,
     Deleting,
@@ -19,6 +21,7 @@ from stepwell.engine.records import (
     EventReceived,
     Migrated,
     NothingToDo,
+    ParentTold,
     Paused,
     Record,
     Restarted,
@@ -123,11 +126,15 @@ def _type_and_key(record: Record, instance: Instance) -> tuple[str | None, StepK
             return "resumed", None
         case Restarted():
             return "restarted", None
+        case CancelRequested():
+            return "cancelRequested", None
+        case ChildAdded():
+            return "childAdded", None
         case RollbackBegun():
             return "rollbackStarted", None
         case Migrated():
             return "migrated", None
-        case NothingToDo():
+        case NothingToDo() | ParentTold():
             return None, None
         case Completed():
             return "completed", None

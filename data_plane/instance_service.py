@@ -203,6 +203,11 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         seen = await self._calls.restart(key, _step_key(request), _request_id(request))
         return await self._instance(tenant, seen, context)
 
+    async def CancelInstance(self, request: pb.CancelInstanceRequest, context: Context) -> pb.Instance:
+        tenant, key = await self._named(request.name, context)
+        reason = checked(names.cancel_reason, request.reason, "reason")
+        return await self._instance(tenant, await self._calls.cancel(key, reason, _request_id(request)), context)
+
     async def ReplayInstance(self, request: pb.ReplayInstanceRequest, context: Context) -> pb.Replay:
         version = parse_version(request.version, principal(context), "version")
         tenant, key = await self._named(request.name, context)
@@ -273,6 +278,7 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         if Right.READ not in principal(context).rights:
             message = views.instance_message(tenant, key.workflow, key.instance, instance, params=b"", output=None)
             message.ClearField("error")
+            message.ClearField("cancel_reason")
             return message
         params = await self._calls.payload(key, instance, instance.params)
         output = None
@@ -292,6 +298,7 @@ def _request_id(
         pb.PauseInstanceRequest
         | pb.ResumeInstanceRequest
         | pb.RestartInstanceRequest
+        | pb.CancelInstanceRequest
         | pb.MigrateInstanceRequest
         | pb.TerminateInstanceRequest
         | pb.DeleteInstanceRequest

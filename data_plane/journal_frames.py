@@ -30,6 +30,8 @@ def completion_frame(act: int, completion: Completion, payload: bytes) -> bytes:
         detail = error_from(completion.failure)
     elif completion.outcome == "event":
         detail = (completion.event_type, completion.event_at)
+    elif completion.outcome == "cancelled":
+        detail = completion.reason
     return messages.completion(act, key.kind, key.name, key.count, completion.at, completion.outcome, detail, payload)
 
 

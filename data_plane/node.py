@@ -6,6 +6,7 @@ import asyncio
 from asyncio import TaskGroup
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -26,6 +27,9 @@ from stepwell.engine.instance import Instance
 from stepwell.engine.limits import EngineLimits
 from stepwell.errors import UnavailableError
 from stepwell.names import TenantUid
+
+if TYPE_CHECKING:
+    from data_plane.bindings import Bindings
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +80,8 @@ class Node:
         self.clock = clock
         self.limits = limits
         self.forget_logs = forget_logs
+        self.bindings: Bindings | None = None
+        """What serves calls of guests, and ends of children; there once the node's calls are."""
         self.observer = observer
         self.watchers = Watchers()
         self.readings = Readings(store, settings.readings_bytes_max)

@@ -99,6 +99,11 @@ def instance_message(
         message.start_time.CopyFrom(timestamp(instance.started_at))
     if instance.ended_at is not None:
         message.end_time.CopyFrom(timestamp(instance.ended_at))
+    if instance.parent is not None:
+        message.parent = instance_name(tenant, instance.parent.workflow, instance.parent.instance)
+    if instance.cancelling is not None:
+        message.cancel_time.CopyFrom(timestamp(instance.cancelling.request.at))
+        message.cancel_reason = instance.cancelling.request.reason
     return message
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from data_plane.journal import families
 from data_plane.journal.record_parts import (
     UnknownRecordError,
     read_failure,
@@ -179,11 +180,13 @@ def _write_created(m: pb.Created, record: r.Created) -> None:
     write_payload(m.params, record.params)
     m.request_id = record.request_id
     m.trace = record.trace
+    families.write_parent(m, record)
 
 
 def _read_created(m: pb.Created) -> r.Created:
-    params = read_payload(m.params)
-    return r.Created(m.at, InstanceUid(m.uid), Digest(m.digest), m.entrypoint, params, m.request_id, m.trace)
+    uid, digest, params = InstanceUid(m.uid), Digest(m.digest), read_payload(m.params)
+    parent, depth = families.read_parent(m)
+    return r.Created(m.at, uid, digest, m.entrypoint, params, m.request_id, m.trace, parent, depth)
 
 
 def _write_paused(m: pb.Paused, record: r.Paused) -> None:
@@ -222,6 +225,17 @@ def _read_restarted(m: pb.Restarted) -> r.Restarted:
     return r.Restarted(m.at, step, m.kept, m.events, m.paused_for, m.request_id)
 
 
+def _write_cancel_requested(m: pb.CancelRequested, record: r.CancelRequested) -> None:
+    m.at = record.at
+    m.due = record.due
+    m.reason = record.reason
+    m.request_id = record.request_id
+
+
+def _read_cancel_requested(m: pb.CancelRequested) -> r.CancelRequested:
+    return r.CancelRequested(m.at, m.due, m.reason, m.request_id)
+
+
 def _write_rollback_begun(m: pb.RollbackBegun, record: r.RollbackBegun) -> None:
     m.at = record.at
     m.paused_for = record.paused_for
@@ -247,10 +261,11 @@ def _write_nothing_to_do(m: pb.NothingToDo, record: r.NothingToDo) -> None:
     m.at = record.at
     m.resume = record.resume
     m.request_id = record.request_id
+    m.cancel = record.cancel
 
 
 def _read_nothing_to_do(m: pb.NothingToDo) -> r.NothingToDo:
-    return r.NothingToDo(m.at, m.resume, m.request_id)
+    return r.NothingToDo(m.at, m.resume, m.request_id, m.cancel)
 
 
 def _write_completed(m: pb.Completed, record: r.Completed) -> None:
@@ -308,9 +323,12 @@ _WRITERS: dict[type[Any], tuple[str, Callable[[Any, Any], None]]] = {
     r.ActivationEnded: ("activation_ended", _write_activation_ended),
     r.SandboxDied: ("sandbox_died", _write_sandbox_died),
     r.Created: ("created", _write_created),
+    r.ChildAdded: ("child_added", families.write_child_added),
+    r.ParentTold: ("parent_told", families.write_parent_told),
     r.Paused: ("paused", _write_paused),
     r.Resumed: ("resumed", _write_resumed),
     r.Restarted: ("restarted", _write_restarted),
+    r.CancelRequested: ("cancel_requested", _write_cancel_requested),
     r.RollbackBegun: ("rollback_begun", _write_rollback_begun),
     r.Migrated: ("migrated", _write_migrated),
     r.NothingToDo: ("nothing_to_do", _write_nothing_to_do),
@@ -334,9 +352,12 @@ _READERS: dict[str, Callable[[Any], r.Record]] = {
     "activation_ended": _read_activation_ended,
     "sandbox_died": _read_sandbox_died,
     "created": _read_created,
+    "child_added": families.read_child_added,
+    "parent_told": families.read_parent_told,
     "paused": _read_paused,
     "resumed": _read_resumed,
     "restarted": _read_restarted,
+    "cancel_requested": _read_cancel_requested,
     "rollback_begun": _read_rollback_begun,
     "migrated": _read_migrated,
     "nothing_to_do": _read_nothing_to_do,

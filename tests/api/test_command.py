@@ -80,6 +80,7 @@ MEANINGS: Mapping[str, list[Bad]] = {
     "token": usage("", "x", "0" * 15, "G" * 16, *NAMES_OF_ALL),
     "--step": [*refused("INVALID_ARGUMENT", "s" * 257), Bad(SURROGATE)],
     "--from-step": [*refused("INVALID_ARGUMENT", "s" * 257, "nobody"), Bad(SURROGATE)],
+    "--reason": [*refused("INVALID_ARGUMENT", "r" * 257), Bad(SURROGATE)],
     "--kind": usage("", "DO", "timer", "do", *UNSAFE),
     "--count": usage("", "0", "-1", "1.5", "x", "9" * 400, "1"),
     "--etag": [*refused("CONFLICT", "x", "-1", "1" * 500, *UNSAFE), Bad(SURROGATE)],

@@ -62,7 +62,7 @@ def _replayed(
     instance = fold.replay(kept.records() if records is None else records)
     key = InstanceKey(TenantUid("t"), WorkflowId("kept"), InstanceId(kept.instance))
     recorded = Recorded.of(key, instance, instance.created_at)
-    loaded = guest.load(kept.code, instance.entrypoint)
+    loaded = guest.load(kept.code, instance.entrypoint, bindings={"CHILD": "kept"})
     assert isinstance(loaded, messages.Loaded), loaded
     opened = [(each.kind, each.name, each.count) for each in recorded.opened]
     params, count = kept.bytes_of(recorded.params), len(recorded.completions)

@@ -39,7 +39,7 @@ def bundled(app: App, folder: Path, tenant: str | None, tell: Callable[[str], No
         app.screen.aside(f"Ignored: {why}")
     own = files_of(declared.root)
     entries = [WorkflowEntry(workflow_id=name, entrypoint=entrypoint) for name, entrypoint in declared.workflows]
-    manifest = Manifest(workflows=entries, vars=declared.vars)
+    manifest = Manifest(workflows=entries, vars=declared.vars, bindings=declared.bindings)
 
     def target() -> Target:
         return Target.of(app.ask(lambda client: client.workflows.guest_runtime(tenant)))

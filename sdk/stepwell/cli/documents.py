@@ -85,6 +85,9 @@ def instance(message: instances_pb2.Instance, steps: Sequence[instances_pb2.Step
         "createTime": _time(message, "create_time"),
         "startTime": _time(message, "start_time"),
         "endTime": _time(message, "end_time"),
+        "cancelTime": _time(message, "cancel_time"),
+        "cancelReason": message.cancel_reason or None,
+        "parent": instance_reference(message.parent) if message.parent else None,
         "bufferedEvents": message.buffered_events if message.HasField("buffered_events") else None,
         "deadEvents": message.dead_events if message.HasField("dead_events") else None,
     }
@@ -199,6 +202,7 @@ def version(message: workflows_pb2.Version) -> dict[str, Json]:
         "version": id_in(message.name, "versions"),
         "workflows": _entries(message.manifest),
         "vars": dict(sorted(message.manifest.vars.items())),
+        "bindings": dict(sorted(message.manifest.bindings.items())),
         "fileCount": message.file_count,
         "sizeBytes": message.size_bytes,
         "state": version_state_text(message.state),

@@ -96,6 +96,12 @@ def _facts(instance: Instance, now: datetime) -> list[tuple[str, Cell | str]]:
         facts.append(("started", f"{clock(started)}  (after {took((started - created).total_seconds())})"))
     if instance.HasField("end_time"):
         facts.append(("ended", f"{clock(datetime_of(instance.end_time))}  (took {_took(instance, now)})"))
+    if instance.parent:
+        above = f"{id_in(instance.parent, 'workflows')} {id_in(instance.parent, 'instances')}"
+        facts.append(("created by", above))
+    if instance.HasField("cancel_time"):
+        reason = shortened(clean(instance.cancel_reason), VALUE_SHOWN_MAX)
+        facts.append(("cancelled", clock(datetime_of(instance.cancel_time)) + (f"  ({reason})" if reason else "")))
     if instance.HasField("rollback"):
         facts.append(("rollback", _rollback_line(instance.rollback)))
     if instance.buffered_events:

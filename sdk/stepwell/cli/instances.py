@@ -242,6 +242,16 @@ def restart(
     _steer(app, workflow, instance, tenant, output, call)
 
 
+@command.command("cancel")
+@about_one
+@click.option("--reason", default="", callback=validated(utf8), help="For its code, and for whoever looks at it.")
+@click.pass_obj
+def cancel(app: App, workflow: str, instance: str, tenant: str | None, output: str, reason: str) -> None:
+    """Let an instance clean up and end: its code is cancelled at what it waits for. It is terminated if that takes
+    too long."""
+    _steer(app, workflow, instance, tenant, output, lambda client, name: client.instances.cancel(name, reason=reason))
+
+
 @command.command("migrate")
 @workflow_argument
 @click.argument("instance", metavar="[ID]", required=False, callback=validated(instance_id_or_latest))
@@ -343,7 +353,7 @@ def _steer(
     output: str,
     call: Callable[[Client, str], Awaitable[Instance]],
 ) -> None:
-    """Pause, resume, restart or terminate, and show the instance as it is then."""
+    """Pause, resume, restart, cancel or terminate, and show the instance as it is then."""
     from stepwell.cli import documents
     from stepwell.cli.reading import Reading, steps_of
 

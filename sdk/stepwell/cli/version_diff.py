@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from stepwell.cli.json_text import Json
 from stepwell.cli.screen import Cell
@@ -34,10 +34,12 @@ class VersionDiff:
     """Of each file: executable, size in bytes, SHA-256."""
     workflows: Changes[str]
     vars: Changes[str]
+    bindings: Changes[str]
 
     @property
     def is_empty(self) -> bool:
-        return not any((each.added or each.removed or each.changed) for each in (self.files, self.workflows, self.vars))
+        parts: tuple[Changes[Any], ...] = (self.files, self.workflows, self.vars, self.bindings)
+        return not any((each.added or each.removed or each.changed) for each in parts)
 
 
 def compared(
@@ -51,6 +53,7 @@ def compared(
         _changes(old, new),
         _changes(_entrypoints(before), _entrypoints(after)),
         _changes(before.manifest.vars, after.manifest.vars),
+        _changes(before.manifest.bindings, after.manifest.bindings),
     )
 
 
@@ -82,13 +85,14 @@ def document(diff: VersionDiff) -> Json:
         },
         "workflows": text("entrypoint", "name", diff.workflows),
         "vars": text("value", "name", diff.vars),
+        "bindings": text("workflow", "name", diff.bindings),
     }
 
 
 def lines(diff: VersionDiff) -> Iterator[tuple[Cell, str]]:
     """Each a sign (+, -, ~) and what it is about."""
     if diff.is_empty:
-        yield Cell("="), "the same files, workflows and values"
+        yield Cell("="), "the same files, workflows, values and bindings"
         return
     for path, told in diff.files.added.items():
         yield Cell("+", "good"), f"{path}  {_file_text(told)}"
@@ -97,7 +101,7 @@ def lines(diff: VersionDiff) -> Iterator[tuple[Cell, str]]:
     for path, (old, new) in diff.files.changed.items():
         content = "" if old[2] != new[2] else "  the same bytes"
         yield Cell("~", "waiting"), f"{path}  {_file_text(old)} → {_file_text(new)}{content}"
-    for what, changes in (("workflow", diff.workflows), ("var", diff.vars)):
+    for what, changes in (("workflow", diff.workflows), ("var", diff.vars), ("binding", diff.bindings)):
         for name, value in changes.added.items():
             yield Cell("+", "good"), f"{what} {name}  {value}"
         for name, value in changes.removed.items():

@@ -156,6 +156,12 @@ class Instances(Events):
             request.step_name, request.step_kind, request.step_count = step_name, step_kind, step_count
         return await self._caller.unary(self._stub.RestartInstance, request)
 
+    async def cancel(self, name: str, *, reason: str = "") -> pb.Instance:
+        """Let its code come to an end: it is cancelled at what it waits for, may clean up, and is terminated when that
+        takes too long. One that is paused hears of it when it is resumed."""
+        request = pb.CancelInstanceRequest(name=name, reason=reason, request_id=self._caller.new_request_id())
+        return await self._caller.unary(self._stub.CancelInstance, request)
+
     async def replay(self, name: str, version: str) -> pb.Replay:
         """Whether that version's code, by its digest, does what the instance's journal says. Nothing comes of it.
 

@@ -8,13 +8,13 @@ wrote the record. Records are frozen; `data_plane.journal.codec` maps them to by
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from stepwell.names import Digest, InstanceUid
+from stepwell.names import Digest, InstanceId, InstanceUid, WorkflowId
 
-Kind = Literal["do", "sleep", "waitForEvent", "timer", "rollback"]
-"""`timer` is asyncio's own, inside `run`; users see the others as steps. `rollback` undoes the `do` of its name and
-count."""
+Kind = Literal["do", "sleep", "waitForEvent", "timer", "rollback", "cancel"]
+"""`timer` is asyncio's own, inside `run`, and `cancel` the cancelling of `run`; users see the others as steps.
+`rollback` undoes the `do` of its name and count."""
 
 
 class StepKey(NamedTuple):
@@ -23,6 +23,10 @@ class StepKey(NamedTuple):
     kind: Kind
     name: str
     count: int  # type: ignore[assignment]  # hides tuple.count, which nobody calls on a key
+
+
+CANCEL: Final = StepKey("cancel", "", 1)
+"""What names the cancelling of `run` among its completions, and the end of its grace among deadlines."""
 
 
 class BlobRef(NamedTuple):
@@ -58,6 +62,25 @@ class Failure:
         return own + (self.cause.size_bytes if self.cause is not None else 0)
 
 
+def child_name(workflow: str, instance: str) -> str:
+    """What a child is called in its parent's journal, where its end is an event of that type: no name that a caller
+    could give an event."""
+    return f"{workflow}/{instance}"
+
+
+def is_child(event_type: str) -> bool:
+    """Whether an event of that type is the end of a child."""
+    return "/" in event_type
+
+
+class Parent(NamedTuple):
+    """The instance that created another, through a binding; both are of one tenant."""
+
+    workflow: WorkflowId
+    instance: InstanceId
+    uid: InstanceUid
+
+
 @dataclass(frozen=True, slots=True)
 class RolledBack:
     """What became of the rollback handlers: all ran, or one failed for good, and none after it ran."""
@@ -75,6 +98,9 @@ class Created:
     request_id: str
     trace: bytes = b""
     """Of the call that created it, where its trace is kept; the engine passes it on unread."""
+    parent: Parent | None = None
+    depth: int = 0
+    """How many parents it has, one above the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +255,17 @@ class Restarted:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """`run` is to come to an end by itself: it is cancelled at what it waits for. A completion like any other, so that
+    a replay cancels it at the same place. At `due`, which later pauses shift, the instance is terminated."""
+
+    at: int
+    due: int
+    reason: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Migrated:
     """From here on it runs that version, whose code does what the records before this one say."""
 
@@ -240,13 +277,29 @@ class Migrated:
 
 @dataclass(frozen=True, slots=True)
 class NothingToDo:
-    """A pause of what was paused, or a resume of what was not: remembered, since the same call may come again, and much
-    later, when there would be something to do."""
+    """A pause of what was paused, a resume of what was not, or a cancel of what is being cancelled: remembered, since
+    the same call may come again, and much later, when there would be something to do."""
 
     at: int
     resume: bool
-    """Otherwise it was a pause."""
+    """Otherwise it was a pause, or a cancel."""
     request_id: str
+    cancel: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChildAdded:
+    """It is about to create this one, named as `child_name` says: counted before that happens."""
+
+    at: int
+    child: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParentTold:
+    """Its parent has the word of its end, or has no use for it any more."""
+
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,9 +368,12 @@ Record = (
     | Paused
     | Resumed
     | Restarted
+    | CancelRequested
     | RollbackBegun
     | Migrated
     | NothingToDo
+    | ChildAdded
+    | ParentTold
     | Completed
     | Errored
     | Terminated

@@ -34,6 +34,8 @@ def on_restart_requested(turn: Turn, event: RestartRequested) -> None:
         kept, events = instance.completed, instance.events_received
         if step.completion is not None:
             kept, events = step.completion, step.events_before
+        elif (cancel := instance.cancelling) is not None and step.began_after <= cancel.completion:
+            kept, events = cancel.completion, cancel.events_before  # it was on its way when `run` was cancelled
         if instance.rollback_from is not None and kept > instance.rollback_from[0]:
             kept, events = instance.rollback_from
     _refuse_if_full(instance, turn.limits)

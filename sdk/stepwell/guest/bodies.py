@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from stepwell.calls import Argument
 from stepwell.context import StepContext
 from stepwell.errors import (
+    ApiError,
     NonRetryableError,
     RunRestrictionError,
     StepDefinitionError,
@@ -48,6 +49,7 @@ class Attempt:
         "ask",
         "began_ns",
         "bodies",
+        "calls",
         "cancelled",
         "expired",
         "instance",
@@ -76,6 +78,8 @@ class Attempt:
         self.over = False
         self.cancelled = False
         self.expired = False
+        self.calls = 0
+        """Through bindings, so far."""
 
     def log_name(self) -> tuple[str, int, int]:
         _, name, count = self.ask.key
@@ -202,7 +206,7 @@ class Attempt:
             timeout.__traceback__ = traceback_of(error) if error is not None else None
             error = timeout
         if error is not None:
-            instance.attempt_failed(self, elapsed_us, not issubclass(type(error), FINAL), described(error))
+            instance.attempt_failed(self, elapsed_us, not _is_final(error), described(error))
         else:
             assert payload is not None
             instance.attempt_succeeded(self, elapsed_us, payload)
@@ -276,6 +280,14 @@ class Bodies:
     def recover(self, attempt: Attempt) -> None:
         """The thread of an abandoned attempt ended after all."""
         self.abandoned -= 1
+
+
+def _is_final(error: BaseException) -> bool:
+    """Whether another attempt would only meet it again; so it is with calls through bindings that were refused."""
+    kind = type(error)
+    if issubclass(kind, ApiError):
+        return not kind.retryable and kind.committed == "no"
+    return issubclass(kind, FINAL)
 
 
 def _belong_to(attempt: Attempt) -> None:

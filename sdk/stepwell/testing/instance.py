@@ -168,6 +168,11 @@ class InstanceUnderTest:
             key = StepKey("do", name, count)
         self._do(events.RestartRequested(self._host.clock.now_ms, key, ""))
 
+    def cancel(self, reason: str = "") -> None:
+        """Have `run` cancelled at what it waits for; it may clean up, and is terminated when that takes too long.
+        Raises WrongStateError once it has ended."""
+        self._do(events.CancelInstanceRequested(self._host.clock.now_ms, reason, ""))
+
     def terminate(self, *, rollback: bool = False) -> None:
         """End it now; with `rollback`, once the rollback handlers of its steps have run. Raises WrongStateError once it
         has ended."""

@@ -128,6 +128,8 @@ class Resident:
             detail = error_from(completion.failure)
         elif completion.outcome == "event":
             detail = [completion.event_type, completion.event_at]
+        elif completion.outcome == "cancelled":
+            detail = completion.reason
         outcome = "held" if held else completion.outcome
         payload = b"" if held else _inline(completion.payload)
         key: tuple[str, str, int] = (completion.key.kind, completion.key.name, completion.key.count)

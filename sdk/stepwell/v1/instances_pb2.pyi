@@ -215,6 +215,9 @@ class Instance(_message.Message):
     ROLLBACK_FIELD_NUMBER: _builtins.int
     BUFFERED_EVENTS_FIELD_NUMBER: _builtins.int
     DEAD_EVENTS_FIELD_NUMBER: _builtins.int
+    CANCEL_TIME_FIELD_NUMBER: _builtins.int
+    CANCEL_REASON_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """tenants/{tenant}/workflows/{workflow}/instances/{instance}; the id is 1 to 100 of [a-zA-Z0-9_-], not starting with a dash."""
     uid: _builtins.str
@@ -231,6 +234,10 @@ class Instance(_message.Message):
     """Output only. Events that it keeps, and that no wait of it has taken yet. Absent in lists."""
     dead_events: _builtins.int
     """Output only. Events that it can't take any more: kept when it ended, or forgotten by a restart. Absent in lists."""
+    cancel_reason: _builtins.str
+    """Output only. What the caller gave as the reason."""
+    parent: _builtins.str
+    """Output only. The instance that created it through a binding, if one did."""
     @_builtins.property
     def error(self) -> _resources_pb2.Failure:
         """Output only. Set when errored, and when paused because of a failure."""
@@ -246,6 +253,10 @@ class Instance(_message.Message):
     @_builtins.property
     def rollback(self) -> Global___Rollback:
         """Output only. What became of its steps' rollback handlers; absent where it had none to run."""
+
+    @_builtins.property
+    def cancel_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When it was cancelled, if it was."""
 
     def __init__(
         self,
@@ -263,10 +274,13 @@ class Instance(_message.Message):
         rollback: Global___Rollback | None = ...,
         buffered_events: _builtins.int | None = ...,
         dead_events: _builtins.int | None = ...,
+        cancel_time: _timestamp_pb2.Timestamp | None = ...,
+        cancel_reason: _builtins.str = ...,
+        parent: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "output", b"output", "rollback", b"rollback", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "cancel_time", b"cancel_time", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "output", b"output", "rollback", b"rollback", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "name", b"name", "output", b"output", "params", b"params", "rollback", b"rollback", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "cancel_reason", b"cancel_reason", "cancel_time", b"cancel_time", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "name", b"name", "output", b"output", "params", b"params", "parent", b"parent", "rollback", b"rollback", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__buffered_events: _TypeAlias = _typing.Literal["buffered_events"]  # noqa: Y015
     _WhichOneofArgType__buffered_events: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events"]  # noqa: Y015
@@ -1148,6 +1162,32 @@ class MigrateInstanceRequest(_message.Message):
 Global___MigrateInstanceRequest: _TypeAlias = MigrateInstanceRequest  # noqa: Y015
 
 @_typing.final
+class CancelInstanceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    request_id: _builtins.str
+    reason: _builtins.str
+    """For the instance's code, and for whoever looks at it; at most 256 characters."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelInstanceRequest: _TypeAlias = CancelInstanceRequest  # noqa: Y015
+
+@_typing.final
 class TerminateInstanceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1310,7 +1350,8 @@ class InstanceEvent(_message.Message):
     """Opaque; hand it back to WatchInstance to continue after this event."""
     type: _builtins.str
     """created, started, stepStarted, stepRetrying, stepCompleted, stepFailed, stepCancelled, eventReceived, paused,
-    resumed, restarted, rollbackStarted, migrated, completed, errored, terminated, deleted; more may come.
+    resumed, restarted, rollbackStarted, cancelRequested, childAdded, migrated, completed, errored, terminated,
+    deleted; more may come.
     """
     status: Global___InstanceStatus.ValueType
     """The instance's status after it."""

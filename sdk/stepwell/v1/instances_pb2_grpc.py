@@ -105,6 +105,11 @@ class InstanceServiceStub:
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.MigrateInstanceRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
                 _registered_method=True)
+        self.CancelInstance = channel.unary_unary(
+                '/stepwell.v1.InstanceService/CancelInstance',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.CancelInstanceRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
+                _registered_method=True)
         self.TerminateInstance = channel.unary_unary(
                 '/stepwell.v1.InstanceService/TerminateInstance',
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.TerminateInstanceRequest.SerializeToString,
@@ -240,6 +245,14 @@ class InstanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelInstance(self, request, context):
+        """Its code is cancelled at what it waits for, and may clean up; after a while it is terminated. One that is paused
+        hears of it when it is resumed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def TerminateInstance(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -353,6 +366,11 @@ def add_InstanceServiceServicer_to_server(servicer, server):
             'MigrateInstance': grpc.unary_unary_rpc_method_handler(
                     servicer.MigrateInstance,
                     request_deserializer=stepwell_dot_v1_dot_instances__pb2.MigrateInstanceRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.Instance.SerializeToString,
+            ),
+            'CancelInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelInstance,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.CancelInstanceRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_instances__pb2.Instance.SerializeToString,
             ),
             'TerminateInstance': grpc.unary_unary_rpc_method_handler(
@@ -763,6 +781,33 @@ class InstanceService:
             target,
             '/stepwell.v1.InstanceService/MigrateInstance',
             stepwell_dot_v1_dot_instances__pb2.MigrateInstanceRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/CancelInstance',
+            stepwell_dot_v1_dot_instances__pb2.CancelInstanceRequest.SerializeToString,
             stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
             options,
             channel_credentials,

@@ -67,6 +67,10 @@ class InstanceServiceStub:
     not ended; bodies that run are given up, and run again on the new version. REPLAY_MISMATCH where the replay differs,
     NOT_FOUND for a version that does not have the workflow or is being retired.
     """
+    CancelInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.CancelInstanceRequest, _instances_pb2.Instance]
+    """Its code is cancelled at what it waits for, and may clean up; after a while it is terminated. One that is paused
+    hears of it when it is resumed.
+    """
     TerminateInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.TerminateInstanceRequest, _instances_pb2.Instance]
     DeleteInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.DeleteInstanceRequest, _empty_pb2.Empty]
     """Of an instance that has ended: its data goes, its id is free again."""
@@ -118,6 +122,10 @@ class InstanceServiceAsyncStub(InstanceServiceStub):
     """To another version, once a replay has found that its code does what the instance did so far. Of an instance that has
     not ended; bodies that run are given up, and run again on the new version. REPLAY_MISMATCH where the replay differs,
     NOT_FOUND for a version that does not have the workflow or is being retired.
+    """
+    CancelInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.CancelInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
+    """Its code is cancelled at what it waits for, and may clean up; after a while it is terminated. One that is paused
+    hears of it when it is resumed.
     """
     TerminateInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.TerminateInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     DeleteInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.DeleteInstanceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -251,6 +259,16 @@ class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
         """To another version, once a replay has found that its code does what the instance did so far. Of an instance that has
         not ended; bodies that run are given up, and run again on the new version. REPLAY_MISMATCH where the replay differs,
         NOT_FOUND for a version that does not have the workflow or is being retired.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelInstance(
+        self,
+        request: _instances_pb2.CancelInstanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.Instance, _abc.Awaitable[_instances_pb2.Instance]]:
+        """Its code is cancelled at what it waits for, and may clean up; after a while it is terminated. One that is paused
+        hears of it when it is resumed.
         """
 
     @_abc_1.abstractmethod

@@ -45,6 +45,9 @@ def test_trigger_prints_the_new_instance(cli: Cli, server: FakeServer) -> None:
         "createTime": "2026-01-02T03:04:05.678Z",
         "startTime": None,
         "endTime": None,
+        "cancelTime": None,
+        "cancelReason": None,
+        "parent": None,
         "bufferedEvents": None,
         "deadEvents": None,
     }
@@ -184,7 +187,13 @@ def test_latest_of_no_instances_is_not_found(cli: Cli) -> None:
 
 @pytest.mark.parametrize(
     ("verb", "status"),
-    [("pause", "waitingForPause"), ("resume", "running"), ("restart", "queued"), ("terminate", "terminated")],
+    [
+        ("pause", "waitingForPause"),
+        ("resume", "running"),
+        ("restart", "queued"),
+        ("cancel", "running"),
+        ("terminate", "terminated"),
+    ],
 )
 def test_steering_prints_the_instance_as_it_is_then(cli: Cli, server: FakeServer, verb: str, status: str) -> None:
     put_errored_order(server)

@@ -71,7 +71,7 @@ def test_a_record_of_the_first_format_is_read(key: str, record: object) -> None:
 def test_fields_that_a_newer_release_added_are_passed_over(key: str, record: object, data: bytes) -> None:
     more = json.loads(data)
     defaults: dict[type, list[object]] = {
-        Route: [0, 100, [], [], None], Version: [False], Token: [["read", "run", "deploy"], False],
+        Route: [0, 100, [], [], None], Version: [False, []], Token: [["read", "run", "deploy"], False],
     }  # fmt: skip
     left_out, least = defaults.get(type(record), []), 5 if isinstance(record, Version) else 4
     more[1] += [*left_out[len(more[1]) - least :], "new", {"newer": 1}]

@@ -75,6 +75,7 @@ class House:
         settings: NodeSettings,
         tenant_limits: TenantLimits,
         observer: InstanceObserver | None,
+        limits: EngineLimits | None = None,
     ) -> None:
         loop = cast(VirtualLoop, asyncio.get_running_loop())
         self.owned = True
@@ -89,7 +90,7 @@ class House:
             tasks,
             shard_of=lambda key: SHARD,
             clock=loop.clock,
-            limits=EngineLimits(),
+            limits=limits or EngineLimits(),
             settings=settings,
             tenant_limits=tenant_limits,
             forget_logs=self.recorder.forget,
@@ -135,11 +136,18 @@ async def serving(
     settings: NodeSettings | None = None,
     tenant_limits: TenantLimits | None = None,
     observer: InstanceObserver | None = None,
+    limits: EngineLimits | None = None,
 ) -> AsyncIterator[House]:
     """A node that owns the shard until the block ends, and then dies as by SIGKILL."""
     async with asyncio.TaskGroup() as tasks:
         house = House(
-            store or MemoryStore(), epoch, tasks, settings or NodeSettings(), tenant_limits or TenantLimits(), observer
+            store or MemoryStore(),
+            epoch,
+            tasks,
+            settings or NodeSettings(),
+            tenant_limits or TenantLimits(),
+            observer,
+            limits,
         )
         await house.serve()
         recording = tasks.create_task(house.recorder.run())

@@ -17,13 +17,18 @@ def due_by(records: Iterable[r.Record]) -> DueTimes:
     """When each open key is due: as it was first said, later by what the key has seen of pauses that are over."""
     due: DueTimes = {}
     asked_in_pause: dict[r.StepKey, int] = {}
-    paused_at = 0
+    paused_at = grace = 0
     for record in records:
+        if isinstance(record, r.RollbackBegun) or getattr(record, "key", r.CANCEL).kind == "rollback":
+            due.pop(r.CANCEL, None)  # the grace is for `run`
         match record:
             case r.SleepStarted() | r.WaitStarted():
                 due[record.key], asked_in_pause[record.key] = record.due, record.at
             case r.AttemptFailed():
                 due[record.key], asked_in_pause[record.key] = record.retry_at, record.at
+            case r.CancelRequested():
+                due[r.CANCEL], asked_in_pause[r.CANCEL] = record.due, record.at
+                grace = record.due - record.at
             case r.Paused():
                 paused_at, asked_in_pause = record.at, {}
             case r.Resumed() | r.Restarted() | r.RollbackBegun():
@@ -33,6 +38,8 @@ def due_by(records: Iterable[r.Record]) -> DueTimes:
                     if then is not None:
                         seen = record.at - asked_in_pause.get(key, paused_at)
                         due[key] = then + min(max(seen, 0), record.paused_for)
+                if isinstance(record, r.Restarted) and r.CANCEL in due:
+                    due[r.CANCEL] = record.at + grace
             case r.Completed() | r.Errored() | r.Terminated():
                 due.clear()
             case _ if isinstance(record, Ending):
@@ -57,6 +64,8 @@ def entered(records: Iterable[r.Record]) -> Iterator[Completion]:
                 yield Completion(TERMINATE, record.at, "terminate")
             case r.WaitTimedOut():
                 yield Completion(record.key, record.at, "timeout")
+            case r.CancelRequested():
+                yield Completion(r.CANCEL, record.at, "cancelled", reason=record.reason)
             case r.EventMatched():
                 event = events[record.number]
                 yield Completion(
@@ -101,6 +110,10 @@ def phase_of(records: Iterable[r.Record]) -> Phase:
                 after = Phase.FINISHED
             case r.Deleting():
                 may, after = {Phase.FINISHED}, Phase.DELETING
+            case r.EventReceived() if r.is_child(record.event_type):
+                may = {Phase.LIVE, Phase.PAUSED, Phase.FINISHED}
+            case r.ParentTold():
+                may = {Phase.FINISHED}
             case r.Activated() | r.ActivationEnded() | r.SandboxDied():
                 may = {Phase.LIVE}
         assert phase in may, f"{record} while it is {phase.value}"
@@ -139,6 +152,20 @@ def kept(records: Iterable[r.Record]) -> dict[str, list[int]]:
     return {kind: numbers for kind, numbers in events.items() if numbers}
 
 
+def untold(records: Iterable[r.Record]) -> bool:
+    """Whether it has ended, and its parent may not know."""
+    parent, due = None, False
+    for record in records:
+        match record:
+            case r.Created():
+                parent = record.parent
+            case r.Completed() | r.Errored() | r.Terminated():
+                due = parent is not None
+            case r.ParentTold() | r.Restarted():
+                due = False
+    return due
+
+
 def rests(records: Iterable[r.Record]) -> bool:
     """Whether it waits for time, an event or a call, and has nothing to do until then."""
     resting, types = True, dict[r.StepKey, str]()
@@ -148,7 +175,9 @@ def rests(records: Iterable[r.Record]) -> bool:
                 resting = not record.runnable
             case r.Completed() | r.Errored() | r.Terminated():
                 resting = True
-            case r.Created() | r.Activated() | r.SandboxDied() | r.Resumed() | r.Restarted() | r.RollbackBegun():
+            case r.Created() | r.Activated() | r.SandboxDied() | r.Resumed() | r.Restarted():
+                resting = False
+            case r.CancelRequested() | r.RollbackBegun():
                 resting = False
             case r.WaitStarted():
                 types[record.key] = record.event_type
@@ -167,9 +196,9 @@ def without_progress(records: Sequence[r.Record]) -> tuple[int, int]:
     begun, deaths, live = 0, 0, False
     for record in records:
         match record:
-            case r.EventReceived() | r.EventMatched() | r.NothingToDo() | r.RollbackBegun():
+            case r.EventReceived() | r.EventMatched() | r.SleepFired() | r.WaitTimedOut():
                 pass
-            case r.SleepFired() | r.WaitTimedOut():
+            case r.CancelRequested() | r.NothingToDo() | r.RollbackBegun():
                 pass
             case r.Activated():
                 begun, live = begun + 1, True

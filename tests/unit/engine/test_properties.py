@@ -13,7 +13,7 @@ from tests.unit.engine.landmarks import everything, passed
 from tests.unit.engine.lives import Life, Moment
 from tests.unit.engine.walks import WALKS, walk
 
-WALKS_TRIED: Final = 200
+WALKS_TRIED: Final = 300
 
 
 @tries(WALKS_TRIED)
@@ -64,7 +64,7 @@ def test_so_many_walks_come_by_all_that_matters() -> None:
     def look(life: Life, moment: Moment) -> None:
         seen.update(passed(life, moment))
 
-    @settings(tries(WALKS_TRIED), max_examples=WALKS_TRIED, derandomize=True, database=None)
+    @settings(tries(WALKS_TRIED), max_examples=2 * WALKS_TRIED, derandomize=True, database=None)
     @given(WALKS)
     def every(steps: str) -> None:
         walk(steps, look)

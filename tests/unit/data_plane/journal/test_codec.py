@@ -19,6 +19,7 @@ from stepwell.engine.records import (
     Errored,
     Failure,
     Kind,
+    Parent,
     Payload,
     Record,
     RolledBack,
@@ -41,6 +42,7 @@ failures = st.recursive(
     max_leaves=4,
 )
 step_keys = st.builds(StepKey, st.sampled_from(get_args(Kind)), texts, counts)
+parents = st.builds(Parent, texts, texts, texts)
 FIELDS: dict[object, st.SearchStrategy[Any]] = {
     int: counts,
     int | None: st.one_of(st.none(), times),
@@ -49,6 +51,7 @@ FIELDS: dict[object, st.SearchStrategy[Any]] = {
     Payload: payloads,
     Failure: failures,
     Failure | None: st.one_of(st.none(), failures),
+    Parent | None: st.one_of(st.none(), parents),
     RolledBack | None: st.one_of(st.none(), st.builds(RolledBack, st.one_of(st.none(), failures))),
     StepKey | None: st.one_of(st.none(), step_keys),
     StepKey: step_keys,
