@@ -53,9 +53,7 @@ def until_ms(name: str, when: object) -> int:
     elif isinstance(when, (int, float)) and not isinstance(when, bool):
         ms = when
     else:
-        raise StepDefinitionError(
-            f"sleep {name!r}: until {when!r} is no time: give a datetime, or ms since the epoch"
-        )
+        raise StepDefinitionError(f"sleep {name!r}: until {when!r} is no time: give a datetime, or ms since the epoch")
     if not ms <= UNTIL_MS_MAX:
         raise StepDefinitionError(
             f"sleep {name!r}: until {str(when)[:80]} is past the year 9999; is it in milliseconds?"

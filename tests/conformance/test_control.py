@@ -12,7 +12,8 @@ pytestmark = ONE_SERVER
 
 
 def test_the_statuses_are_cloudflares_but_unknown() -> None:
-    names = {name.removeprefix("INSTANCE_STATUS_") for name in pb.InstanceStatus.keys()}
+    values = pb.InstanceStatus.DESCRIPTOR.values
+    names = {value.name.removeprefix("INSTANCE_STATUS_") for value in values}
     assert names - {"UNSPECIFIED"} == {
         "QUEUED", "RUNNING", "PAUSED", "ERRORED", "TERMINATED", "COMPLETE", "WAITING", "WAITING_FOR_PAUSE",
     }  # fmt: skip

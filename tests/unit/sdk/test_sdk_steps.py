@@ -265,6 +265,14 @@ async def test_an_unknown_parameter_is_an_error_naming_step_and_parameter(step: 
         await charge()
 
 
+def delayed(delay: Any) -> Any:
+    return {"retries": {"delay": delay}}
+
+
+async def waits() -> int:
+    return 1
+
+
 @pytest.mark.parametrize(
     ("declare", "says"),
     [
@@ -275,6 +283,11 @@ async def test_an_unknown_parameter_is_an_error_naming_step_and_parameter(step: 
         (lambda step: step.do(5)(print), "a int; give the step a text"),
         (lambda step: step.do("x")(5), "a int is no function"),
         (lambda step: step.do("x", config={"timeout": "soon"})(print), "step 'x': config"),
+        (lambda step: step.do("x", config=delayed(lambda attempt: 1))(print), "takes 'attempt', but is given 'error'"),
+        (
+            lambda step: step.do("x", config=delayed(waits))(print),
+            r"step 'x': config\['retries'\]\['delay'\] is an async",
+        ),
         (lambda step: step.do("x", depends=[print])(print), "was not declared with @step.do"),
         (lambda step: step.sleep("x", "soon"), "sleep 'x': 'soon' is not a duration"),
         (lambda step: step.sleep_until("x", "tomorrow"), "is no time"),

@@ -2,10 +2,17 @@
 
 import asyncio
 import time
+from itertools import pairwise
 
 from behaviours import Behaviours
 
 from workers.workflows import NonRetryableError
+
+
+class Busy(Exception):
+    def __init__(self, seconds):
+        super().__init__(f"come again in {seconds} s")
+        self.seconds = seconds
 
 
 class Retries(Behaviours):
@@ -53,9 +60,33 @@ class Retries(Behaviours):
             began.append(time.monotonic())
             if ctx["attempt"] < 4:
                 raise ConnectionError("away")
-            return [round((after - before) * 1000) for before, after in zip(began, began[1:], strict=False)]
+            return [round((after - before) * 1000) for before, after in pairwise(began)]
 
         return await paced()
+
+    async def delayed_by_a_function(self, event, step):
+        began = []
+
+        def delay(error, ctx):
+            return f"{error.seconds * ctx['attempt']} seconds"
+
+        @step.do("busy", config={"retries": {"limit": 2, "delay": delay, "backoff": "constant"}})
+        async def busy(ctx):
+            began.append(time.monotonic())
+            if ctx["attempt"] < 3:
+                raise Busy(0.2)
+            return [round((after - before) * 1000) for before, after in pairwise(began)]
+
+        return await busy()
+
+    async def undelayed(self, event, step):
+        answers = {"raises": lambda: 1 // 0, "no duration": lambda: "soon", "negative": lambda: -1}
+
+        @step.do("busy", config={"retries": {"delay": answers[event["payload"]["answer"]]}})
+        async def busy():
+            raise Busy(0.2)
+
+        await busy()
 
     async def too_long(self, event, step):
         @step.do("slow", config={"retries": {"limit": 1, "delay": 1}, "timeout": 100})
