@@ -10,7 +10,6 @@ import asyncio
 import json
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from zlib import crc32
 
 from google.protobuf.message import Message
 
@@ -20,6 +19,7 @@ from rpc.auth import Principal
 from stepwell.errors import AlreadyExistsError, ApiError, NotFoundError, UnavailableError
 from stepwell.names import TenantId
 from stepwell.v1 import instances_pb2 as pb
+from tests.simulation.lines import STATUSES, shown
 from tests.simulation.machine import WORKFLOW
 from tests.simulation.network import DEADLINE_S
 from tests.simulation.oracle import Life
@@ -71,7 +71,7 @@ class Client:
             life = await self._won(id) if world.random.random() < 0.15 else await self._created(id)
             if life is None:
                 return
-            await self._driven(life)
+            life = await self._driven(life)
             if world.random.random() < 0.5:
                 await world.network.without_strays(name)
                 await self._deleted(life)
@@ -85,10 +85,10 @@ class Client:
             for life in lives:
                 life.result()
             return
-        lives = [self._world.loop.world.spawn(self._nameless()) for _ in range(count)]
-        await asyncio.wait(lives)
-        for life in lives:
-            life.result()
+        calls = [self._world.loop.world.spawn(self._nameless()) for _ in range(count)]
+        await asyncio.wait(calls)
+        for call in calls:
+            call.result()
 
     async def _nameless(self) -> None:
         life = await self._created("")
@@ -168,7 +168,8 @@ class Client:
 
     def _plan(self) -> list[Any]:
         circumstances = self._world.circumstances
-        return drawn_plan(self._world.random, circumstances.operations, poisonous=circumstances.poisonous)
+        plan = drawn_plan(self._world.random, circumstances.operations, poisonous=circumstances.poisonous)
+        return plan if self._world.restarts is None else self._world.restarts.plan(plan)
 
     async def _there_already(self, name: str) -> Life | None:
         """Nobody else has this id now: so it is a former one, or this create's, which was not answered and had no
@@ -180,14 +181,26 @@ class Client:
         self._world.expected.setdefault(life.uid, json.loads(seen.params)["plan"])
         return life
 
-    async def _driven(self, life: Life) -> None:
-        """Everything that it needs to come to its end, and some things that it does not need."""
+    async def _driven(self, life: Life) -> Life:
+        """Everything that it needs to come to its end, and some things that it does not need. The life that ended."""
         world, name = self._world, life.name
-        world.driven[name] = life
-        try:
-            await self._to_its_end(life, name)
-        finally:
-            del world.driven[name]
+        while True:
+            world.driven[name] = life
+            try:
+                await self._to_its_end(life, name)
+            finally:
+                del world.driven[name]
+            if world.restarts is None or not world.restarts.is_due(life):
+                return life
+            life = await self._restarted(life, name)
+
+    async def _restarted(self, life: Life, name: str) -> Life:
+        """Nobody else looks at it meanwhile: they could be told of the former life or of the new one."""
+        oracle = self._world.oracle
+        life = oracle.begins_again(life, self._world.sent[life.uid])
+        await self._control(life, name, "RestartInstance", pb.RestartInstanceRequest)
+        oracle.resumes(life)
+        return life
 
     async def _to_its_end(self, life: Life, name: str) -> None:
         world = self._world
@@ -195,14 +208,16 @@ class Client:
         sent = world.sent.setdefault(life.uid, 0)
         poison = poison_in(world.expected[life.uid])
         lazy = not poison and world.random.random() < 0.5
-        while life.status == "":
+        while life.status == "" and not (world.restarts is not None and world.restarts.is_due_early(life)):
             if life.rolls_back_since_s is not None and not life.paused and not poison:
                 await self._seen(life, name)
                 await asyncio.sleep(world.random.random())
                 continue
-            events = waits + life.spare  # no more than it needs: if one is lost, it comes to no end
+            events = (
+                life.events_before + waits + life.spare
+            )  # no more than it needs: if one is lost, it comes to no end
             if (lazy or (world.quiet and not poison)) and sent == events and not life.paused:
-                await self._awaited(life, events - waits)
+                await self._awaited(life, life.spare)
                 continue
             chance = world.random.random()
             try:
@@ -270,7 +285,7 @@ class Client:
             page: pb.ListInstancesResponse = await self._call(
                 "ListInstances", pb.ListInstancesRequest(parent=self._parent, page_size=5, page_token=token)
             )
-            listed += [(each.name, each.uid, _STATUSES[each.status]) for each in page.instances]
+            listed += [(each.name, each.uid, STATUSES[each.status]) for each in page.instances]
             token = page.next_page_token
             if not token:
                 return self._world.oracle.told_list(self._parent, listed)
@@ -329,7 +344,7 @@ class Client:
         oracle = self._world.oracle
         if seen.uid != life.uid:
             oracle.violated(f"{life.name} was {life.uid}, and is {seen.uid}")
-        status = _STATUSES[seen.status]
+        status = STATUSES[seen.status]
         output = json.loads(seen.output) if seen.HasField("output") else None
         if status == "PAUSED" and seen.error.type in ("BundleRefusedError", "NodeDiedError"):
             # Two imports in a row took too long, since sandboxes hung; or it was there when machine after machine died:
@@ -368,31 +383,12 @@ class Client:
                     answer = await world.network.call(None, address, method, request, self._caller)
             except (UnavailableError, TimeoutError) as error:
                 world.oracle.counted["calls without an answer"] += 1
-                world.oracle.tell(f"{method} {_shown(request)} to {address}: {error!r}")
+                world.oracle.tell(f"{method} {shown(request)} to {address}: {error!r}")
                 await asyncio.sleep(PAUSE_S * (1 + world.random.random()))
             except ApiError as error:
-                world.oracle.tell(f"{method} {_shown(request)} to {address}: {error!r}")
+                world.oracle.tell(f"{method} {shown(request)} to {address}: {error!r}")
                 raise Refused(error) from error
             else:
                 world.oracle.counted["calls answered"] += 1
-                world.oracle.tell(f"{method} {_shown(request)} to {address}: {_shown(answer)}")
+                world.oracle.tell(f"{method} {shown(request)} to {address}: {shown(answer)}")
                 return answer
-
-
-def _shown(message: Message) -> str:
-    """In one line of the trace: what it is about, and all of it as a checksum."""
-    about = ""
-    if isinstance(message, pb.Instance):
-        about = f"{message.name} {message.uid} {_STATUSES[message.status]}"
-    elif isinstance(message, pb.BatchCreateInstancesRequest):
-        about = f"{message.parent} {len(message.items)}"
-    elif isinstance(message, pb.CreateInstanceRequest):
-        about = f"{message.parent}/instances/{message.instance_id}"
-    elif isinstance(message, pb.ListStepsRequest):
-        about = message.parent
-    elif not isinstance(message, pb.ListStepsResponse):
-        about = getattr(message, "name", "")
-    return f"{about} {crc32(message.SerializeToString(deterministic=True)):08x}"
-
-
-_STATUSES: Final = {number: name.removeprefix("INSTANCE_STATUS_") for name, number in pb.InstanceStatus.items()}

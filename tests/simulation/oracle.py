@@ -87,6 +87,12 @@ class Life:
     """The last sandbox that it ended so, and when."""
     ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     """Set once `run` has returned."""
+    mark: Any = None
+    """What `run` saw first, where its plan begins so: it tells one life from the next, after a restart."""
+    before: Life | None = None
+    """The life before a restart."""
+    events_before: int = 0
+    """Those up to that number were sent before the restart."""
 
 
 @dataclass
@@ -178,12 +184,37 @@ class Oracle:
         number, uid = payload
         if uid != life.uid:
             self.violated(f"{life.name} ({life.uid}) received an event of {uid}")
+        if number <= life.events_before:
+            self.violated(f"{life.name} ({life.uid}) received event {number}, sent before it was restarted")
         if number not in life.events:
             life.events[number] = place
             life.spare += could_do_without
         where = life.events[number]
         if where != place:
             self.violated(f"{life.name} ({life.uid}) received event {number} at {where}, and at {place}")
+
+    # ---------------------------------------------------------------- restarts
+    def begins_again(self, life: Life, events: int) -> Life:
+        """Somebody asks for that, after so many events: what will be, and is not late before the call is answered."""
+        self.counted["restarts asked for"] += 1
+        again = Life(life.uid, life.name, version=life.version, before=life, events_before=events)
+        again.paused, again.paused_at_s = True, self.now_s()
+        self.lives[life.uid] = again
+        return again
+
+    def marked(self, uid: str, mark: Any) -> Life:
+        """Which life this is, by what `run` saw first. Of a former one there may be runs that do not know it yet."""
+        newest: Life | None = self.lives[uid]
+        life = newest
+        while life is not None and life.mark != mark:
+            life = life.before
+        if life is not None:
+            return life
+        assert newest is not None
+        if newest.mark is not None:
+            self.violated(f"{newest.name} ({uid}) began with {newest.mark!r}, and begins with {mark!r}")
+        newest.mark = mark
+        return newest
 
     # ---------------------------------------------------------------- rollbacks
     def may_be_undone(self, life: Life, place: Place) -> None:

@@ -30,6 +30,15 @@ def drawn_plan(random: Random, operations: tuple[int, int], *, poisonous: float 
     return plan
 
 
+def marked_plan(plan: list[Any]) -> list[Any]:
+    """The same for an instance that may be restarted: what it sees first tells one life from the next."""
+    return [["mark"], *plan]
+
+
+def is_marked(plan: list[Any]) -> bool:
+    return bool(plan) and plan[0] == ["mark"]
+
+
 def poison_in(plan: list[Any]) -> str:
     """What ends those who run it; empty for what is harmless."""
     return next((operation[0] for operation in plan if operation[0].startswith("poison")), "")
@@ -117,7 +126,11 @@ class Follower(WorkflowEntrypoint):
         name = f"tenants/{self.tenant}/workflows/{event['workflowName']}/instances/{event['instanceId']}"
         life = self.oracle.runs(self.ctx, name, self.version, plan["tenant"])
         self.oracle.made(life, plan["nonce"])
-        saw = await self._follow(life, step, plan["plan"], ())
+        saw, rest = [], plan["plan"]
+        if is_marked(rest):
+            mark = await step.do("mark", config=RETRIES)(self._body(0, 0))()
+            life, saw, rest = self.oracle.marked(self.ctx, mark), [mark], rest[1:]
+        saw += await self._follow(life, step, rest, ())
         output = {"version": self.version, "saw": saw}
         self.oracle.returns(life, output)
         return output

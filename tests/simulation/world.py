@@ -18,7 +18,7 @@ from unittest import mock
 from cluster import keys
 from cluster.codec import encode
 from cluster.generations import Change, change
-from cluster.records import WEIGHTS_SUM, Route, Scope, Target, Tenant
+from cluster.records import WEIGHTS_SUM, Route, Scope, Target, Tenant, Version
 from cluster.store import Put
 from cluster.tenant_uids import tenant_uid
 from data_plane import wakes
@@ -27,7 +27,7 @@ from data_plane.journal.store import InstanceKey
 from stepwell.errors import StepwellError
 from stepwell.guest import bodies
 from stepwell.names import Digest, TenantId
-from tests.simulation import circumstances, etcd_faults, network, sandbox
+from tests.simulation import circumstances, etcd_faults, network, restarts, sandbox
 from tests.simulation.cassandra import Cassandra
 from tests.simulation.cassandra_client import ReadUnavailableError
 from tests.simulation.circumstances import Circumstances
@@ -81,6 +81,7 @@ class World:
         self.pace = self.random.choice((1.0, 3.0, 10.0))
         self.skew_s = self.random.choice((0.0, 1.0, 20.0))
         self.drift = 0.001
+        self.restarts = restarts.drawn(seed, self.circumstances)
         self.quiet = False
         self.last_fault_s = 0.0
         self.expected: dict[str, list[Any]] = {}
@@ -179,6 +180,8 @@ class World:
         await self._watched(asyncio.sleep(FAULTS_S), clients)
         self.tell("mended")
         self.quiet = True
+        if self.restarts is not None:
+            self.restarts.over = True
         wreaking.cancel()
         routing.cancel()
         self._be_calm()
@@ -252,7 +255,11 @@ class World:
         for tenant in self._tenants.values():
             await store.txn((), (Put(keys.tenant(tenant.id), encode(tenant)),))
             for digest, version in versions(self.oracle, tokens, tenant.id, VERSIONS).items():
-                self.classes[entrypoint_of(digest)] = version
+                entrypoint = entrypoint_of(Digest(digest))
+                self.classes[entrypoint] = version
+                if self.restarts is not None:
+                    record = Version(tenant.uid, Digest(digest), ((WORKFLOW, entrypoint),), {}, 0, 1, 1)
+                    await store.txn((), (Put(keys.version(tenant.uid, record.digest), encode(record)),))
             await self._route(tenant, 1)
 
     async def _reroute(self) -> None:
