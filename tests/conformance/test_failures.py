@@ -27,6 +27,15 @@ async def test_an_error_of_a_class_that_cant_be_found_is_a_step_error(calls: Cal
     assert await calls.output("failures.hidden") == ["StepError", "nobody can import it"]
 
 
+async def test_a_step_that_failed_for_good_is_not_tried_again_after_a_hibernation(calls: Calls) -> None:
+    name = await calls.create("failures.for_good")
+    await calls.until(name, pb.INSTANCE_STATUS_WAITING)
+    await calls.instances.send_event(name, "go")
+    assert await calls.instances.result(name) == "no tea"
+    failed = (await calls.steps(name))[0]
+    assert (failed.status, failed.attempts) == (pb.STEP_STATUS_ERRORED, 1)
+
+
 async def test_what_run_does_not_catch_is_the_instances_error(calls: Calls) -> None:
     failure = await calls.failure("failures.uncaught")
     assert (failure.status, failure.type, failure.message) == ("errored", "OutOfStock", "no tea")
@@ -46,6 +55,13 @@ async def test_rollback_handlers_run_last_first_once_run_has_failed(calls: Calls
     undone.sort(key=lambda each: each.end_time.ToNanoseconds())
     assert [each.step_name for each in undone] == ["two", "one"]
     assert ended.rollback.outcome == pb.ROLLBACK_OUTCOME_COMPLETE
+
+
+async def test_the_handler_of_the_step_that_failed_runs_without_an_output(calls: Calls) -> None:
+    name = await calls.create("failures.fails_itself")
+    ended = await calls.until(name, pb.INSTANCE_STATUS_ERRORED)
+    assert ended.rollback.outcome == pb.ROLLBACK_OUTCOME_COMPLETE
+    assert [each.step_name for each in await calls.steps(name) if each.kind == pb.STEP_KIND_ROLLBACK] == ["fails"]
 
 
 async def test_with_rollback_of_the_older_sdk_is_not_there(calls: Calls) -> None:

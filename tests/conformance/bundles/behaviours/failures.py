@@ -58,6 +58,28 @@ class Failures(Behaviours):
             await step.do(name, rollback=undo)(lambda name=name: name)()
         raise ValueError("over")
 
+    async def fails_itself(self, event, step):
+        async def undo(output):
+            if output is not None:
+                raise ValueError(f"an output: {output}")
+
+        @step.do("fails", config=ONCE, rollback=undo, rollback_config=ONCE)
+        async def fails():
+            raise ValueError("over")
+
+        await fails()
+
+    async def for_good(self, event, step):
+        @step.do("failing", config=ONCE)
+        async def failing():
+            raise OutOfStock("no tea")
+
+        try:
+            await failing()
+        except OutOfStock as error:
+            await step.wait_for_event("go", "go")
+            return str(error)
+
     async def with_rollback(self, event, step):
         @step.with_rollback("debit")
         async def debit():
