@@ -9,15 +9,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from hashlib import sha256
 from random import Random
 from typing import Any
 
 from stepwell import WorkflowEntrypoint
 from stepwell.errors import NonRetryableError
+from stepwell.guest.logs import SOURCE
+from stepwell.guest.replaying import ReplayedInstance
+from stepwell.names import Digest
 from tests.simulation.loop import EPOCH_S, PROCESS
-from tests.simulation.oracle import Life, Oracle, Place
+from tests.simulation.oracle import Deaf, Life, Oracle, Place
 
 EVENT_TYPE = "go"
+VERSIONS = 3
+"""Of each tenant's workflow; they differ in nothing but what they say that they are."""
 RETRIES: Any = {"retries": {"limit": 40, "delay": 200, "backoff": "constant"}, "timeout": 20_000}
 
 
@@ -122,6 +128,8 @@ class Follower(WorkflowEntrypoint):
     version: str
 
     async def run(self, event: Any, step: Any) -> Any:
+        if isinstance(SOURCE.get(), ReplayedInstance):  # a replay has no consequences
+            self.oracle = Deaf(self.oracle.now_s, lambda line: None, self.oracle.clock_error_s)
         plan = event["payload"]
         name = f"tenants/{self.tenant}/workflows/{event['workflowName']}/instances/{event['instanceId']}"
         life = self.oracle.runs(self.ctx, name, self.version, plan["tenant"])
@@ -266,8 +274,13 @@ def versions(oracle: Oracle, tokens: Tokens, tenant: str, count: int) -> dict[st
     """So many versions of the tenant's workflow, by digest."""
     return {
         digest: type("Follower", (Follower,), {"oracle": oracle, "tokens": tokens, "tenant": tenant, "version": digest})
-        for digest in (f"sha256-{tenant}-{number}" for number in range(1, count + 1))
+        for digest in (digest_of(tenant, number) for number in range(1, count + 1))
     }
+
+
+def digest_of(tenant: str, number: int) -> Digest:
+    """Of the tenant's versions, from 1 on."""
+    return Digest(f"sha256-{sha256(f'{tenant} {number}'.encode()).hexdigest()}")
 
 
 def entrypoint_of(digest: str) -> str:

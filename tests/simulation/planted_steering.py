@@ -1,14 +1,14 @@
-"""Faults of restarts, put in on purpose: what one forgets, and how often it is carried out."""
+"""Faults of restarts and migrations, put in on purpose."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from stepwell.engine import fold, forgetting, restarting
 from stepwell.engine.instance import Instance
-from stepwell.engine.records import Restarted
+from stepwell.engine.records import Migrated, Record, Restarted
 from tests.simulation.planting import instead, planted
 
 
@@ -42,4 +42,15 @@ def a_restart_that_is_carried_out_each_time() -> Iterator[None]:
         return False
 
     with instead(restarting, "carried_out_before", never):
+        yield
+
+
+@planted("a migration that a crash undoes", first=1)
+def a_migration_that_a_crash_undoes() -> Iterator[None]:
+    real = fold.replay
+
+    def replay(records: Iterable[Record]) -> Instance:
+        return real(record for record in records if not isinstance(record, Migrated))
+
+    with instead(fold, "replay", replay):
         yield

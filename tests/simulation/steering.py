@@ -1,4 +1,5 @@
-"""Which instances are restarted, and when: in some seeds, by a chance of their own, so that others stay as they are."""
+"""Which instances are restarted and moved to other versions, and when: in some seeds, by a chance of their own, so that
+others stay as they are."""
 
 from __future__ import annotations
 
@@ -7,10 +8,10 @@ from typing import Any
 
 from tests.simulation.circumstances import Circumstances
 from tests.simulation.oracle import Life
-from tests.simulation.programs import marked_plan
+from tests.simulation.programs import VERSIONS, marked_plan
 
 
-class Restarts:
+class Steering:
     """Of one run."""
 
     def __init__(self, chance: Random) -> None:
@@ -36,8 +37,14 @@ class Restarts:
         able = life.mark is not None and not life.paused and life.rolls_back_since_s is None
         return able and self._chance.random() < 0.1
 
+    def version(self, life: Life) -> int:
+        """The number of the version that it is to be moved to now; mostly 0, for none."""
+        if self.over or life.rolls_back_since_s is not None or self._chance.random() >= 0.1:
+            return 0
+        return self._chance.randint(1, VERSIONS)
 
-def drawn(seed: int, circumstances: Circumstances) -> Restarts | None:
+
+def drawn(seed: int, circumstances: Circumstances) -> Steering | None:
     """None where there are none: in most seeds, and where instances are poison."""
     chance = Random(f"restarts {seed}")
-    return Restarts(chance) if chance.random() < 0.3 and not circumstances.poisonous else None
+    return Steering(chance) if chance.random() < 0.3 and not circumstances.poisonous else None
