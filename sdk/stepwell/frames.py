@@ -24,7 +24,7 @@ Guest to host
     ["result", act, name, count, attempt, elapsed_us, kind] [JSON]
         An attempt succeeded.
     ["failed", act, name, count, attempt, elapsed_us, retryable, limit, delay, backoff, ERROR, kind]
-        An attempt failed; limit is the number of retries, delay in ms.
+        An attempt failed; limit is the number of retries, delay in ms, before the backoff.
     ["sleep", act, name, count, duration or null, until or null]
         Exactly one is given, in ms.
     ["wait", act, name, count, type, timeout or null]

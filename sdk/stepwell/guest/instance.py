@@ -228,15 +228,15 @@ class Instance:
             head = f'["result",{self.act},{ask.quoted},{ask.key[2]},{attempt.number},{elapsed_us}{ask.kind}]'
             self._host.send(head.encode(), payload)
 
-    def attempt_failed(self, attempt: Attempt, elapsed_us: int, retryable: bool, error: str) -> None:
-        """The host decides: another attempt, or the step's failure."""
+    def attempt_failed(self, attempt: Attempt, elapsed_us: int, delay_ms: int | None, error: str) -> None:
+        """The host decides: another attempt, or the step's failure. Without a delay there is none to be."""
         ask = attempt.ask
         self.attempt_dropped(attempt)
         if self._asking.open.get(ask.key) is ask:
             config = ask.config
             assert config is not None
-            numbers = f"{ask.key[2]},{attempt.number},{elapsed_us},{'true' if retryable else 'false'}"
-            policy = f'{config.limit},{config.delay_ms},"{config.backoff}"'
+            numbers = f"{ask.key[2]},{attempt.number},{elapsed_us},{'false' if delay_ms is None else 'true'}"
+            policy = f'{config.limit},{config.delay_ms if delay_ms is None else delay_ms},"{config.backoff}"'
             self.say(f'["failed",{self.act},{ask.quoted},{numbers},{policy},{error}{ask.kind}]')
 
     def attempt_dropped(self, attempt: Attempt) -> None:
