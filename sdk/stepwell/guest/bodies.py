@@ -292,7 +292,7 @@ class Bodies:
                 continue
             if not attempt.began_ns:
                 self._fresh.append(attempt)
-                self._touched()
+                self.loop.call_soon(self._touched)  # not within this writing, of which nothing would come
                 continue
             config = attempt.ask.config
             assert config is not None
