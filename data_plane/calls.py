@@ -15,6 +15,7 @@ from typing import Final
 
 from cluster.directory import ROUTE_AGE_S
 from data_plane.calling import Routes, Seen, durably, refuse_if_absent
+from data_plane.forking import Fork, Forks
 from data_plane.history import Happening, History
 from data_plane.journal.store import InstanceKey, ListingPage, Row
 from data_plane.migrating import Migrations
@@ -49,6 +50,7 @@ class InstanceCalls:
         self._routes = routes
         self._mint = mint
         self._migrations = Migrations(node, routes, self.get)
+        self._forks = Forks(node, routes, self._rows, mint=mint)
         self._monotonic_s = asyncio.get_running_loop().time
 
     # ---------------------------------------------------------------- create
@@ -116,7 +118,7 @@ class InstanceCalls:
     ) -> Seen:
         if not request_id or state.request_id != request_id:
             raise AlreadyExistsError(f"instance {key.instance!r} of workflow {key.workflow!r} exists already")
-        if await fetch(state.params, key, state.uid, self._node.store) != params:
+        if state.origin is not None or await fetch(state.params, key, state.uid, self._node.store) != params:
             raise InvalidArgumentError(
                 f"request_id {request_id!r} was used before, with other params; use a new one", field="request_id"
             )
@@ -239,6 +241,10 @@ class InstanceCalls:
                 resident.step(events.RestartRequested(self._node.clock(), step, request_id))
             await server.listed(resident)
         return await self._seen(server, key)
+
+    async def fork(self, asked: Fork) -> Seen:
+        """Raises what `data_plane.forking` does."""
+        return await self.get(await self._forks.fork(asked))
 
     async def replay(self, key: InstanceKey, digest: Digest) -> Verdict:
         """Whether that version's code does what the instance's journal says.

@@ -68,6 +68,7 @@ RIGHTS: Final[Table] = {
         "PauseInstance": Right.RUN,
         "ResumeInstance": Right.RUN,
         "RestartInstance": Right.RUN,
+        "ForkInstance": Right.RUN,
         "ReplayInstance": Right.READ,
         "MigrateInstance": Right.RUN,
         "TerminateInstance": Right.RUN,

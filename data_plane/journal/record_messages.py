@@ -22,7 +22,7 @@ from data_plane.journal.record_parts import (
 )
 from data_plane.journal.v1 import journal_pb2 as pb
 from stepwell.engine import records as r
-from stepwell.names import Digest, InstanceUid
+from stepwell.names import Digest, InstanceId, InstanceUid
 
 
 def fill(message: pb.Record, record: r.Record) -> None:
@@ -37,6 +37,13 @@ def read(message: pb.Record) -> r.Record:
     if name is None:
         raise UnknownRecordError("a record of an unknown type")
     return _READERS[name](getattr(message, name))
+
+
+def stored_bytes(record: r.Record) -> int:
+    """What it takes in a row, before that is compressed."""
+    message = pb.Record()
+    fill(message, record)
+    return message.ByteSize()
 
 
 # One pair a record type, in the order of the union
@@ -179,11 +186,38 @@ def _write_created(m: pb.Created, record: r.Created) -> None:
     write_payload(m.params, record.params)
     m.request_id = record.request_id
     m.trace = record.trace
+    if record.origin is not None:
+        _write_origin(m.origin, record.origin)
 
 
 def _read_created(m: pb.Created) -> r.Created:
     params = read_payload(m.params)
-    return r.Created(m.at, InstanceUid(m.uid), Digest(m.digest), m.entrypoint, params, m.request_id, m.trace)
+    origin = _read_origin(m.origin) if m.HasField("origin") else None
+    return r.Created(m.at, InstanceUid(m.uid), Digest(m.digest), m.entrypoint, params, m.request_id, m.trace, origin)
+
+
+def _write_origin(m: pb.Origin, origin: r.Origin) -> None:
+    m.instance = origin.instance
+    m.uid = origin.uid
+    write_key(m.step, origin.step)
+    m.digest = origin.digest
+    m.created_at = origin.created_at
+    if origin.started_at is not None:
+        m.started_at = origin.started_at
+    for each in origin.records:
+        fill(m.records.add(), each)
+
+
+def _read_origin(m: pb.Origin) -> r.Origin:
+    return r.Origin(
+        InstanceId(m.instance),
+        InstanceUid(m.uid),
+        read_key(m.step),
+        m.digest,
+        m.created_at,
+        m.started_at if m.HasField("started_at") else None,
+        tuple(map(read, m.records)),
+    )
 
 
 def _write_paused(m: pb.Paused, record: r.Paused) -> None:

@@ -38,6 +38,8 @@ KINDS: Mapping[str, Value] = {
     "event states": [],
     "event number": 1,
     "step name": "",
+    "step to begin from": "first",
+    "kind of that step": 2,
     "step kind": 0,
     "step count": 0,
     "json": b"null",
@@ -125,6 +127,12 @@ FIELDS: Mapping[str, str] = {
     "RestartInstanceRequest.name": "instance",
     "RestartInstanceRequest.step_kind": "step kind",
     "RestartInstanceRequest.step_count": "step count",
+    "ForkInstanceRequest.name": "instance",
+    "ForkInstanceRequest.step_name": "step to begin from",
+    "ForkInstanceRequest.step_kind": "kind of that step",
+    "ForkInstanceRequest.step_count": "step count",
+    "ForkInstanceRequest.instance_id": "instance id",
+    "ForkInstanceRequest.version": "version or none",
     "ReplayInstanceRequest.name": "instance",
     "ReplayInstanceRequest.version": "version",
     "MigrateInstanceRequest.name": "instance",
@@ -146,7 +154,7 @@ EVERYWHERE: Mapping[str, str] = {
     "cursor": "cursor",
     "step_name": "step name",
 }
-"""Fields that mean the same in every message."""
+"""Fields that mean the same in every message that does not say otherwise."""
 
 NAMES = frozenset({"tenant", "owner", "workflow", "route", "instance", "version", "version or none", "token"})
 """Those that name things of a tenant."""
@@ -154,7 +162,7 @@ NAMES = frozenset({"tenant", "owner", "workflow", "route", "instance", "version"
 
 def meaning(field: Field) -> str:
     """What a field means. Raises KeyError for one that nobody has given a meaning."""
-    return EVERYWHERE.get(field.descriptor.name) or FIELDS[field.name]
+    return FIELDS.get(field.name) or EVERYWHERE[field.descriptor.name]
 
 
 def request(

@@ -58,7 +58,7 @@ class Append(_message.Message):
     FIRST_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     format: _builtins.int
-    """Rises whenever an older program would misread what is written; 1 today."""
+    """Rises whenever an older program would misread what is written: 2 where an instance begins as a fork, or else 1."""
     first: _builtins.bool
     """The first row that an epoch writes to this instance."""
     @_builtins.property
@@ -340,6 +340,7 @@ class Created(_message.Message):
     PARAMS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TRACE_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     uid: _builtins.str
     digest: _builtins.str
@@ -349,6 +350,10 @@ class Created(_message.Message):
     """The trace id and the span id of the call, 16 and 8 bytes; empty unless its trace is kept. An older program drops it."""
     @_builtins.property
     def params(self) -> Global___Payload: ...
+    @_builtins.property
+    def origin(self) -> Global___Origin:
+        """Of a fork: its row has format 2."""
+
     def __init__(
         self,
         *,
@@ -359,14 +364,63 @@ class Created(_message.Message):
         params: Global___Payload | None = ...,
         request_id: _builtins.str = ...,
         trace: _builtins.bytes = ...,
+        origin: Global___Origin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["params", b"params"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_origin", b"_origin", "origin", b"origin", "params", b"params"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "digest", b"digest", "entrypoint", b"entrypoint", "params", b"params", "request_id", b"request_id", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_origin", b"_origin", "at", b"at", "digest", b"digest", "entrypoint", b"entrypoint", "origin", b"origin", "params", b"params", "request_id", b"request_id", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__origin: _TypeAlias = _typing.Literal["origin"]  # noqa: Y015
+    _WhichOneofArgType__origin: _TypeAlias = _typing.Literal["_origin", b"_origin"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__origin) -> _WhichOneofReturnType__origin | None: ...
 
 Global___Created: _TypeAlias = Created  # noqa: Y015
+
+@_typing.final
+class Origin(_message.Message):
+    """What a fork began as a copy of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTANCE_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    instance: _builtins.str
+    uid: _builtins.str
+    digest: _builtins.str
+    """The version that was asked for; empty: the origin's own."""
+    created_at: _builtins.int
+    started_at: _builtins.int
+    @_builtins.property
+    def step(self) -> Global___StepKey: ...
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___Record]:
+        """Those of steps, sleeps and waits, and the events that they took."""
+
+    def __init__(
+        self,
+        *,
+        instance: _builtins.str = ...,
+        uid: _builtins.str = ...,
+        step: Global___StepKey | None = ...,
+        digest: _builtins.str = ...,
+        created_at: _builtins.int = ...,
+        started_at: _builtins.int | None = ...,
+        records: _abc.Iterable[Global___Record] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_started_at", b"_started_at", "started_at", b"started_at", "step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_started_at", b"_started_at", "created_at", b"created_at", "digest", b"digest", "instance", b"instance", "records", b"records", "started_at", b"started_at", "step", b"step", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__started_at: _TypeAlias = _typing.Literal["started_at"]  # noqa: Y015
+    _WhichOneofArgType__started_at: _TypeAlias = _typing.Literal["_started_at", b"_started_at"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__started_at) -> _WhichOneofReturnType__started_at | None: ...
+
+Global___Origin: _TypeAlias = Origin  # noqa: Y015
 
 @_typing.final
 class Activated(_message.Message):

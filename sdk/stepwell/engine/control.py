@@ -26,8 +26,11 @@ def on_create_requested(turn: Turn, event: CreateRequested) -> None:
     if turn.instance.phase is not Phase.ABSENT:
         raise IllegalTransition("created twice")
     turn.make_runnable(
-        Created(event.at, event.uid, event.digest, event.entrypoint, event.params, event.request_id, event.trace)
-    )
+        Created(
+            event.at, event.uid, event.digest, event.entrypoint, event.params, event.request_id, event.trace,
+            event.origin,
+        )
+    )  # fmt: skip
     turn.activate()
 
 
@@ -82,13 +85,13 @@ def on_resume_requested(turn: Turn, event: ResumeRequested) -> None:
 
 def on_terminate_requested(turn: Turn, event: TerminateRequested) -> None:
     """End it now: results of steps that still run are dropped. With a rollback, `run` ends in an activation of its
-    own; but what has never run has nothing to roll back."""
+    own; but what has never run, and began with nothing, has nothing to roll back."""
     instance = turn.instance
     kinds = (Terminated, RollbackBegun) if event.rollback else (Terminated,)
     if carried_out_before(instance, event.request_id, *kinds):
         return
     refuse_if_finished(instance, "terminated")
-    if event.rollback and instance.started_at is not None:
+    if event.rollback and instance.clock_at is not None:
         if instance.terminating is None:
             paused_for = max(0, event.at - instance.paused.at) if instance.paused is not None else 0
             turn.make_runnable(RollbackBegun(event.at, paused_for, event.request_id))

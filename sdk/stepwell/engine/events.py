@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from stepwell.engine.records import Failure, Payload, RolledBack, StepKey
+from stepwell.engine.records import Failure, Origin, Payload, RolledBack, StepKey
 from stepwell.names import Digest, InstanceUid
 
 
@@ -31,6 +31,8 @@ class CreateRequested:
     params: Payload
     request_id: str
     trace: bytes = b""
+    origin: Origin | None = None
+    """Of a fork, whose version is its origin's, or one that does what is copied."""
 
 
 @dataclass(frozen=True, slots=True)

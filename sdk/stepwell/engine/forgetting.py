@@ -29,7 +29,7 @@ def forget(instance: Instance, record: Restarted) -> None:
     _take_back_events(instance, dropped, record.events)
     instance.outcome, instance.ended_at = None, None
     if record.kept == 0:
-        instance.started_at = None
+        instance.started_at = instance.clock_at = None
 
 
 def _is_kept(instance: Instance, step: Step, record: Restarted) -> bool:

@@ -19,6 +19,7 @@ from stepwell.engine.records import (
     Errored,
     EventReceived,
     Failure,
+    Origin,
     Paused,
     Payload,
     Record,
@@ -137,6 +138,10 @@ class Instance:
     activation_trace: bytes = b""
     """Of its newest activation that has one."""
     created_at: int = 0
+    origin: Origin | None = None
+    """Of a fork; what was copied is not in it any more."""
+    clock_at: int | None = None
+    """When the clock of its `run` began: with its first activation, or with its origin's."""
     started_at: int | None = None
     ended_at: int | None = None
     phase: Phase = Phase.ABSENT
@@ -242,6 +247,11 @@ class Instance:
             ask.pauses_ms = self.pauses_ms
         self.deadlines = [(ask.due, key) for key, ask in self.open.items() if ask.due is not None]
         heapq.heapify(self.deadlines)
+
+    @property
+    def event_at(self) -> int:
+        """When it was created, as its `run` is told."""
+        return self.created_at if self.origin is None else self.origin.created_at
 
     @property
     def node_deaths(self) -> int:

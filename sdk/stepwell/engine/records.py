@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from stepwell.names import Digest, InstanceUid
+from stepwell.names import Digest, InstanceId, InstanceUid
 
 Kind = Literal["do", "sleep", "waitForEvent", "timer", "rollback"]
 """`timer` is asyncio's own, inside `run`; users see the others as steps. `rollback` undoes the `do` of its name and
@@ -75,6 +75,29 @@ class Created:
     request_id: str
     trace: bytes = b""
     """Of the call that created it, where its trace is kept; the engine passes it on unread."""
+    origin: Origin | None = None
+    """Of a fork."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The instance of the same workflow that a fork began as a copy of, and all that was copied.
+
+    It is within `Created`, which stands in one row: so that there is a whole fork, or none.
+    """
+
+    instance: InstanceId
+    uid: InstanceUid
+    step: StepKey
+    """The copy ends before its result."""
+    digest: str
+    """The version that was asked for; empty: the origin's own."""
+    created_at: int
+    """What its `run` was told of its creation. The fork's is told the same, or it could do something else."""
+    started_at: int | None
+    """When the clock of its `run` began; None where nothing that completed is copied."""
+    records: tuple[Record, ...]
+    """As its journal has them, but for the numbers of events, and with deadlines as they were when it was forked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,9 @@ from typing import Any, Final
 from stepwell.durations import Duration, duration_ms
 from stepwell.engine import events
 from stepwell.environment import ENV
-from stepwell.errors import AlreadyExistsError
 from stepwell.events import time_from_ms
 from stepwell.guest.bundle import ExecutionContext
-from stepwell.names import Digest, InstanceUid, instance_id, workflow_id
+from stepwell.names import Digest, workflow_id
 from stepwell.testing.host import Host, JournalRecord
 from stepwell.testing.instance import InstanceUnderTest
 from stepwell.testing.modifiers import Modifiers
@@ -82,10 +81,7 @@ class Workflows:
         if not isinstance(workflow, type) or not callable(getattr(workflow, "run", None)):
             raise TypeError(f"{workflow!r} is no workflow: give a class with `async def run(self, event, step)`")
         host = self._host
-        number = len(host.residents) + 1
-        chosen = instance_id(id if id is not None else f"instance-{number}")
-        if any(resident.id == chosen for resident in host.residents):
-            raise AlreadyExistsError(f"instance {chosen!r} exists already")
+        chosen, uid = host.ids_of_next(id)
         data = encode(params)
         modifiers = self.modify_all.for_instance(lambda type, payload: started.send_event(type, payload))
         resident = Resident(
@@ -97,11 +93,7 @@ class Workflows:
         )
         host.residents.append(resident)
         entrypoint = f"{workflow.__module__}:{workflow.__qualname__}"
-        resident.step(
-            events.CreateRequested(
-                host.clock.now_ms, InstanceUid(f"uid-{number}"), Digest("sha256-test"), entrypoint, data, ""
-            )
-        )
+        resident.step(events.CreateRequested(host.clock.now_ms, uid, Digest("sha256-test"), entrypoint, data, ""))
         host.recover()
         started = InstanceUnderTest(host, resident)
         self.modify_all.send_events(modifiers)

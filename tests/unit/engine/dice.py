@@ -30,6 +30,7 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "entrypoint": ("m:C",),
     "runtime": ("cpython-3.11",),
     "trace": (b"t" * 24,),
+    "origin": (None,),
     "params": PAYLOADS,
     "result": PAYLOADS,
     "payload": PAYLOADS,
