@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple, Protocol
 
 from data_plane.journal.store import InstanceKey
 from stepwell.engine.documents import end_id, status_document
+from stepwell.engine.family import Parent, child_name
 from stepwell.engine.instance import Instance
-from stepwell.engine.records import Parent, child_name
 from stepwell.errors import UnavailableError
 from stepwell.names import TenantUid
 

@@ -17,8 +17,9 @@ from data_plane.node import Node, NotOwnedError
 from stepwell import names
 from stepwell.engine import events
 from stepwell.engine.documents import status_document
+from stepwell.engine.family import Parent, child_name
 from stepwell.engine.instance import Phase
-from stepwell.engine.records import Completed, Parent, child_name
+from stepwell.engine.records import Completed
 from stepwell.errors import (
     ConflictError,
     DeadlineExceededError,

@@ -12,7 +12,7 @@ from data_plane.bindings import BINDING_CALL_S_MAX, Bindings
 from data_plane.journal.store import InstanceKey
 from rpc.internal.v1 import peers_pb2 as pb
 from rpc.peers import Peers
-from stepwell.engine.records import Parent
+from stepwell.engine.family import Parent
 from stepwell.errors import InvalidArgumentError, UnavailableError
 from stepwell.names import InstanceId, InstanceUid, TenantUid, WorkflowId
 

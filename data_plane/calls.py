@@ -17,6 +17,7 @@ from cluster.directory import ROUTE_AGE_S
 from data_plane.binding_calls import Elsewhere, Nowhere
 from data_plane.bindings import Bindings
 from data_plane.calling import Routes, Seen, durably, refuse_if_absent
+from data_plane.forking import Fork, Forks
 from data_plane.history import Happening, History
 from data_plane.journal.store import InstanceKey, ListingPage, Row
 from data_plane.migrating import Migrations
@@ -27,8 +28,9 @@ from data_plane.replaying import Verdict
 from data_plane.shard_server import ShardServer
 from stepwell.engine import events, receiving
 from stepwell.engine.events import Event
+from stepwell.engine.family import Parent
 from stepwell.engine.instance import Instance, Phase
-from stepwell.engine.records import BlobRef, Deleting, Parent, Payload, StepKey
+from stepwell.engine.records import BlobRef, Deleting, Payload, StepKey
 from stepwell.errors import AlreadyExistsError, InvalidArgumentError, UnavailableError
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowId
 
@@ -54,6 +56,7 @@ class InstanceCalls:
         self._routes = routes
         self._mint = mint
         self._migrations = Migrations(node, routes, self.get)
+        self._forks = Forks(node, routes, self._rows, mint=mint)
         self._monotonic_s = asyncio.get_running_loop().time
 
     # ---------------------------------------------------------------- create
@@ -132,7 +135,7 @@ class InstanceCalls:
     ) -> Seen:
         if not request_id or state.request_id != request_id:
             raise AlreadyExistsError(f"instance {key.instance!r} of workflow {key.workflow!r} exists already")
-        if await fetch(state.params, key, state.uid, self._node.store) != params:
+        if state.origin is not None or await fetch(state.params, key, state.uid, self._node.store) != params:
             raise InvalidArgumentError(
                 f"request_id {request_id!r} was used before, with other params; use a new one", field="request_id"
             )
@@ -259,6 +262,10 @@ class InstanceCalls:
     async def cancel(self, key: InstanceKey, reason: str, request_id: str) -> Seen:
         """Its code may clean up; see `stepwell.engine.cancelling`."""
         return await self._carry_out(key, lambda at, id: events.CancelInstanceRequested(at, reason, id), request_id)
+
+    async def fork(self, asked: Fork) -> Seen:
+        """Raises what `data_plane.forking` does."""
+        return await self.get(await self._forks.fork(asked))
 
     async def replay(self, key: InstanceKey, digest: Digest) -> Verdict:
         """Whether that version's code does what the instance's journal says.

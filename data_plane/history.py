@@ -77,6 +77,9 @@ class History:
         if isinstance(record, EventReceived):
             record = replace(record, payload=b"")
         fold.apply(self.instance, record)
+        if isinstance(record, Created):
+            for copied in list(self.instance.steps):
+                self._forget(copied)
         type_, key = _type_and_key(record, self.instance)
         step = self.instance.steps.get(key) if key is not None else None
         as_it_is = replace(step) if step is not None else None

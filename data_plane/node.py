@@ -86,7 +86,7 @@ class Node:
         self.watchers = Watchers()
         self.readings = Readings(store, settings.readings_bytes_max)
         self.replays = Replays(loader, store, clock)
-        self._shard_of = shard_of
+        self.shard_of = shard_of
         self._servers: dict[int, ShardServer] = {}
         self._tasks = tasks
         self._running: dict[asyncio.Task[None], None] = {}
@@ -172,11 +172,11 @@ class Node:
         server.drop()
         if self._servers.get(server.shard.number) is server:
             del self._servers[server.shard.number]
-            self.watchers.lose(lambda key: self._shard_of(key) == server.shard.number)
+            self.watchers.lose(lambda key: self.shard_of(key) == server.shard.number)
 
     def server_of(self, key: InstanceKey) -> ShardServer:
         """Who serves the instance. Raises NotOwnedError."""
-        number = self._shard_of(key)
+        number = self.shard_of(key)
         server = self._servers.get(number)
         if server is None:
             raise NotOwnedError(number, key)

@@ -69,6 +69,7 @@ RIGHTS: Final[Table] = {
         "ResumeInstance": Right.RUN,
         "RestartInstance": Right.RUN,
         "CancelInstance": Right.RUN,
+        "ForkInstance": Right.RUN,
         "ReplayInstance": Right.READ,
         "MigrateInstance": Right.RUN,
         "TerminateInstance": Right.RUN,

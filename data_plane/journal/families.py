@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from data_plane.journal.v1 import journal_pb2 as pb
 from stepwell.engine import records as r
+from stepwell.engine.family import Parent
 from stepwell.names import InstanceId, InstanceUid, WorkflowId
 
 
@@ -16,12 +17,12 @@ def write_parent(m: pb.Created, record: r.Created) -> None:
         m.parent.uid = record.parent.uid
 
 
-def read_parent(m: pb.Created) -> tuple[r.Parent | None, int]:
+def read_parent(m: pb.Created) -> tuple[Parent | None, int]:
     """And how many there are, one above the other."""
     if not m.HasField("parent"):
         return None, m.depth
     parent = m.parent
-    return r.Parent(WorkflowId(parent.workflow), InstanceId(parent.instance), InstanceUid(parent.uid)), m.depth
+    return Parent(WorkflowId(parent.workflow), InstanceId(parent.instance), InstanceUid(parent.uid)), m.depth
 
 
 def write_child_added(m: pb.ChildAdded, record: r.ChildAdded) -> None:

@@ -158,7 +158,12 @@ BAD: Mapping[str, tuple[Bad, ...]] = {
         too_long("cancel_reason_length_max", names.CANCEL_REASON_LENGTH_MAX, "r" * 257),
         too_long("cancel_reason_length_max", names.CANCEL_REASON_LENGTH_MAX, "r" * 1_000_000),
     ),
+    "step to begin from": (
+        *_refused("text", ""),
+        too_long("step_name_length_max", names.STEP_NAME_LENGTH_MAX, "s" * 257),
+    ),
     "step kind": tuple(_refused("enum", 99, -1)),
+    "kind of that step": tuple(_refused("enum", 99, -1)),
     "step count": tuple(_refused("number", -1, -(2**31))),
     "json": tuple(_json()),
     "page size": tuple(_refused("number", -1, -(2**31))),

@@ -79,6 +79,11 @@ async def _first(api: Api, server: Server, code: Path) -> None:
     await api.call(calls.RestartInstance, again)
     await api.ended(restarted)
 
+    fork = pb.ForkInstanceRequest(
+        name=steps, step_name="nap", step_kind=pb.STEP_KIND_SLEEP, instance_id="forked", request_id="fork"
+    )
+    await api.ended((await api.call(calls.ForkInstance, fork)).name)
+
     migrated = await begin("migrated", shape="waits")
     await waits(migrated)
     other = await api.deploy("kept", code, {"OTHER": "version"})

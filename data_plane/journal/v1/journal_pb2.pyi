@@ -60,7 +60,7 @@ class Append(_message.Message):
     FIRST_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     format: _builtins.int
-    """Rises whenever an older program would misread what is written; 1 today."""
+    """Rises whenever an older program would misread what is written: 2 where an instance begins as a fork, or else 1."""
     first: _builtins.bool
     """The first row that an epoch writes to this instance."""
     @_builtins.property
@@ -356,6 +356,7 @@ class Created(_message.Message):
     TRACE_FIELD_NUMBER: _builtins.int
     PARENT_FIELD_NUMBER: _builtins.int
     DEPTH_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     uid: _builtins.str
     digest: _builtins.str
@@ -371,6 +372,10 @@ class Created(_message.Message):
     def parent(self) -> Global___Parent:
         """Who created it, through a binding."""
 
+    @_builtins.property
+    def origin(self) -> Global___Origin:
+        """Of a fork: its row has format 2."""
+
     def __init__(
         self,
         *,
@@ -383,13 +388,19 @@ class Created(_message.Message):
         trace: _builtins.bytes = ...,
         parent: Global___Parent | None = ...,
         depth: _builtins.int = ...,
+        origin: Global___Origin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_parent", b"_parent", "params", b"params", "parent", b"parent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_origin", b"_origin", "_parent", b"_parent", "origin", b"origin", "params", b"params", "parent", b"parent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parent", b"_parent", "at", b"at", "depth", b"depth", "digest", b"digest", "entrypoint", b"entrypoint", "params", b"params", "parent", b"parent", "request_id", b"request_id", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_origin", b"_origin", "_parent", b"_parent", "at", b"at", "depth", b"depth", "digest", b"digest", "entrypoint", b"entrypoint", "origin", b"origin", "params", b"params", "parent", b"parent", "request_id", b"request_id", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__origin: _TypeAlias = _typing.Literal["origin"]  # noqa: Y015
+    _WhichOneofArgType__origin: _TypeAlias = _typing.Literal["_origin", b"_origin"]  # noqa: Y015
     _WhichOneofReturnType__parent: _TypeAlias = _typing.Literal["parent"]  # noqa: Y015
     _WhichOneofArgType__parent: _TypeAlias = _typing.Literal["_parent", b"_parent"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__origin) -> _WhichOneofReturnType__origin | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__parent) -> _WhichOneofReturnType__parent | None: ...
 
 Global___Created: _TypeAlias = Created  # noqa: Y015
@@ -418,6 +429,52 @@ class Parent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Parent: _TypeAlias = Parent  # noqa: Y015
+
+@_typing.final
+class Origin(_message.Message):
+    """What a fork began as a copy of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTANCE_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    instance: _builtins.str
+    uid: _builtins.str
+    digest: _builtins.str
+    """The version that was asked for; empty: the origin's own."""
+    created_at: _builtins.int
+    started_at: _builtins.int
+    @_builtins.property
+    def step(self) -> Global___StepKey: ...
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___Record]:
+        """Those of steps, sleeps and waits, and the events that they took."""
+
+    def __init__(
+        self,
+        *,
+        instance: _builtins.str = ...,
+        uid: _builtins.str = ...,
+        step: Global___StepKey | None = ...,
+        digest: _builtins.str = ...,
+        created_at: _builtins.int = ...,
+        started_at: _builtins.int | None = ...,
+        records: _abc.Iterable[Global___Record] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_started_at", b"_started_at", "started_at", b"started_at", "step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_started_at", b"_started_at", "created_at", b"created_at", "digest", b"digest", "instance", b"instance", "records", b"records", "started_at", b"started_at", "step", b"step", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__started_at: _TypeAlias = _typing.Literal["started_at"]  # noqa: Y015
+    _WhichOneofArgType__started_at: _TypeAlias = _typing.Literal["_started_at", b"_started_at"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__started_at) -> _WhichOneofReturnType__started_at | None: ...
+
+Global___Origin: _TypeAlias = Origin  # noqa: Y015
 
 @_typing.final
 class Activated(_message.Message):

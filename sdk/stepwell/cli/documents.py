@@ -79,6 +79,7 @@ def instance(message: instances_pb2.Instance, steps: Sequence[instances_pb2.Step
         "params": value(message.params),
         "output": value(message.output) if message.HasField("output") else None,
         "error": failure(message.error) if message.HasField("error") else None,
+        "forkedFrom": forked_from(message.forked_from) if message.HasField("forked_from") else None,
         "rollback": rollback(message.rollback) if message.HasField("rollback") else None,
         "steps": None if steps is None else [step(each) for each in steps],
         "stepsNextPageToken": more or None,
@@ -105,6 +106,16 @@ def step(message: instances_pb2.Step) -> Json:
         "error": failure(message.error) if message.HasField("error") else None,
         "startTime": _time(message, "start_time"),
         "endTime": _time(message, "end_time"),
+    }
+
+
+def forked_from(message: instances_pb2.ForkedFrom) -> Json:
+    return {
+        "id": id_in(message.name, "instances"),
+        "uid": message.uid,
+        "step": message.step_name,
+        "kind": step_kind_text(message.step_kind),
+        "count": message.step_count,
     }
 
 

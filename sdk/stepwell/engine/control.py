@@ -46,6 +46,7 @@ def on_create_requested(turn: Turn, event: CreateRequested) -> None:
             event.trace,
             event.parent,
             event.depth,
+            event.origin,
         )
     )
     turn.activate()
@@ -102,13 +103,13 @@ def on_resume_requested(turn: Turn, event: ResumeRequested) -> None:
 
 def on_terminate_requested(turn: Turn, event: TerminateRequested) -> None:
     """End it now: results of steps that still run are dropped. With a rollback, `run` ends in an activation of its
-    own; but what has never run has nothing to roll back."""
+    own; but what has never run, and began with nothing, has nothing to roll back."""
     instance = turn.instance
     kinds = (Terminated, RollbackBegun) if event.rollback else (Terminated,)
     if carried_out_before(instance, event.request_id, *kinds):
         return
     refuse_if_finished(instance, "terminated")
-    if event.rollback and instance.started_at is not None:
+    if event.rollback and instance.clock_at is not None:
         if instance.terminating is None:
             paused_for = max(0, event.at - instance.paused.at) if instance.paused is not None else 0
             turn.make_runnable(RollbackBegun(event.at, paused_for, event.request_id))

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from stepwell.engine.records import Failure, Parent, Payload, RolledBack, StepKey
+from stepwell.engine.family import Parent
+from stepwell.engine.records import Failure, Origin, Payload, RolledBack, StepKey
 from stepwell.names import Digest, InstanceUid
 
 
@@ -33,6 +34,8 @@ class CreateRequested:
     trace: bytes = b""
     parent: Parent | None = None
     depth: int = 0
+    origin: Origin | None = None
+    """Of a fork, whose version is its origin's, or one that does what is copied."""
 
 
 @dataclass(frozen=True, slots=True)

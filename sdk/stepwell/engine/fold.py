@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final, assert_never
 
 from stepwell.engine.actions import TERMINATE, Completion
@@ -131,6 +132,8 @@ def apply(instance: Instance, record: Record) -> None:
             instance.activation_trace = record.trace or instance.activation_trace
             if instance.started_at is None:
                 instance.started_at = record.at
+            if instance.clock_at is None:
+                instance.clock_at = record.at
         case ActivationEnded():
             instance.runnable = record.runnable
         case SandboxDied():
@@ -194,6 +197,10 @@ def _create(instance: Instance, record: Created) -> None:
     instance.trace, instance.parent, instance.depth = record.trace, record.parent, record.depth
     instance.hold(record.params)
     instance.phase, instance.runnable = Phase.LIVE, True
+    if record.origin is not None:
+        for copied in record.origin.records:
+            apply(instance, copied)
+        instance.origin, instance.clock_at = replace(record.origin, records=()), record.origin.started_at
 
 
 def _finish(instance: Instance, at: int) -> None:

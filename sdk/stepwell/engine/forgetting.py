@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 
+from stepwell.engine.family import is_child
 from stepwell.engine.instance import Instance, Step
-from stepwell.engine.records import CANCEL, EventReceived, Restarted, is_child, size_of
+from stepwell.engine.records import CANCEL, EventReceived, Restarted, size_of
 
 
 def forget(instance: Instance, record: Restarted) -> None:
@@ -32,7 +33,7 @@ def forget(instance: Instance, record: Restarted) -> None:
     _take_back_events(instance, dropped, record.events)
     instance.outcome, instance.ended_at, instance.untold = None, None, False
     if record.kept == 0:
-        instance.started_at = None
+        instance.started_at = instance.clock_at = None
 
 
 def _is_kept(instance: Instance, step: Step, record: Restarted) -> bool:

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Literal
 
 from stepwell.engine.actions import Completion
+from stepwell.engine.family import Parent
 from stepwell.engine.records import (
     CANCEL,
     BlobRef,
@@ -21,7 +22,7 @@ from stepwell.engine.records import (
     Errored,
     EventReceived,
     Failure,
-    Parent,
+    Origin,
     Paused,
     Payload,
     Record,
@@ -155,6 +156,10 @@ class Instance:
     untold: bool = False
     """It has ended, and its parent may not know."""
     created_at: int = 0
+    origin: Origin | None = None
+    """Of a fork; what was copied is not in it any more."""
+    clock_at: int | None = None
+    """When the clock of its `run` began: with its first activation, or with its origin's."""
     started_at: int | None = None
     ended_at: int | None = None
     phase: Phase = Phase.ABSENT
@@ -267,6 +272,11 @@ class Instance:
     def asked(self) -> tuple[StepKey, ...]:
         """What `run` asked for and waits for: not the grace of its cancel, which is open too."""
         return tuple(key for key in self.open if key != CANCEL)
+
+    @property
+    def event_at(self) -> int:
+        """When it was created, as its `run` is told."""
+        return self.created_at if self.origin is None else self.origin.created_at
 
     @property
     def node_deaths(self) -> int:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from stepwell.names import Digest, InstanceId, InstanceUid, WorkflowId
+from stepwell.engine.family import Parent
+from stepwell.names import Digest, InstanceId, InstanceUid
 
 Kind = Literal["do", "sleep", "waitForEvent", "timer", "rollback", "cancel"]
 """`timer` is asyncio's own, inside `run`, and `cancel` the cancelling of `run`; users see the others as steps.
@@ -62,25 +63,6 @@ class Failure:
         return own + (self.cause.size_bytes if self.cause is not None else 0)
 
 
-def child_name(workflow: str, instance: str) -> str:
-    """What a child is called in its parent's journal, where its end is an event of that type: no name that a caller
-    could give an event."""
-    return f"{workflow}/{instance}"
-
-
-def is_child(event_type: str) -> bool:
-    """Whether an event of that type is the end of a child."""
-    return "/" in event_type
-
-
-class Parent(NamedTuple):
-    """The instance that created another, through a binding; both are of one tenant."""
-
-    workflow: WorkflowId
-    instance: InstanceId
-    uid: InstanceUid
-
-
 @dataclass(frozen=True, slots=True)
 class RolledBack:
     """What became of the rollback handlers: all ran, or one failed for good, and none after it ran."""
@@ -101,6 +83,29 @@ class Created:
     parent: Parent | None = None
     depth: int = 0
     """How many parents it has, one above the other."""
+    origin: Origin | None = None
+    """Of a fork."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The instance of the same workflow that a fork began as a copy of, and all that was copied.
+
+    It is within `Created`, which stands in one row: so that there is a whole fork, or none.
+    """
+
+    instance: InstanceId
+    uid: InstanceUid
+    step: StepKey
+    """The copy ends before its result."""
+    digest: str
+    """The version that was asked for; empty: the origin's own."""
+    created_at: int
+    """What its `run` was told of its creation. The fork's is told the same, or it could do something else."""
+    started_at: int | None
+    """When the clock of its `run` began; None where nothing that completed is copied."""
+    records: tuple[Record, ...]
+    """As its journal has them, but for the numbers of events, and with deadlines as they were when it was forked."""
 
 
 @dataclass(frozen=True, slots=True)

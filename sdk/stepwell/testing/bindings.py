@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from stepwell.bindings import WorkflowBinding
 from stepwell.engine import events
 from stepwell.engine.documents import end_id, status_document
+from stepwell.engine.family import Parent, child_name
 from stepwell.engine.instance import Phase
-from stepwell.engine.records import BlobRef, Completed, Parent, child_name
+from stepwell.engine.records import BlobRef, Completed
 from stepwell.errors import AlreadyExistsError, ApiError, InvalidArgumentError, NotFoundError
 from stepwell.names import event_type, instance_id, workflow_id
 

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from stepwell.engine import events
 from stepwell.engine.instance import IllegalTransition, Phase
 from stepwell.engine.records import Record
+from stepwell.errors import AlreadyExistsError
 from stepwell.guest import determinism
 from stepwell.guest.asks import Key, shown
 from stepwell.guest.scheduler import Draining
+from stepwell.names import InstanceId, InstanceUid, instance_id
 from stepwell.testing.clock import VirtualClock
 from stepwell.testing.conversation import event_of
 from stepwell.testing.errors import KitFault, WorkflowTestError
@@ -91,6 +93,14 @@ class Host:
     def _tell_parents(self) -> None:
         if self.bindings is not None and self.ending is None:
             self._guarded(self.bindings.tell_parents)
+
+    def ids_of_next(self, id: str | None) -> tuple[InstanceId, InstanceUid]:
+        """Of an instance to be made. Raises ValueError for a bad id, AlreadyExistsError for one that is taken."""
+        number = len(self.residents) + 1
+        chosen = instance_id(id if id is not None else f"instance-{number}")
+        if any(resident.id == chosen for resident in self.residents):
+            raise AlreadyExistsError(f"instance {chosen!r} exists already")
+        return chosen, InstanceUid(f"uid-{number}")
 
     # ---------------------------------------------------------------- what residents ask for
     def appended(self, resident: Resident, record: Record) -> None:

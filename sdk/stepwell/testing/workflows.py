@@ -10,10 +10,10 @@ from typing import Any, Final
 from stepwell.durations import Duration, duration_ms
 from stepwell.engine import events
 from stepwell.environment import ENV
-from stepwell.errors import AlreadyExistsError, NotFoundError
+from stepwell.errors import NotFoundError
 from stepwell.events import time_from_ms
 from stepwell.guest.bundle import ExecutionContext
-from stepwell.names import Digest, InstanceUid, instance_id, workflow_id
+from stepwell.names import Digest, workflow_id
 from stepwell.testing.bindings import Create, TestBindings
 from stepwell.testing.host import Host, JournalRecord
 from stepwell.testing.instance import InstanceUnderTest
@@ -89,9 +89,7 @@ class Workflows:
         StepValueError for params that are no JSON.
         """
         host = self._host
-        chosen = instance_id(id if id is not None else f"instance-{len(host.residents) + 1}")
-        if any(resident.id == chosen for resident in host.residents):
-            raise AlreadyExistsError(f"instance {chosen!r} exists already")
+        chosen, _ = host.ids_of_next(id)
         given = name if name is not None else _a_workflow(workflow).__name__.strip("_")
         resident = self._create(Create(_a_workflow(workflow), given, chosen, encode(params), "", None, 0))
         host.recover()
@@ -107,7 +105,7 @@ class Workflows:
 
     def _create(self, create: Create) -> Resident:
         host, workflow = self._host, create.workflow
-        number = len(host.residents) + 1
+        _, uid = host.ids_of_next(create.id)
         modifiers = self.modify_all.for_instance(lambda type, payload: started.send_event(type, payload))
         resident = Resident(
             host, create.id, workflow_id(create.name), lambda: workflow(ExecutionContext(), ENV), modifiers
@@ -115,7 +113,7 @@ class Workflows:
         host.residents.append(resident)
         started = InstanceUnderTest(host, resident)
         entrypoint = f"{workflow.__module__}:{workflow.__qualname__}"
-        uid, digest = InstanceUid(f"uid-{number}"), Digest("sha256-test")
+        digest = Digest("sha256-test")
         resident.step(
             events.CreateRequested(
                 host.clock.now_ms,

@@ -213,6 +213,7 @@ class Instance(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     ROLLBACK_FIELD_NUMBER: _builtins.int
+    FORKED_FROM_FIELD_NUMBER: _builtins.int
     BUFFERED_EVENTS_FIELD_NUMBER: _builtins.int
     DEAD_EVENTS_FIELD_NUMBER: _builtins.int
     CANCEL_TIME_FIELD_NUMBER: _builtins.int
@@ -255,6 +256,10 @@ class Instance(_message.Message):
         """Output only. What became of its steps' rollback handlers; absent where it had none to run."""
 
     @_builtins.property
+    def forked_from(self) -> Global___ForkedFrom:
+        """Output only. What it began as a copy of, where it is a fork. Absent in lists."""
+
+    @_builtins.property
     def cancel_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When it was cancelled, if it was."""
 
@@ -272,15 +277,16 @@ class Instance(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         rollback: Global___Rollback | None = ...,
+        forked_from: Global___ForkedFrom | None = ...,
         buffered_events: _builtins.int | None = ...,
         dead_events: _builtins.int | None = ...,
         cancel_time: _timestamp_pb2.Timestamp | None = ...,
         cancel_reason: _builtins.str = ...,
         parent: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "cancel_time", b"cancel_time", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "output", b"output", "rollback", b"rollback", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "cancel_time", b"cancel_time", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "forked_from", b"forked_from", "output", b"output", "rollback", b"rollback", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "cancel_reason", b"cancel_reason", "cancel_time", b"cancel_time", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "name", b"name", "output", b"output", "params", b"params", "parent", b"parent", "rollback", b"rollback", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "cancel_reason", b"cancel_reason", "cancel_time", b"cancel_time", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "forked_from", b"forked_from", "name", b"name", "output", b"output", "params", b"params", "parent", b"parent", "rollback", b"rollback", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__buffered_events: _TypeAlias = _typing.Literal["buffered_events"]  # noqa: Y015
     _WhichOneofArgType__buffered_events: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events"]  # noqa: Y015
@@ -296,6 +302,41 @@ class Instance(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
 
 Global___Instance: _TypeAlias = Instance  # noqa: Y015
+
+@_typing.final
+class ForkedFrom(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    STEP_KIND_FIELD_NUMBER: _builtins.int
+    STEP_COUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/workflows/{workflow}/instances/{instance}: the origin, which may be gone."""
+    uid: _builtins.str
+    """The origin's."""
+    step_name: _builtins.str
+    """The step that it began from: what came before its result is copied."""
+    step_kind: Global___StepKind.ValueType
+    step_count: _builtins.int
+    """From 1."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        uid: _builtins.str = ...,
+        step_name: _builtins.str = ...,
+        step_kind: Global___StepKind.ValueType = ...,
+        step_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "step_count", b"step_count", "step_kind", b"step_kind", "step_name", b"step_name", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForkedFrom: _TypeAlias = ForkedFrom  # noqa: Y015
 
 @_typing.final
 class Rollback(_message.Message):
@@ -1060,6 +1101,54 @@ class RestartInstanceRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RestartInstanceRequest: _TypeAlias = RestartInstanceRequest  # noqa: Y015
+
+@_typing.final
+class ForkInstanceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    STEP_KIND_FIELD_NUMBER: _builtins.int
+    STEP_COUNT_FIELD_NUMBER: _builtins.int
+    INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The origin, which stays as it is."""
+    request_id: _builtins.str
+    """The same request_id with the same body gets the first answer. At most 64 characters."""
+    step_name: _builtins.str
+    """The step that the fork begins from, required: copied is what came before that step's result, and what is waited for
+    since before. Events that no wait had taken are not.
+    """
+    step_kind: Global___StepKind.ValueType
+    """Unspecified means STEP_KIND_DO."""
+    step_count: _builtins.int
+    """Of the steps of that name and kind, from 1; 0 means 1."""
+    instance_id: _builtins.str
+    """The fork's id, of the origin's workflow. Empty: one is made, from request_id where given."""
+    version: _builtins.str
+    """tenants/{tenant}/versions/{version}, of the origin's tenant: one whose code does what is copied. Empty: the origin's
+    own.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        step_name: _builtins.str = ...,
+        step_kind: Global___StepKind.ValueType = ...,
+        step_count: _builtins.int = ...,
+        instance_id: _builtins.str = ...,
+        version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "name", b"name", "request_id", b"request_id", "step_count", b"step_count", "step_kind", b"step_kind", "step_name", b"step_name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForkInstanceRequest: _TypeAlias = ForkInstanceRequest  # noqa: Y015
 
 @_typing.final
 class ReplayInstanceRequest(_message.Message):

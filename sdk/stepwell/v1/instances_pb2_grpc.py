@@ -95,6 +95,11 @@ class InstanceServiceStub:
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.RestartInstanceRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
                 _registered_method=True)
+        self.ForkInstance = channel.unary_unary(
+                '/stepwell.v1.InstanceService/ForkInstance',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.ForkInstanceRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
+                _registered_method=True)
         self.ReplayInstance = channel.unary_unary(
                 '/stepwell.v1.InstanceService/ReplayInstance',
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.ReplayInstanceRequest.SerializeToString,
@@ -228,6 +233,15 @@ class InstanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForkInstance(self, request, context):
+        """A new instance that begins with a copy of what another one did up to a step, and goes on by itself; neither is changed
+        by what becomes of the other. On another version where a replay has found that its code does what is copied:
+        REPLAY_MISMATCH where it does not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReplayInstance(self, request, context):
         """Whether a version's code does what the instance's journal says it did. Nothing is recorded, no step's body runs, and
         the instance goes on meanwhile. NOT_FOUND for a version that does not have the workflow.
@@ -356,6 +370,11 @@ def add_InstanceServiceServicer_to_server(servicer, server):
             'RestartInstance': grpc.unary_unary_rpc_method_handler(
                     servicer.RestartInstance,
                     request_deserializer=stepwell_dot_v1_dot_instances__pb2.RestartInstanceRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.Instance.SerializeToString,
+            ),
+            'ForkInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForkInstance,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.ForkInstanceRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_instances__pb2.Instance.SerializeToString,
             ),
             'ReplayInstance': grpc.unary_unary_rpc_method_handler(
@@ -727,6 +746,33 @@ class InstanceService:
             target,
             '/stepwell.v1.InstanceService/RestartInstance',
             stepwell_dot_v1_dot_instances__pb2.RestartInstanceRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForkInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/ForkInstance',
+            stepwell_dot_v1_dot_instances__pb2.ForkInstanceRequest.SerializeToString,
             stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
             options,
             channel_credentials,

@@ -58,6 +58,11 @@ class InstanceServiceStub:
     """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
     ended. Of what it did before, the history keeps all.
     """
+    ForkInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ForkInstanceRequest, _instances_pb2.Instance]
+    """A new instance that begins with a copy of what another one did up to a step, and goes on by itself; neither is changed
+    by what becomes of the other. On another version where a replay has found that its code does what is copied:
+    REPLAY_MISMATCH where it does not.
+    """
     ReplayInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ReplayInstanceRequest, _instances_pb2.Replay]
     """Whether a version's code does what the instance's journal says it did. Nothing is recorded, no step's body runs, and
     the instance goes on meanwhile. NOT_FOUND for a version that does not have the workflow.
@@ -113,6 +118,11 @@ class InstanceServiceAsyncStub(InstanceServiceStub):
     RestartInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.RestartInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
     ended. Of what it did before, the history keeps all.
+    """
+    ForkInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.ForkInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
+    """A new instance that begins with a copy of what another one did up to a step, and goes on by itself; neither is changed
+    by what becomes of the other. On another version where a replay has found that its code does what is copied:
+    REPLAY_MISMATCH where it does not.
     """
     ReplayInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.ReplayInstanceRequest, _instances_pb2.Replay]  # type: ignore[assignment]
     """Whether a version's code does what the instance's journal says it did. Nothing is recorded, no step's body runs, and
@@ -238,6 +248,17 @@ class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_instances_pb2.Instance, _abc.Awaitable[_instances_pb2.Instance]]:
         """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
         ended. Of what it did before, the history keeps all.
+        """
+
+    @_abc_1.abstractmethod
+    def ForkInstance(
+        self,
+        request: _instances_pb2.ForkInstanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.Instance, _abc.Awaitable[_instances_pb2.Instance]]:
+        """A new instance that begins with a copy of what another one did up to a step, and goes on by itself; neither is changed
+        by what becomes of the other. On another version where a replay has found that its code does what is copied:
+        REPLAY_MISMATCH where it does not.
         """
 
     @_abc_1.abstractmethod

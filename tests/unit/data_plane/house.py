@@ -46,6 +46,7 @@ def on_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
 class Routes:
     digest = Digest("sha256-1")
     retired: frozenset[Digest] = frozenset()
+    other_entrypoint = "other:Flow"
 
     async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> Choose:
         if workflow != FLOW:
@@ -61,7 +62,7 @@ class Routes:
         await self.check_version(tenant, digest)
         if workflow != FLOW:
             raise NotFoundError("it has no such workflow")
-        return RoutedVersion(digest, "other:Flow")
+        return RoutedVersion(digest, self.other_entrypoint)
 
 
 class House:

@@ -12,8 +12,9 @@ from data_plane.bindings import BINDING_CALLS_PER_TENANT_MAX
 from data_plane.guest_calls import BINDING_CALLS_MAX
 from data_plane.journal.store import InstanceKey, PutRow
 from loader import messages as m
+from stepwell.engine.family import Parent
 from stepwell.engine.limits import EngineLimits
-from stepwell.engine.records import ChildAdded, Created, EventReceived, Parent, ParentTold
+from stepwell.engine.records import ChildAdded, Created, EventReceived, ParentTold
 from stepwell.errors import WrongStateError
 from stepwell.names import InstanceId
 from tests.unit.data_plane.fakes import FakeGuest, MemoryStore

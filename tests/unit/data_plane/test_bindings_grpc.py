@@ -13,7 +13,8 @@ from data_plane.journal.store import InstanceKey
 from loader import messages as m
 from rpc.internal.v1 import peers_pb2 as pb
 from stepwell.engine.events import ChildAsked
-from stepwell.engine.records import Created, EventReceived, Parent
+from stepwell.engine.family import Parent
+from stepwell.engine.records import Created, EventReceived
 from stepwell.errors import InvalidArgumentError, UnavailableError
 from stepwell.names import InstanceId, InstanceUid
 from tests.unit.data_plane.house import FLOW, TENANT, House, on_virtual_time, serving

@@ -7,7 +7,8 @@ from dataclasses import fields
 from typing import Any, Final, TypeVar, get_args
 
 from stepwell.engine import events as e
-from stepwell.engine.records import BlobRef, Kind, Parent, Payload, RolledBack, StepKey
+from stepwell.engine.family import Parent
+from stepwell.engine.records import BlobRef, Kind, Payload, RolledBack, StepKey
 from stepwell.names import InstanceId, InstanceUid, WorkflowId
 from tests.unit.engine.driven import BOOM, LET_OUT
 
@@ -33,6 +34,7 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "entrypoint": ("m:C",),
     "runtime": ("cpython-3.11",),
     "trace": (b"t" * 24,),
+    "origin": (None,),
     "params": PAYLOADS,
     "child": CHILDREN,
     "parent": (None, PARENT),

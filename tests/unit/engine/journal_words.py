@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from stepwell.engine import records as r
 from stepwell.engine.actions import TERMINATE, Completion
+from stepwell.engine.family import is_child
 from stepwell.engine.instance import Phase
 from tests.unit.engine.lives import DueTimes
 
@@ -110,7 +111,7 @@ def phase_of(records: Iterable[r.Record]) -> Phase:
                 after = Phase.FINISHED
             case r.Deleting():
                 may, after = {Phase.FINISHED}, Phase.DELETING
-            case r.EventReceived() if r.is_child(record.event_type):
+            case r.EventReceived() if is_child(record.event_type):
                 may = {Phase.LIVE, Phase.PAUSED, Phase.FINISHED}
             case r.ParentTold():
                 may = {Phase.FINISHED}

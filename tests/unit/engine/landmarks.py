@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, get_args
 
+from stepwell.engine.family import 
 from stepwell.engine import actions as a
 from stepwell.engine import events as e
 from stepwell.engine import records as r
@@ -222,7 +223,7 @@ def _of_a_life(life: Life, moment: Moment) -> Iterator[str]:
     if moment.actions and isinstance(moment.event, e.RestartRequested) and moment.event.step is not None:
         if any(isinstance(each, r.CancelRequested) for each in newest):
             yield "a restart forgets a cancel" if instance.cancelling is None else "a restart keeps a cancel"
-        if any(map(r.is_child, instance.events)):
+        if any(map(is_child, instance.events)):
             yield "a restart keeps a child's end"
         if instance.open:
             yield "a restart keeps what is still waited for"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stepwell.engine import events as e
-from stepwell.engine import records as r
+from stepwell.engine.family import Parent
 from stepwell.engine.limits import EngineLimits
 from stepwell.errors import LimitExceededError, WrongStateError
 from stepwell.names import Digest, InstanceUid
@@ -18,7 +18,7 @@ def run() -> Driven:
     return Driven(EngineLimits(children_max=2, depth_max=1, buffered_events_max=1))
 
 
-def born(run: Driven, parent: r.Parent | None = PARENT, depth: int = 1) -> Driven:
+def born(run: Driven, parent: Parent | None = PARENT, depth: int = 1) -> Driven:
     uid, digest = InstanceUid("u"), Digest("d")
     run.handle(e.CreateRequested(run.at, uid, digest, "main:Flow", b"null", "", b"", parent, depth))
     run.activate()

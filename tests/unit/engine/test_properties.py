@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from tests.fuzz.budget import tries
 from tests.unit.engine import laws
 from tests.unit.engine.deadline_law import a_deadline_is_fixed_when_it_is_first_seen
+from tests.unit.engine.fork_law import a_fork_is_its_origins_prefix
 from tests.unit.engine.landmarks import everything, passed
 from tests.unit.engine.lives import Life, Moment
 from tests.unit.engine.walks import WALKS, walk
@@ -56,6 +57,12 @@ def test_no_instance_is_lost_wherever_its_journal_is_cut(steps: str) -> None:
 @given(WALKS)
 def test_all_is_bounded(steps: str) -> None:
     walk(steps, laws.all_is_bounded)
+
+
+@tries(WALKS_TRIED)
+@given(WALKS)
+def test_a_fork_is_its_origins_prefix(steps: str) -> None:
+    walk(steps, a_fork_is_its_origins_prefix)
 
 
 def test_so_many_walks_come_by_all_that_matters() -> None:

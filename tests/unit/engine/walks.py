@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from stepwell.engine import events as e
 from stepwell.engine import records as r
+from stepwell.engine.family import Parent, is_child
 from stepwell.engine.instance import Phase
 from stepwell.engine.limits import EngineLimits
 from stepwell.engine.records import Kind, StepKey
@@ -90,7 +91,7 @@ class Walker:
         note(event)
         self._judge(self.life, self.life.meet(event))
 
-    def is_created(self, parent: r.Parent | None = None) -> None:
+    def is_created(self, parent: Parent | None = None) -> None:
         uid, digest, depth = InstanceUid("u"), Digest("d"), 1 if parent is not None else 0
         create = e.CreateRequested(self.life.at, uid, digest, "main:Flow", b"null", "create", b"", parent, depth)
         self.happens(create)
@@ -174,7 +175,7 @@ class Walker:
         at = self.life.at
         calls = [record for record in self.life.newest() if getattr(record, "request_id", "")]
         match calls[-1 - dice.pick(PLACES) % len(calls)] if calls else None:
-            case r.EventReceived() as sent if r.is_child(sent.event_type):
+            case r.EventReceived() as sent if is_child(sent.event_type):
                 self.happens(e.ChildEnded(at, sent.event_type, sent.payload, sent.request_id))
             case r.EventReceived() as sent:
                 self.happens(e.EventSent(at, sent.event_type, sent.payload, sent.request_id, sent.event_id))
