@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, get_args
 
-from stepwell.engine.family import 
 from stepwell.engine import actions as a
 from stepwell.engine import events as e
 from stepwell.engine import records as r
+from stepwell.engine.family import is_child
 from stepwell.engine.instance import IllegalTransition, Phase
 from stepwell.errors import InvalidArgumentError, LimitExceededError, NotWaitingError, WrongStateError
 from tests.unit.engine.driven import appended
