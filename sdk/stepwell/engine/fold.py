@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final, assert_never
 
 from stepwell.engine.actions import TERMINATE, Completion
-from stepwell.engine.forgetting import forget
+from stepwell.engine.forgetting import forget, go_on_from
 from stepwell.engine.instance import Cancelling, IllegalTransition, Instance, Open, Phase, Step, StepStatus
 from stepwell.engine.records import (
     CANCEL,
@@ -201,6 +201,7 @@ def _create(instance: Instance, record: Created) -> None:
         for copied in record.origin.records:
             apply(instance, copied)
         instance.origin, instance.clock_at = replace(record.origin, records=()), record.origin.started_at
+        go_on_from(instance, record.at)
 
 
 def _finish(instance: Instance, at: int) -> None:

@@ -26,6 +26,7 @@ def forget(instance: Instance, record: Restarted) -> None:
     instance.rollbacks, instance.rollback_from, instance.terminating = 0, None, None
     del instance.completions[record.kept :]
     instance.completed = record.kept
+    go_on_from(instance, record.at)
     instance.waits = {}
     for key, ask in instance.open.items():
         if ask.event_type:
@@ -34,6 +35,14 @@ def forget(instance: Instance, record: Restarted) -> None:
     instance.outcome, instance.ended_at, instance.untold = None, None, False
     if record.kept == 0:
         instance.started_at = instance.clock_at = None
+
+
+def go_on_from(instance: Instance, at: int) -> None:
+    """The clock of `run` is at its last completion: at which it goes on now, much later perhaps. Otherwise a timer that
+    it begins there would be over already."""
+    if instance.completions and len(instance.completions) == instance.completed:
+        last = instance.completions[-1]
+        instance.completions[-1] = last._replace(at=max(last.at, at))
 
 
 def _is_kept(instance: Instance, step: Step, record: Restarted) -> bool:

@@ -44,6 +44,8 @@ _OfAStep = (
     | EventMatched
 )
 
+_Completes = StepCompleted | StepFailed | SleepFired | WaitTimedOut
+
 
 class Prefix:
     """Follows the origin's journal, record by record; `instance` is its state by then, and after `cut` the fork's."""
@@ -81,6 +83,7 @@ class Prefix:
         """Of the instance of that id, which must be there. Raises InvalidArgumentError for a step that it has not come
         to, WrongStateError where the copy would hold what is the origin's alone: its children, or its cancel."""
         state = self.instance
+        entered = {completion.key: completion.at for completion in state.completions}
         self.add(restart_from(state, step, at))
         if state.children:
             raise WrongStateError(
@@ -94,18 +97,21 @@ class Prefix:
         taken = sorted({each.number for each in self._records if isinstance(each, EventMatched)})
         numbers = {before: number for number, before in enumerate(taken, 1)}
         records = tuple(
-            self._copy(each, numbers)
+            self._copy(each, numbers, entered)
             for each in self._records
             if not isinstance(each, EventReceived) or each.number in numbers
         )
         return Origin(id, state.uid, step, digest, state.event_at, state.clock_at, records)
 
-    def _copy(self, record: _OfAStep | EventReceived, numbers: dict[int, int]) -> Record:
-        """Its events are counted anew, and the ids of calls that brought them name calls of the origin."""
+    def _copy(self, record: _OfAStep | EventReceived, numbers: dict[int, int], entered: dict[StepKey, int]) -> Record:
+        """Its events are counted anew, and the ids of calls that brought them name calls of the origin. A result that
+        entered `run` last at a restart has that time: the clock of the fork's `run` is to go as the origin's did."""
         if isinstance(record, EventReceived):
             return replace(record, number=numbers[record.number], request_id="")
         if isinstance(record, EventMatched):
-            return replace(record, number=numbers[record.number])
+            return replace(record, number=numbers[record.number], at=entered[record.key])
+        if isinstance(record, _Completes):
+            return replace(record, at=entered[record.key])
         ask = self.instance.open.get(record.key)
         match record:
             case SleepStarted() if ask is not None and ask.due is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from stepwell.engine import records as r
 from stepwell.engine.actions import TERMINATE, Completion
@@ -48,30 +48,41 @@ def due_by(records: Iterable[r.Record]) -> DueTimes:
     return due
 
 
-def entered(records: Iterable[r.Record]) -> Iterator[Completion]:
-    """What enters `run`, in order."""
+def entered(records: Iterable[r.Record]) -> list[Completion]:
+    """What enters `run`, in order. What a restart kept last enters when that came, as far as `run` can tell."""
+    found: list[Completion] = []
     events: dict[int, r.EventReceived] = {}
     for record in records:
-        match record:
-            case r.EventReceived():
-                events[record.number] = record
-            case r.StepCompleted():
-                yield Completion(record.key, record.at, "value", record.result)
-            case r.StepFailed():
-                yield Completion(record.key, record.at, "error", failure=record.failure)
-            case r.SleepFired():
-                yield Completion(record.key, record.at, "fired")
-            case r.RollbackBegun():
-                yield Completion(TERMINATE, record.at, "terminate")
-            case r.WaitTimedOut():
-                yield Completion(record.key, record.at, "timeout")
-            case r.CancelRequested():
-                yield Completion(r.CANCEL, record.at, "cancelled", reason=record.reason)
-            case r.EventMatched():
-                event = events[record.number]
-                yield Completion(
-                    record.key, record.at, "event", event.payload, event_type=event.event_type, event_at=event.at
-                )
+        if isinstance(record, r.EventReceived):
+            events[record.number] = record
+        if isinstance(record, r.Restarted) and found and len(found) == record.kept:
+            found[-1] = found[-1]._replace(at=max(found[-1].at, record.at))
+        completion = _completion(record, events)
+        if completion is not None:
+            found.append(completion)
+    return found
+
+
+def _completion(record: r.Record, events: dict[int, r.EventReceived]) -> Completion | None:
+    match record:
+        case r.StepCompleted():
+            return Completion(record.key, record.at, "value", record.result)
+        case r.StepFailed():
+            return Completion(record.key, record.at, "error", failure=record.failure)
+        case r.SleepFired():
+            return Completion(record.key, record.at, "fired")
+        case r.RollbackBegun():
+            return Completion(TERMINATE, record.at, "terminate")
+        case r.WaitTimedOut():
+            return Completion(record.key, record.at, "timeout")
+        case r.CancelRequested():
+            return Completion(r.CANCEL, record.at, "cancelled", reason=record.reason)
+        case r.EventMatched():
+            event = events[record.number]
+            return Completion(
+                record.key, record.at, "event", event.payload, event_type=event.event_type, event_at=event.at
+            )
+    return None
 
 
 def endings(records: Iterable[r.Record]) -> dict[r.StepKey, Ending]:

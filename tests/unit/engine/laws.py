@@ -127,7 +127,7 @@ def what_is_recorded_stays(life: Life, moment: Moment) -> None:
     assert instance.phase is phase_of(records)
     assert (instance.paused is not None) == (instance.phase is Phase.PAUSED)
     assert (instance.activations, instance.sandbox_deaths) == without_progress(records)
-    assert instance.completions == list(entered(counting))
+    assert instance.completions == entered(counting)
     for key, ended in endings(counting).items():
         assert key not in instance.open
         _check_step(instance.steps[key], ended)
