@@ -20,6 +20,7 @@ from cluster.store_sqlite import open_sqlite_store
 from control_plane.deploys import Deploys
 from control_plane.retirement import Retirement
 from control_plane.routes import Routes
+from control_plane.schedules import ScheduleCalls
 from control_plane.tenant_service import TenantService
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens
@@ -164,7 +165,9 @@ async def _serve(config: DevConfig) -> int:
             await directory.heard(revision)
             await asyncio.sleep(ROUTE_AGE_S)
 
-        retirement = Retirement(control_store, bundles, NodePinned(node), turns, settled, clock_ms=clock)
+        retirement = Retirement(
+            control_store, bundles, NodePinned(node), turns, settled, clock_ms=clock, limits=config.control_plane
+        )
         workflow_service = WorkflowService(
             directory,
             deploys,
@@ -174,6 +177,7 @@ async def _serve(config: DevConfig) -> int:
             Workflows(control_store),
             routes,
             retirement,
+            ScheduleCalls(control_store, clock_ms=clock),
         )
         open_calls = OpenCalls(directory, config.rpc, time.monotonic)
         rechecking = tasks.create_task(open_calls.run())

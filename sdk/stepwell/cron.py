@@ -1,9 +1,9 @@
 """Cron expressions: what they say, and when their times come, in a time zone with its changes of the clock.
 
 Five fields: minute, hour, day of the month, month, day of the week. Each is `*`, numbers, ranges and lists, with steps
-(`*/15`, `8-18/2`); months and days of the week have their English names. `L` is the last day of the month, `LW` its last
-working day, `15W` the working day nearest to the 15th; `FRIL` is the last Friday, `MON#2` the second Monday. Where both
-days are given, either will do. Days of the week have no numbers: 1 is Sunday to some and Monday to others.
+(`*/15`, `8-18/2`); months and days of the week have their English names. `L` is the last day of the month, `LW` its
+last working day, `15W` the working day nearest to the 15th; `FRIL` is the last Friday, `MON#2` the second Monday. Where
+both days are given, either will do. Days of the week have no numbers: 1 is Sunday to some and Monday to others.
 
 Twice a year a local time may not exist, or be there twice. A schedule of every hour (`*` or `*/n` as the hour) follows
 the time that passes: what does not exist is left out, what is there twice comes twice. One of given hours comes once a
@@ -22,13 +22,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from stepwell.names import TooLongError
+
 CRON_LENGTH_MAX: Final = 100
 """Characters of an expression."""
 
-TIMEZONE_LENGTH_MAX: Final = 64
-"""Characters of a time zone's name; the longest that there is has 32."""
-
-YEARS_AHEAD_MAX: Final = 9
+YEARS_AHEAD: Final = 9
 """How far ahead a time is looked for: from one 29 February to the next it is 8 years at most, in this century and its
 neighbours. An expression with no time within it has none."""
 
@@ -39,7 +38,8 @@ _LAST_YEAR: Final = 9_990
 _MONTHS: Final = {name: at for at, name in enumerate(
     ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"), 1)}  # fmt: skip
 _WEEKDAYS: Final = {name: at for at, name in enumerate(("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"))}
-_ZONE: Final = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
+_ZONE: Final = re.compile(r"(?=.{1,64}\Z)[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
+"""The longest name that there is has 32 characters."""
 
 
 class CronError(ValueError):
@@ -92,9 +92,12 @@ class Cron:
 
 
 def parsed(text: str) -> Cron:
-    """The expression. Raises CronError."""
+    """The expression. Raises CronError, and TooLongError."""
     if len(text) > CRON_LENGTH_MAX:
-        raise CronError(f"it has {len(text)} characters, and may have {CRON_LENGTH_MAX}")
+        seen = len(text)
+        raise TooLongError(
+            f"it has {seen:,} characters, and may have {CRON_LENGTH_MAX}", "cron_length_max", CRON_LENGTH_MAX, seen
+        )
     fields = text.split()
     if len(fields) != 5:
         raise CronError(
@@ -120,32 +123,32 @@ def parsed(text: str) -> Cron:
         nth_weekdays=weekdays[2],
         every_hour=fields[1].startswith("*") or len(hours) == 24,
     )
-    if not any(cron.on(date(2024, 1, 1) + _DAY * each) for each in range(YEARS_AHEAD_MAX * 366)):
-        raise CronError(f"it never comes: there is no such day within {YEARS_AHEAD_MAX} years")
+    if not any(cron.on(date(2024, 1, 1) + _DAY * each) for each in range(YEARS_AHEAD * 366)):
+        raise CronError(f"it never comes: there is no such day within {YEARS_AHEAD} years")
     return cron
 
 
 def zone(name: str) -> ZoneInfo:
     """The time zone of that name in the IANA database. Raises CronError."""
-    if len(name) <= TIMEZONE_LENGTH_MAX and _ZONE.fullmatch(name):
+    if _ZONE.fullmatch(name):
         try:
             return ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             pass
-    raise CronError(f'there is no time zone {name[:TIMEZONE_LENGTH_MAX]!r}: write one as in "Europe/Berlin", or "UTC"')
+    raise CronError(f'there is no time zone {name[:64]!r}: write one as in "Europe/Berlin", or "UTC"')
 
 
 def next_after(cron: Cron, place: ZoneInfo, at_ms: int) -> int | None:
-    """The first of its times that is later; None when there is none in `YEARS_AHEAD_MAX` years."""
+    """The first of its times that is later; None when there is none in `YEARS_AHEAD` years."""
     return next(times_after(cron, place, at_ms), None)
 
 
 def times_after(cron: Cron, place: ZoneInfo, at_ms: int) -> Iterator[int]:
-    """Its times that are later, in their order; they end after `YEARS_AHEAD_MAX` years without one."""
+    """Its times that are later, in their order; they end after `YEARS_AHEAD` years without one."""
     # A time of the day before may come today, where the clock skipped it.
     day = (_EPOCH + timedelta(milliseconds=at_ms)).astimezone(place).date() - _DAY
     barren = 0
-    while barren <= YEARS_AHEAD_MAX * 366 and day.year < _LAST_YEAR:
+    while barren <= YEARS_AHEAD * 366 and day.year < _LAST_YEAR:
         barren += 1
         if cron.on(day):
             for found in _times_of(cron, place, day, at_ms):

@@ -50,6 +50,9 @@ KINDS: Mapping[str, Value] = {
     "vars": {},
     "path": "main.py",
     "chunk": b"1",
+    "cron": "0 0 29 2 *",
+    "time zone": "Europe/Berlin",
+    "catch up": 0,
 }
 """What a field can mean, each with a value that is in order."""
 
@@ -65,6 +68,9 @@ FIELDS: Mapping[str, str] = {
     "Header.no_route": "flag",
     "WorkflowEntry.workflow_id": "workflow id",
     "WorkflowEntry.entrypoint": "entrypoint",
+    "Schedule.cron": "cron",
+    "Schedule.timezone": "time zone",
+    "Schedule.catch_up": "catch up",
     "Manifest.vars": "vars",
     "File.path": "path",
     "File.executable": "flag",
@@ -91,6 +97,9 @@ FIELDS: Mapping[str, str] = {
     "RollBackRouteRequest.name": "route",
     "RollBackRouteRequest.etag": "etag",
     "GetRouteRequest.name": "route",
+    "ListSchedulesRequest.parent": "tenant",
+    "PauseSchedulesRequest.name": "workflow",
+    "ResumeSchedulesRequest.name": "workflow",
     "CreateInstanceRequest.parent": "workflow",
     "CreateInstanceRequest.instance_id": "instance id",
     "CreateInstanceRequest.params": "json",

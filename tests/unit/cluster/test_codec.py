@@ -10,7 +10,23 @@ import pytest
 
 from cluster import keys
 from cluster.codec import FORMAT, RecordFormatError, decode, decode_route, encode
-from cluster.records import Answered, Asked, Route, Scope, Target, Tenant, Token, Version
+from cluster.records import (
+    Active,
+    Answered,
+    Asked,
+    CatchUp,
+    Route,
+    Schedule,
+    ScheduledWorkflow,
+    Schedules,
+    Scope,
+    Target,
+    Tenant,
+    TickDone,
+    Ticked,
+    Token,
+    Version,
+)
 from cluster.store import KeyValue
 from stepwell.names import Digest, TenantId, TenantUid, WorkflowId
 
@@ -51,6 +67,28 @@ RECORDS = [
         ),
         b'[2,["d","main:A",8,9,0,95,[["e","main:B",5]],[[["d","main:A",100]]],["r1","roll back",[]]]]',
     ),
+    (
+        VERSION,
+        Version(UID, Digest("d"), (), {}, 7, 2, 3, schedules=((WorkflowId("a"), (Schedule("0 9 * * *"),)),)),
+        b'[2,[[],{},7,2,3,false,[["a",[["0 9 * * *","UTC","last"]]]]]]',
+    ),
+    (
+        keys.schedules(UID),
+        Schedules(
+            UID,
+            (
+                ScheduledWorkflow(
+                    WorkflowId("a"), True, (Active(Schedule("0 9 * * *", "Asia/Tokyo", CatchUp.NONE), 8),)
+                ),
+            ),
+        ),
+        b'[2,[[["a",true,[[["0 9 * * *","Asia/Tokyo","none"],8]]]]]]',
+    ),
+    (
+        keys.ticked(UID, WorkflowId("a")),
+        Ticked(UID, WorkflowId("a"), (TickDone("0 9 * * *", "Asia/Tokyo", 9, 7),)),
+        b'[2,[[["0 9 * * *","Asia/Tokyo",9,7]]]]',
+    ),
     (keys.request("r1"), Answered("CreateTenant", TenantId("acme")), b'[2,["CreateTenant","acme"]]'),
 ]
 IDS = [f"{key} {len(data)}" for key, _, data in RECORDS]
@@ -71,7 +109,7 @@ def test_a_record_of_the_first_format_is_read(key: str, record: object) -> None:
 def test_fields_that_a_newer_release_added_are_passed_over(key: str, record: object, data: bytes) -> None:
     more = json.loads(data)
     defaults: dict[type, list[object]] = {
-        Route: [0, 100, [], [], None], Version: [False], Token: [["read", "run", "deploy"], False],
+        Route: [0, 100, [], [], None], Version: [False, []], Token: [["read", "run", "deploy"], False],
     }  # fmt: skip
     left_out, least = defaults.get(type(record), []), 5 if isinstance(record, Version) else 4
     more[1] += [*left_out[len(more[1]) - least :], "new", {"newer": 1}]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.cron import CRON_LENGTH_MAX, CronError, next_after, parsed, times_after, zone
+from stepwell.names import TooLongError
 
 BERLIN = "Europe/Berlin"
 
@@ -80,11 +81,13 @@ def test_what_is_no_expression_is_refused_with_what_to_write() -> None:
         ("@daily", "needs 5"),
         ("0 0 30 2 *", "never comes"),
         ("0 0 31 2,4,6,9,11 *", "never comes"),
-        ("*" * (CRON_LENGTH_MAX + 1), "may have 100"),
     ):
         with pytest.raises(CronError) as refused:
             parsed(text)
         assert told in str(refused.value), text
+    with pytest.raises(TooLongError, match="may have 100") as too_long:
+        parsed("*" * (CRON_LENGTH_MAX + 1))
+    assert too_long.value.metadata["limit"] == "cron_length_max"
 
 
 def test_a_time_zone_is_one_of_the_database() -> None:
@@ -135,7 +138,7 @@ def test_times_rise_by_a_minute_at_least_and_do_not_depend_on_where_the_look_beg
     found = list(islice(times_after(cron, where, at), 60))
     assert all(before + 60_000 <= after for before, after in zip([at - 60_000, *found], found, strict=False))
     assert found[0] > at
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         assert next_after(cron, where, before) == after
         assert next_after(cron, where, after - 1) == after
 
