@@ -273,7 +273,7 @@ class Activation:
 
     def _send_start(self, told: TellStart, params: bytes) -> None:
         resident, instance = self._resident, self._resident.instance
-        about = {
+        about: dict[str, object] = {
             "id": resident.key.instance,
             "uid": instance.uid,
             "workflow": resident.key.workflow,
@@ -281,6 +281,8 @@ class Activation:
             "started": instance.started_at,
             "now": resident.now(),
         }
+        if instance.schedule is not None:
+            about["schedule"] = (instance.schedule.cron, instance.schedule.scheduled_at)
         opened = [(key.kind, key.name, key.count) for key in told.opened]
         self._guest.send(messages.start(self.act, instance.entrypoint, about, told.recorded, opened, params))
 

@@ -23,7 +23,7 @@ from data_plane.shard_server import ShardServer
 from stepwell.engine import events
 from stepwell.engine.events import Event
 from stepwell.engine.instance import Instance, Phase
-from stepwell.engine.records import Deleting, Payload, StepKey
+from stepwell.engine.records import Deleting, Payload, Schedule, StepKey
 from stepwell.errors import AlreadyExistsError, ApiError, InvalidArgumentError, NotFoundError, UnavailableError
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowId
 
@@ -84,8 +84,10 @@ class InstanceCalls:
         params: bytes,
         request_id: str,
         trace: bytes = b"",
+        schedule: Schedule | None = None,
     ) -> Seen:
-        """A new instance on the version that the workflow's route gives its id now; `trace` is kept with it, unread.
+        """A new instance on the version that the workflow's route gives its id now; `trace` is kept with it, unread,
+        and `schedule` where one creates it.
 
         Raises NotFoundError without a route, AlreadyExistsError when the id is taken by another create,
         InvalidArgumentError when the request_id was used with another body, LimitExceededError over the tenant's
@@ -111,7 +113,14 @@ class InstanceCalls:
                     payload = resident.stage(params, uid)
                     resident.step(
                         events.CreateRequested(
-                            self._node.clock(), uid, version.digest, version.entrypoint, payload, request_id, trace
+                            self._node.clock(),
+                            uid,
+                            version.digest,
+                            version.entrypoint,
+                            payload,
+                            request_id,
+                            trace,
+                            schedule=schedule,
                         )
                     )
                     seen = Seen(key, replace(state))

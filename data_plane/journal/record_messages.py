@@ -236,11 +236,16 @@ def _write_created(m: pb.Created, record: r.Created) -> None:
     _write_payload(m.params, record.params)
     m.request_id = record.request_id
     m.trace = record.trace
+    if record.schedule is not None:
+        m.schedule.cron, m.schedule.scheduled_at = record.schedule.cron, record.schedule.scheduled_at
 
 
 def _read_created(m: pb.Created) -> r.Created:
     params = _read_payload(m.params)
-    return r.Created(m.at, InstanceUid(m.uid), Digest(m.digest), m.entrypoint, params, m.request_id, m.trace)
+    schedule = r.Schedule(m.schedule.cron, m.schedule.scheduled_at) if m.HasField("schedule") else None
+    return r.Created(
+        m.at, InstanceUid(m.uid), Digest(m.digest), m.entrypoint, params, m.request_id, m.trace, schedule=schedule
+    )
 
 
 def _write_paused(m: pb.Paused, record: r.Paused) -> None:

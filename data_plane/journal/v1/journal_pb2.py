@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#data_plane/journal/v1/journal.proto\x12\x13stepwell.storage.v1\"\x9e\x01\n\x06\x41ppend\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x37\n\x0bpredecessor\x18\x02 \x01(\x0b\x32\x1d.stepwell.storage.v1.PositionH\x00\x88\x01\x01\x12\r\n\x05\x66irst\x18\x03 \x01(\x08\x12,\n\x07records\x18\x04 \x03(\x0b\x32\x1b.stepwell.storage.v1.RecordB\x0e\n\x0c_predecessor\"&\n\x08Position\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x0b\n\x03seq\x18\x02 \x01(\x04\"\xeb\t\n\x06Record\x12/\n\x07\x63reated\x18\x01 \x01(\x0b\x32\x1c.stepwell.storage.v1.CreatedH\x00\x12\x33\n\tactivated\x18\x02 \x01(\x0b\x32\x1e.stepwell.storage.v1.ActivatedH\x00\x12@\n\x10\x61\x63tivation_ended\x18\x03 \x01(\x0b\x32$.stepwell.storage.v1.ActivationEndedH\x00\x12\x38\n\x0csandbox_died\x18\x04 \x01(\x0b\x32 .stepwell.storage.v1.SandboxDiedH\x00\x12<\n\x0estep_completed\x18\x05 \x01(\x0b\x32\".stepwell.storage.v1.StepCompletedH\x00\x12<\n\x0e\x61ttempt_failed\x18\x06 \x01(\x0b\x32\".stepwell.storage.v1.AttemptFailedH\x00\x12\x36\n\x0bstep_failed\x18\x07 \x01(\x0b\x32\x1f.stepwell.storage.v1.StepFailedH\x00\x12<\n\x0estep_cancelled\x18\x08 \x01(\x0b\x32\".stepwell.storage.v1.StepCancelledH\x00\x12:\n\rsleep_started\x18\t \x01(\x0b\x32!.stepwell.storage.v1.SleepStartedH\x00\x12\x36\n\x0bsleep_fired\x18\n \x01(\x0b\x32\x1f.stepwell.storage.v1.SleepFiredH\x00\x12\x38\n\x0cwait_started\x18\x0b \x01(\x0b\x32 .stepwell.storage.v1.WaitStartedH\x00\x12;\n\x0ewait_timed_out\x18\x0c \x01(\x0b\x32!.stepwell.storage.v1.WaitTimedOutH\x00\x12<\n\x0e\x65vent_received\x18\r \x01(\x0b\x32\".stepwell.storage.v1.EventReceivedH\x00\x12:\n\revent_matched\x18\x0e \x01(\x0b\x32!.stepwell.storage.v1.EventMatchedH\x00\x12-\n\x06paused\x18\x0f \x01(\x0b\x32\x1b.stepwell.storage.v1.PausedH\x00\x12/\n\x07resumed\x18\x10 \x01(\x0b\x32\x1c.stepwell.storage.v1.ResumedH\x00\x12\x33\n\tcompleted\x18\x11 \x01(\x0b\x32\x1e.stepwell.storage.v1.CompletedH\x00\x12/\n\x07\x65rrored\x18\x12 \x01(\x0b\x32\x1c.stepwell.storage.v1.ErroredH\x00\x12\x35\n\nterminated\x18\x13 \x01(\x0b\x32\x1f.stepwell.storage.v1.TerminatedH\x00\x12\x31\n\x08\x64\x65leting\x18\x14 \x01(\x0b\x32\x1d.stepwell.storage.v1.DeletingH\x00\x12\x39\n\rnothing_to_do\x18\x15 \x01(\x0b\x32 .stepwell.storage.v1.NothingToDoH\x00\x12\x33\n\trestarted\x18\x16 \x01(\x0b\x32\x1e.stepwell.storage.v1.RestartedH\x00\x42\x08\n\x06record\"O\n\x07StepKey\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.stepwell.storage.v1.Kind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\r\")\n\x07\x42lobRef\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\"R\n\x07Payload\x12\x10\n\x06inline\x18\x01 \x01(\x0cH\x00\x12,\n\x04\x62lob\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.BlobRefH\x00\x42\x07\n\x05place\"y\n\x07\x46\x61ilure\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x11\n\ttraceback\x18\x04 \x01(\t\x12,\n\x06\x63\x61uses\x18\x05 \x03(\x0b\x32\x1c.stepwell.storage.v1.Failure\"\x97\x01\n\x07\x43reated\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x12\n\nentrypoint\x18\x04 \x01(\t\x12,\n\x06params\x18\x05 \x01(\x0b\x32\x1c.stepwell.storage.v1.Payload\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\r\n\x05trace\x18\x07 \x01(\x0c\"7\n\tActivated\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x0f\n\x07runtime\x18\x02 \x01(\t\x12\r\n\x05trace\x18\x03 \x01(\x0c\"/\n\x0f\x41\x63tivationEnded\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x10\n\x08runnable\x18\x02 \x01(\x08\")\n\x0bSandboxDied\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x99\x01\n\rStepCompleted\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12)\n\x03key\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKey\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x12\n\nstarted_at\x18\x04 \x01(\x03\x12,\n\x06result\x18\x05 \x01(\x0b\x32\x1c.stepwell.storage.v1.Payload\"\xac\x01\n\rAttemptFailed\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12)\n\x03key\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKey\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x12\n\nstarted_at\x18\x04 \x01(\x03\x12-\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x1c.stepwell.storage.v1.Failure\x12\x10\n\x08retry_at\x18\x06 \x01(\x03\"\x97\x01\n\nStepFailed\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12)\n\x03key\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKey\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x12\n\nstarted_at\x18\x04 \x01(\x03\x12-\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x1c.stepwell.storage.v1.Failure\"F\n\rStepCancelled\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12)\n\x03key\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKey\"R\n\x0cSleepStarted\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12)\n\x03key\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKey\x12\x0b\n\x03\x64ue\x18\x03 \x01(\x03\"C\n\nSleepFired\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12)\n\x03key\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKey\"r\n\x0bWaitStarted\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12)\n\x03key\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKey\x12\x12\n\nevent_type\x18\x03 \x01(\t\x12\x10\n\x03\x64ue\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x06\n\x04_due\"E\n\x0cWaitTimedOut\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12)\n\x03key\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKey\"\x82\x01\n\rEventReceived\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x12\n\nevent_type\x18\x03 \x01(\t\x12-\n\x07payload\x18\x04 \x01(\x0b\x32\x1c.stepwell.storage.v1.Payload\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"U\n\x0c\x45ventMatched\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12)\n\x03key\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKey\x12\x0e\n\x06number\x18\x03 \x01(\x04\"h\n\x06Paused\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x32\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.FailureH\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x03 \x01(\tB\n\n\x08_failure\"=\n\x0bNothingToDo\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x0e\n\x06resume\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"=\n\x07Resumed\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x12\n\npaused_for\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x97\x01\n\tRestarted\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12/\n\x04step\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKeyH\x00\x88\x01\x01\x12\x0c\n\x04kept\x18\x03 \x01(\r\x12\x0e\n\x06\x65vents\x18\x04 \x01(\x04\x12\x12\n\npaused_for\x18\x05 \x01(\x03\x12\x12\n\nrequest_id\x18\x06 \x01(\tB\x07\n\x05_step\"E\n\tCompleted\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12,\n\x06output\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.Payload\"D\n\x07\x45rrored\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12-\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.Failure\",\n\nTerminated\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"K\n\x08\x44\x65leting\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x12\n\ncreated_at\x18\x03 \x01(\x03\x12\x12\n\nrequest_id\x18\x04 \x01(\t*b\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0b\n\x07KIND_DO\x10\x01\x12\x0e\n\nKIND_SLEEP\x10\x02\x12\x17\n\x13KIND_WAIT_FOR_EVENT\x10\x03\x12\x0e\n\nKIND_TIMER\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#data_plane/journal/v1/journal.proto\x12\x13stepwell.storage.v1\"\x9e\x01\n\x06\x41ppend\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x37\n\x0bpredecessor\x18\x02 \x01(\x0b\x32\x1d.stepwell.storage.v1.PositionH\x00\x88\x01\x01\x12\r\n\x05\x66irst\x18\x03 \x01(\x08\x12,\n\x07records\x18\x04 \x03(\x0b\x32\x1b.stepwell.storage.v1.RecordB\x0e\n\x0c_predecessor\"&\n\x08Position\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x0b\n\x03seq\x18\x02 \x01(\x04\"\xeb\t\n\x06Record\x12/\n\x07\x63reated\x18\x01 \x01(\x0b\x32\x1c.stepwell.storage.v1.CreatedH\x00\x12\x33\n\tactivated\x18\x02 \x01(\x0b\x32\x1e.stepwell.storage.v1.ActivatedH\x00\x12@\n\x10\x61\x63tivation_ended\x18\x03 \x01(\x0b\x32$.stepwell.storage.v1.ActivationEndedH\x00\x12\x38\n\x0csandbox_died\x18\x04 \x01(\x0b\x32 .stepwell.storage.v1.SandboxDiedH\x00\x12<\n\x0estep_completed\x18\x05 \x01(\x0b\x32\".stepwell.storage.v1.StepCompletedH\x00\x12<\n\x0e\x61ttempt_failed\x18\x06 \x01(\x0b\x32\".stepwell.storage.v1.AttemptFailedH\x00\x12\x36\n\x0bstep_failed\x18\x07 \x01(\x0b\x32\x1f.stepwell.storage.v1.StepFailedH\x00\x12<\n\x0estep_cancelled\x18\x08 \x01(\x0b\x32\".stepwell.storage.v1.StepCancelledH\x00\x12:\n\rsleep_started\x18\t \x01(\x0b\x32!.stepwell.storage.v1.SleepStartedH\x00\x12\x36\n\x0bsleep_fired\x18\n \x01(\x0b\x32\x1f.stepwell.storage.v1.SleepFiredH\x00\x12\x38\n\x0cwait_started\x18\x0b \x01(\x0b\x32 .stepwell.storage.v1.WaitStartedH\x00\x12;\n\x0ewait_timed_out\x18\x0c \x01(\x0b\x32!.stepwell.storage.v1.WaitTimedOutH\x00\x12<\n\x0e\x65vent_received\x18\r \x01(\x0b\x32\".stepwell.storage.v1.EventReceivedH\x00\x12:\n\revent_matched\x18\x0e \x01(\x0b\x32!.stepwell.storage.v1.EventMatchedH\x00\x12-\n\x06paused\x18\x0f \x01(\x0b\x32\x1b.stepwell.storage.v1.PausedH\x00\x12/\n\x07resumed\x18\x10 \x01(\x0b\x32\x1c.stepwell.storage.v1.ResumedH\x00\x12\x33\n\tcompleted\x18\x11 \x01(\x0b\x32\x1e.stepwell.storage.v1.CompletedH\x00\x12/\n\x07\x65rrored\x18\x12 \x01(\x0b\x32\x1c.stepwell.storage.v1.ErroredH\x00\x12\x35\n\nterminated\x18\x13 \x01(\x0b\x32\x1f.stepwell.storage.v1.TerminatedH\x00\x12\x31\n\x08\x64\x65leting\x18\x14 \x01(\x0b\x32\x1d.stepwell.storage.v1.DeletingH\x00\x12\x39\n\rnothing_to_do\x18\x15 \x01(\x0b\x32 .stepwell.storage.v1.NothingToDoH\x00\x12\x33\n\trestarted\x18\x16 \x01(\x0b\x32\x1e.stepwell.storage.v1.RestartedH\x00\x42\x08\n\x06record\"O\n\x07StepKey\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.stepwell.storage.v1.Kind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\r\")\n\x07\x42lobRef\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\"R\n\x07Payload\x12\x10\n\x06inline\x18\x01 \x01(\x0cH\x00\x12,\n\x04\x62lob\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.BlobRefH\x00\x42\x07\n\x05place\"y\n\x07\x46\x61ilure\x12\x0e\n\x06module\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x11\n\ttraceback\x18\x04 \x01(\t\x12,\n\x06\x63\x61uses\x18\x05 \x03(\x0b\x32\x1c.stepwell.storage.v1.Failure\"\xc8\x01\n\x07\x43reated\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x12\n\nentrypoint\x18\x04 \x01(\t\x12,\n\x06params\x18\x05 \x01(\x0b\x32\x1c.stepwell.storage.v1.Payload\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\r\n\x05trace\x18\x07 \x01(\x0c\x12/\n\x08schedule\x18\r \x01(\x0b\x32\x1d.stepwell.storage.v1.Schedule\".\n\x08Schedule\x12\x0c\n\x04\x63ron\x18\x01 \x01(\t\x12\x14\n\x0cscheduled_at\x18\x02 \x01(\x03\"7\n\tActivated\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x0f\n\x07runtime\x18\x02 \x01(\t\x12\r\n\x05trace\x18\x03 \x01(\x0c\"/\n\x0f\x41\x63tivationEnded\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x10\n\x08runnable\x18\x02 \x01(\x08\")\n\x0bSandboxDied\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x99\x01\n\rStepCompleted\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12)\n\x03key\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKey\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x12\n\nstarted_at\x18\x04 \x01(\x03\x12,\n\x06result\x18\x05 \x01(\x0b\x32\x1c.stepwell.storage.v1.Payload\"\xac\x01\n\rAttemptFailed\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12)\n\x03key\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKey\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x12\n\nstarted_at\x18\x04 \x01(\x03\x12-\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x1c.stepwell.storage.v1.Failure\x12\x10\n\x08retry_at\x18\x06 \x01(\x03\"\x97\x01\n\nStepFailed\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12)\n\x03key\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKey\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x12\n\nstarted_at\x18\x04 \x01(\x03\x12-\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x1c.stepwell.storage.v1.Failure\"F\n\rStepCancelled\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12)\n\x03key\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKey\"R\n\x0cSleepStarted\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12)\n\x03key\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKey\x12\x0b\n\x03\x64ue\x18\x03 \x01(\x03\"C\n\nSleepFired\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12)\n\x03key\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKey\"r\n\x0bWaitStarted\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12)\n\x03key\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKey\x12\x12\n\nevent_type\x18\x03 \x01(\t\x12\x10\n\x03\x64ue\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x06\n\x04_due\"E\n\x0cWaitTimedOut\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12)\n\x03key\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKey\"\x82\x01\n\rEventReceived\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x12\n\nevent_type\x18\x03 \x01(\t\x12-\n\x07payload\x18\x04 \x01(\x0b\x32\x1c.stepwell.storage.v1.Payload\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"U\n\x0c\x45ventMatched\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12)\n\x03key\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKey\x12\x0e\n\x06number\x18\x03 \x01(\x04\"h\n\x06Paused\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x32\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.FailureH\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x03 \x01(\tB\n\n\x08_failure\"=\n\x0bNothingToDo\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x0e\n\x06resume\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"=\n\x07Resumed\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x12\n\npaused_for\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x97\x01\n\tRestarted\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12/\n\x04step\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.StepKeyH\x00\x88\x01\x01\x12\x0c\n\x04kept\x18\x03 \x01(\r\x12\x0e\n\x06\x65vents\x18\x04 \x01(\x04\x12\x12\n\npaused_for\x18\x05 \x01(\x03\x12\x12\n\nrequest_id\x18\x06 \x01(\tB\x07\n\x05_step\"E\n\tCompleted\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12,\n\x06output\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.Payload\"D\n\x07\x45rrored\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12-\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1c.stepwell.storage.v1.Failure\",\n\nTerminated\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"K\n\x08\x44\x65leting\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x12\n\ncreated_at\x18\x03 \x01(\x03\x12\x12\n\nrequest_id\x18\x04 \x01(\t*b\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0b\n\x07KIND_DO\x10\x01\x12\x0e\n\nKIND_SLEEP\x10\x02\x12\x17\n\x13KIND_WAIT_FOR_EVENT\x10\x03\x12\x0e\n\nKIND_TIMER\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'data_plane.journal.v1.journal_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KIND']._serialized_start=3924
-  _globals['_KIND']._serialized_end=4022
+  _globals['_KIND']._serialized_start=4021
+  _globals['_KIND']._serialized_end=4119
   _globals['_APPEND']._serialized_start=61
   _globals['_APPEND']._serialized_end=219
   _globals['_POSITION']._serialized_start=221
@@ -48,47 +48,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FAILURE']._serialized_start=1731
   _globals['_FAILURE']._serialized_end=1852
   _globals['_CREATED']._serialized_start=1855
-  _globals['_CREATED']._serialized_end=2006
-  _globals['_ACTIVATED']._serialized_start=2008
-  _globals['_ACTIVATED']._serialized_end=2063
-  _globals['_ACTIVATIONENDED']._serialized_start=2065
-  _globals['_ACTIVATIONENDED']._serialized_end=2112
-  _globals['_SANDBOXDIED']._serialized_start=2114
-  _globals['_SANDBOXDIED']._serialized_end=2155
-  _globals['_STEPCOMPLETED']._serialized_start=2158
-  _globals['_STEPCOMPLETED']._serialized_end=2311
-  _globals['_ATTEMPTFAILED']._serialized_start=2314
-  _globals['_ATTEMPTFAILED']._serialized_end=2486
-  _globals['_STEPFAILED']._serialized_start=2489
-  _globals['_STEPFAILED']._serialized_end=2640
-  _globals['_STEPCANCELLED']._serialized_start=2642
-  _globals['_STEPCANCELLED']._serialized_end=2712
-  _globals['_SLEEPSTARTED']._serialized_start=2714
-  _globals['_SLEEPSTARTED']._serialized_end=2796
-  _globals['_SLEEPFIRED']._serialized_start=2798
-  _globals['_SLEEPFIRED']._serialized_end=2865
-  _globals['_WAITSTARTED']._serialized_start=2867
-  _globals['_WAITSTARTED']._serialized_end=2981
-  _globals['_WAITTIMEDOUT']._serialized_start=2983
-  _globals['_WAITTIMEDOUT']._serialized_end=3052
-  _globals['_EVENTRECEIVED']._serialized_start=3055
-  _globals['_EVENTRECEIVED']._serialized_end=3185
-  _globals['_EVENTMATCHED']._serialized_start=3187
-  _globals['_EVENTMATCHED']._serialized_end=3272
-  _globals['_PAUSED']._serialized_start=3274
-  _globals['_PAUSED']._serialized_end=3378
-  _globals['_NOTHINGTODO']._serialized_start=3380
-  _globals['_NOTHINGTODO']._serialized_end=3441
-  _globals['_RESUMED']._serialized_start=3443
-  _globals['_RESUMED']._serialized_end=3504
-  _globals['_RESTARTED']._serialized_start=3507
-  _globals['_RESTARTED']._serialized_end=3658
-  _globals['_COMPLETED']._serialized_start=3660
-  _globals['_COMPLETED']._serialized_end=3729
-  _globals['_ERRORED']._serialized_start=3731
-  _globals['_ERRORED']._serialized_end=3799
-  _globals['_TERMINATED']._serialized_start=3801
-  _globals['_TERMINATED']._serialized_end=3845
-  _globals['_DELETING']._serialized_start=3847
-  _globals['_DELETING']._serialized_end=3922
+  _globals['_CREATED']._serialized_end=2055
+  _globals['_SCHEDULE']._serialized_start=2057
+  _globals['_SCHEDULE']._serialized_end=2103
+  _globals['_ACTIVATED']._serialized_start=2105
+  _globals['_ACTIVATED']._serialized_end=2160
+  _globals['_ACTIVATIONENDED']._serialized_start=2162
+  _globals['_ACTIVATIONENDED']._serialized_end=2209
+  _globals['_SANDBOXDIED']._serialized_start=2211
+  _globals['_SANDBOXDIED']._serialized_end=2252
+  _globals['_STEPCOMPLETED']._serialized_start=2255
+  _globals['_STEPCOMPLETED']._serialized_end=2408
+  _globals['_ATTEMPTFAILED']._serialized_start=2411
+  _globals['_ATTEMPTFAILED']._serialized_end=2583
+  _globals['_STEPFAILED']._serialized_start=2586
+  _globals['_STEPFAILED']._serialized_end=2737
+  _globals['_STEPCANCELLED']._serialized_start=2739
+  _globals['_STEPCANCELLED']._serialized_end=2809
+  _globals['_SLEEPSTARTED']._serialized_start=2811
+  _globals['_SLEEPSTARTED']._serialized_end=2893
+  _globals['_SLEEPFIRED']._serialized_start=2895
+  _globals['_SLEEPFIRED']._serialized_end=2962
+  _globals['_WAITSTARTED']._serialized_start=2964
+  _globals['_WAITSTARTED']._serialized_end=3078
+  _globals['_WAITTIMEDOUT']._serialized_start=3080
+  _globals['_WAITTIMEDOUT']._serialized_end=3149
+  _globals['_EVENTRECEIVED']._serialized_start=3152
+  _globals['_EVENTRECEIVED']._serialized_end=3282
+  _globals['_EVENTMATCHED']._serialized_start=3284
+  _globals['_EVENTMATCHED']._serialized_end=3369
+  _globals['_PAUSED']._serialized_start=3371
+  _globals['_PAUSED']._serialized_end=3475
+  _globals['_NOTHINGTODO']._serialized_start=3477
+  _globals['_NOTHINGTODO']._serialized_end=3538
+  _globals['_RESUMED']._serialized_start=3540
+  _globals['_RESUMED']._serialized_end=3601
+  _globals['_RESTARTED']._serialized_start=3604
+  _globals['_RESTARTED']._serialized_end=3755
+  _globals['_COMPLETED']._serialized_start=3757
+  _globals['_COMPLETED']._serialized_end=3826
+  _globals['_ERRORED']._serialized_start=3828
+  _globals['_ERRORED']._serialized_end=3896
+  _globals['_TERMINATED']._serialized_start=3898
+  _globals['_TERMINATED']._serialized_end=3942
+  _globals['_DELETING']._serialized_start=3944
+  _globals['_DELETING']._serialized_end=4019
 # @@protoc_insertion_point(module_scope)

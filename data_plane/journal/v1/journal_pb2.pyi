@@ -330,6 +330,7 @@ class Created(_message.Message):
     PARAMS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TRACE_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     uid: _builtins.str
     digest: _builtins.str
@@ -339,6 +340,10 @@ class Created(_message.Message):
     """The trace id and the span id of the call, 16 and 8 bytes; empty unless its trace is kept. An older program drops it."""
     @_builtins.property
     def params(self) -> Global___Payload: ...
+    @_builtins.property
+    def schedule(self) -> Global___Schedule:
+        """Of an instance that a schedule created."""
+
     def __init__(
         self,
         *,
@@ -349,14 +354,39 @@ class Created(_message.Message):
         params: Global___Payload | None = ...,
         request_id: _builtins.str = ...,
         trace: _builtins.bytes = ...,
+        schedule: Global___Schedule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["params", b"params"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["params", b"params", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "digest", b"digest", "entrypoint", b"entrypoint", "params", b"params", "request_id", b"request_id", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "digest", b"digest", "entrypoint", b"entrypoint", "params", b"params", "request_id", b"request_id", "schedule", b"schedule", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Created: _TypeAlias = Created  # noqa: Y015
+
+@_typing.final
+class Schedule(_message.Message):
+    """A cron expression, and the time of it that had come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CRON_FIELD_NUMBER: _builtins.int
+    SCHEDULED_AT_FIELD_NUMBER: _builtins.int
+    cron: _builtins.str
+    scheduled_at: _builtins.int
+    def __init__(
+        self,
+        *,
+        cron: _builtins.str = ...,
+        scheduled_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cron", b"cron", "scheduled_at", b"scheduled_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Schedule: _TypeAlias = Schedule  # noqa: Y015
 
 @_typing.final
 class Activated(_message.Message):

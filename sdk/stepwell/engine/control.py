@@ -26,7 +26,16 @@ def on_create_requested(turn: Turn, event: CreateRequested) -> None:
     if turn.instance.phase is not Phase.ABSENT:
         raise IllegalTransition("created twice")
     turn.make_runnable(
-        Created(event.at, event.uid, event.digest, event.entrypoint, event.params, event.request_id, event.trace)
+        Created(
+            event.at,
+            event.uid,
+            event.digest,
+            event.entrypoint,
+            event.params,
+            event.request_id,
+            event.trace,
+            schedule=event.schedule,
+        )
     )
     turn.activate()
 

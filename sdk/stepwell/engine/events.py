@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from stepwell.engine.records import Failure, Payload, StepKey
+from stepwell.engine.records import Failure, Payload, Schedule, StepKey
 from stepwell.names import Digest, InstanceUid
 
 
@@ -31,6 +31,7 @@ class CreateRequested:
     params: Payload
     request_id: str
     trace: bytes = b""
+    schedule: Schedule | None = None
 
 
 @dataclass(frozen=True, slots=True)

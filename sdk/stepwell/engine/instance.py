@@ -22,6 +22,7 @@ from stepwell.engine.records import (
     Paused,
     Payload,
     Record,
+    Schedule,
     StepKey,
     Terminated,
 )
@@ -133,6 +134,8 @@ class Instance:
     request_id: str = ""
     trace: bytes = b""
     """Of the call that created it; empty where its trace is not kept."""
+    schedule: Schedule | None = None
+    """What created it, of one that no call did."""
     activation_trace: bytes = b""
     """Of its newest activation that has one."""
     created_at: int = 0
@@ -204,7 +207,7 @@ class Instance:
         return None
 
     def next_tick(self) -> int | None:
-        """When the node should send a Tick: like next_deadline, with the deadlines of running attempts.
+        """When the node should send a Schedule: like next_deadline, with the deadlines of running attempts.
 
         None while an activation is on its way: what is due by then happens in it.
         """

@@ -53,6 +53,14 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """What created an instance that no call did: a cron expression, and the time of it that had come."""
+
+    cron: str
+    scheduled_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Created:
     at: int
     uid: InstanceUid
@@ -62,6 +70,8 @@ class Created:
     request_id: str
     trace: bytes = b""
     """Of the call that created it, where its trace is kept; the engine passes it on unread."""
+    schedule: Schedule | None = None
+    """Of one that a schedule created."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,9 @@ class Instance:
 
     async def _run(self) -> bytes:
         info = self._info
-        event = WorkflowEvent.of(decode(self._params), info["created"], info["id"], info["workflow"])
+        event = WorkflowEvent.of(
+            decode(self._params), info["created"], info["id"], info["workflow"], info.get("schedule")
+        )
         output = self._entrypoint().run(event, WorkflowStep(self._asking))
         if hasattr(output, "__await__"):
             output = await output

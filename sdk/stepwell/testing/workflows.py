@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final
 
+from stepwell.cron import MINUTE_MS, parsed
 from stepwell.durations import Duration, duration_ms
 from stepwell.engine import events
+from stepwell.engine.records import Schedule
 from stepwell.environment import ENV
 from stepwell.errors import AlreadyExistsError
 from stepwell.events import time_from_ms
@@ -72,12 +74,20 @@ class Workflows:
         ENV.fill(vars)
 
     def start(
-        self, workflow: type[Any], params: Any = None, *, id: str | None = None, name: str | None = None
+        self,
+        workflow: type[Any],
+        params: Any = None,
+        *,
+        id: str | None = None,
+        name: str | None = None,
+        schedule: str | None = None,
     ) -> InstanceUnderTest:
         """A new instance of that class, which has `run(event, step)`; `name` is the workflow's, the class's by default.
+        With a cron expression as its `schedule` it is one that this schedule creates, and that was due at the last full
+        minute.
 
-        Raises TypeError for what is no workflow, ValueError for a bad id, AlreadyExistsError for one that is taken,
-        StepValueError for params that are no JSON.
+        Raises TypeError for what is no workflow, ValueError for a bad id or expression, AlreadyExistsError for one that
+        is taken, StepValueError for params that are no JSON.
         """
         if not isinstance(workflow, type) or not callable(getattr(workflow, "run", None)):
             raise TypeError(f"{workflow!r} is no workflow: give a class with `async def run(self, event, step)`")
@@ -87,6 +97,8 @@ class Workflows:
         if any(resident.id == chosen for resident in host.residents):
             raise AlreadyExistsError(f"instance {chosen!r} exists already")
         data = encode(params)
+        now_ms = host.clock.now_ms
+        tick = None if schedule is None else Schedule(parsed(schedule).text, now_ms - now_ms % MINUTE_MS)
         modifiers = self.modify_all.for_instance(lambda type, payload: started.send_event(type, payload))
         resident = Resident(
             host,
@@ -99,7 +111,7 @@ class Workflows:
         entrypoint = f"{workflow.__module__}:{workflow.__qualname__}"
         resident.step(
             events.CreateRequested(
-                host.clock.now_ms, InstanceUid(f"uid-{number}"), Digest("sha256-test"), entrypoint, data, ""
+                now_ms, InstanceUid(f"uid-{number}"), Digest("sha256-test"), entrypoint, data, "", schedule=tick
             )
         )
         host.recover()

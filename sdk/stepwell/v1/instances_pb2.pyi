@@ -137,6 +137,7 @@ class Instance(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """tenants/{tenant}/workflows/{workflow}/instances/{instance}; the id is 1 to 100 of [a-zA-Z0-9_-], not starting with a dash."""
     uid: _builtins.str
@@ -161,6 +162,10 @@ class Instance(_message.Message):
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def schedule(self) -> Global___InstanceSchedule:
+        """Output only. Of an instance that a schedule created; absent in lists."""
+
     def __init__(
         self,
         *,
@@ -174,16 +179,45 @@ class Instance(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        schedule: Global___InstanceSchedule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "output", b"output", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "output", b"output", "schedule", b"schedule", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "name", b"name", "output", b"output", "params", b"params", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "name", b"name", "output", b"output", "params", b"params", "schedule", b"schedule", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
     _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
 
 Global___Instance: _TypeAlias = Instance  # noqa: Y015
+
+@_typing.final
+class InstanceSchedule(_message.Message):
+    """What an instance was created by."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CRON_FIELD_NUMBER: _builtins.int
+    SCHEDULED_TIME_FIELD_NUMBER: _builtins.int
+    cron: _builtins.str
+    """As the workflow's manifest has it."""
+    @_builtins.property
+    def scheduled_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was due, to the minute."""
+
+    def __init__(
+        self,
+        *,
+        cron: _builtins.str = ...,
+        scheduled_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["scheduled_time", b"scheduled_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cron", b"cron", "scheduled_time", b"scheduled_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstanceSchedule: _TypeAlias = InstanceSchedule  # noqa: Y015
 
 @_typing.final
 class Step(_message.Message):

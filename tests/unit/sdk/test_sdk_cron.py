@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepwell.cron import CRON_LENGTH_MAX, CronError, next_after, parsed, times_after, zone
@@ -126,6 +126,7 @@ def test_a_clock_that_moves_by_half_an_hour_or_a_day_is_followed() -> None:
     ]  # fmt: skip
 
 
+@settings(deadline=None)
 @given(
     at=st.integers(1_700_000_000_000, 2_500_000_000_000),
     text=st.sampled_from(("* * * * *", "*/7 * * * *", "30 2 * * *", "*/15 2 * * SUN", "0 0 L * *", "59 23 * * *")),

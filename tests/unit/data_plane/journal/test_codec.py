@@ -21,6 +21,7 @@ from stepwell.engine.records import (
     Kind,
     Payload,
     Record,
+    Schedule,
     StepCompleted,
     StepKey,
     Terminated,
@@ -50,6 +51,7 @@ FIELDS: dict[object, st.SearchStrategy[Any]] = {
     Failure | None: st.one_of(st.none(), failures),
     StepKey | None: st.one_of(st.none(), step_keys),
     StepKey: step_keys,
+    Schedule | None: st.one_of(st.none(), st.builds(Schedule, texts, times)),
 }
 TIMES = {"at", "started_at", "created_at", "retry_at", "due", "paused_for"}
 
