@@ -57,7 +57,9 @@ class GuestLease(Protocol):
 class GuestLoader(Protocol):
     """What a node needs of `loader.loader.Loader`."""
 
-    async def acquire(self, tenant: TenantUid, digest: Digest, *, alone: bool = False) -> GuestLease: ...
+    async def acquire(
+        self, tenant: TenantUid, digest: Digest, *, alone: bool = False, replays: bool = False
+    ) -> GuestLease: ...
 
 
 class Guests:
@@ -139,9 +141,16 @@ class Guests:
                 instance.sandbox_deaths >= self._limits.sandbox_deaths_alone
                 or instance.node_deaths >= self._limits.node_deaths_alone
             )
+            digest = instance.digest
             try:
-                return await self._loader.acquire(resident.key.tenant, instance.digest, alone=alone)
+                lease = await self._loader.acquire(resident.key.tenant, digest, alone=alone)
+                if instance.digest == digest:
+                    return lease
+                lease.release()  # it was migrated meanwhile
+                continue
             except (BundleRefusedError, NotFoundError) as refused:
+                if instance.digest != digest:
+                    continue
                 failure = Failure("stepwell.errors", type(refused).__name__, refused.message)
                 resident.step(Suspended(self._clock(), failure))
                 return None

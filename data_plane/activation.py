@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 from data_plane import payloads
+from data_plane.journal_frames import about_instance, completion_frame, failure_from
 from loader import messages
-from loader.messages import ActivationMessage, GuestError
+from loader.messages import ActivationMessage
 from stepwell.engine import events
 from stepwell.engine.actions import (
-    Completion,
     EndGuest,
     TellCompletion,
     TellGo,
@@ -25,7 +25,7 @@ from stepwell.engine.actions import (
 )
 from stepwell.engine.events import RetryPolicy
 from stepwell.engine.instance import Live
-from stepwell.engine.records import BlobRef, Failure, Payload, StepKey
+from stepwell.engine.records import BlobRef, Payload, RolledBack, StepKey
 
 if TYPE_CHECKING:
     from data_plane.resident import Resident
@@ -70,6 +70,7 @@ class Activation:
     ) -> None:
         self.key = resident.key
         self.uid = resident.instance.uid
+        self._entrypoint = resident.instance.entrypoint
         self._resident = resident
         self._guest = guest
         self._later = later
@@ -93,6 +94,9 @@ class Activation:
             return
         if type(message) is messages.Closed:
             self.kill("the guest broke the protocol: it closed an activation that goes on")
+            return
+        if type(message) is messages.Replayed:
+            self.kill("the guest broke the protocol: it told how a replay went, and this is none")
             return
         event = self._event(message, payload)
         if event is not None:
@@ -127,20 +131,20 @@ class Activation:
             case messages.Result():
                 return events.StepSucceeded(
                     at,
-                    StepKey("do", message.name, message.count),
+                    StepKey(message.kind, message.name, message.count),
                     message.attempt,
                     min(message.elapsed_us // 1000, at),
                     self._resident.stage(payload),
                 )
             case messages.Started():
-                key = StepKey("do", message.name, message.count)
+                key = StepKey(message.kind, message.name, message.count)
                 return events.StepStarted(at, key, message.attempt, message.timeout_ms)
             case messages.Idle():
                 return events.GuestIdle(at, message.entered)
             case messages.Failed():
                 return events.StepAttemptFailed(
                     at,
-                    StepKey("do", message.name, message.count),
+                    StepKey(message.kind, message.name, message.count),
                     message.attempt,
                     min(message.elapsed_us // 1000, at),
                     message.retryable,
@@ -162,10 +166,10 @@ class Activation:
             case messages.Returned():
                 return events.RunReturned(at, self._resident.stage(payload))
             case messages.Raised():
-                return events.RunRaised(at, failure_from(message.error))
+                return events.RunRaised(at, failure_from(message.error), _rolled_back(message))
             case messages.Mismatch():
                 return events.ReplayMismatched(at, message.position, message.expected, message.got)
-            case messages.Closed() | messages.Log():
+            case messages.Closed() | messages.Replayed() | messages.Log():
                 return None
             case _:
                 assert_never(message)
@@ -200,7 +204,7 @@ class Activation:
                     payload = await self._fetched(told.completion.payload)
                     await self._guest.drain()
                     if not self.dead:
-                        self._guest.send(_completion_frame(self.act, told.completion, payload))
+                        self._guest.send(completion_frame(self.act, told.completion, payload))
                 else:
                     self._send(told)
             except KeyError as missing:
@@ -233,7 +237,7 @@ class Activation:
             payload = await self._fetched(completion.payload)
             if self.dead:
                 return
-            guest.send(_completion_frame(self.act, completion, payload))
+            guest.send(completion_frame(self.act, completion, payload))
             self._streamed += 1
             size += len(payload) + FRAME_BYTES
             if size > STREAM_BYTES:
@@ -252,14 +256,14 @@ class Activation:
                     key = told.completion.key
                     send(messages.completion(act, key.kind, key.name, key.count, told.completion.at, "held"))
                 else:
-                    send(_completion_frame(act, told.completion, _inline(told.completion.payload)))
+                    send(completion_frame(act, told.completion, _inline(told.completion.payload)))
             case TellGo():
-                send(messages.go(act, told.key.name, told.key.count, told.attempt))
+                send(messages.go(act, told.key.kind, told.key.name, told.key.count, told.attempt))
             case TellStart():
                 instance = self._resident.instance
                 self._send_start(told, _inline(instance.params))
                 for completion in instance.completions[: told.recorded]:
-                    send(_completion_frame(act, completion, _inline(completion.payload)))
+                    send(completion_frame(act, completion, _inline(completion.payload)))
             case TellHold():
                 send(messages.hold(act, told.number))
             case TellRelease():
@@ -273,18 +277,9 @@ class Activation:
 
     def _send_start(self, told: TellStart, params: bytes) -> None:
         resident, instance = self._resident, self._resident.instance
-        about: dict[str, object] = {
-            "id": resident.key.instance,
-            "uid": instance.uid,
-            "workflow": resident.key.workflow,
-            "created": instance.created_at,
-            "started": instance.started_at,
-            "now": resident.now(),
-        }
-        if instance.schedule is not None:
-            about["schedule"] = (instance.schedule.cron, instance.schedule.scheduled_at)
+        about = about_instance(resident.key, instance, resident.now())
         opened = [(key.kind, key.name, key.count) for key in told.opened]
-        self._guest.send(messages.start(self.act, instance.entrypoint, about, told.recorded, opened, params))
+        self._guest.send(messages.start(self.act, self._entrypoint, about, told.recorded, opened, params))
 
     # ---------------------------------------------------------------- the end
     def kill(self, reason: str) -> None:
@@ -313,16 +308,6 @@ class Activation:
             ended()
 
 
-def _completion_frame(act: int, completion: Completion, payload: bytes) -> bytes:
-    key = completion.key
-    detail: object = None
-    if completion.failure is not None:
-        detail = error_from(completion.failure)
-    elif completion.outcome == "event":
-        detail = (completion.event_type, completion.event_at)
-    return messages.completion(act, key.kind, key.name, key.count, completion.at, completion.outcome, detail, payload)
-
-
 def _inline(payload: Payload) -> bytes:
     assert not isinstance(payload, BlobRef)
     return payload
@@ -337,13 +322,7 @@ def _takes_time(told: Told, resident: Resident) -> bool:
     return resident.instance.blobs > 0 or resident.instance.stored_bytes > STREAM_BYTES
 
 
-def failure_from(error: GuestError) -> Failure:
-    """A guest's words for an exception as the journal keeps them."""
-    cause = failure_from(error.cause) if error.cause is not None else None
-    return Failure(error.module, error.type, error.message, error.traceback, cause)
-
-
-def error_from(failure: Failure) -> GuestError:
-    """The way back: the guest rebuilds the exception from it."""
-    cause = error_from(failure.cause) if failure.cause is not None else None
-    return GuestError(failure.module, failure.type, failure.message, failure.traceback, cause)
+def _rolled_back(message: messages.Raised) -> RolledBack | None:
+    if not message.rolled_back:
+        return None
+    return RolledBack(failure_from(message.rollback_error) if message.rollback_error is not None else None)

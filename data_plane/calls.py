@@ -8,23 +8,26 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
-from typing import Final, NamedTuple, Protocol
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from functools import partial
+from typing import Final
 
 from cluster.directory import ROUTE_AGE_S
+from data_plane.calling import Routes, Seen, durably, refuse_if_absent
 from data_plane.history import Happening, History
 from data_plane.journal.store import InstanceKey, ListingPage, Row
+from data_plane.migrating import Migrations
 from data_plane.node import Node
 from data_plane.payloads import fetch
 from data_plane.readings import Reading
-from data_plane.resident import Resident
+from data_plane.replaying import Verdict
 from data_plane.shard_server import ShardServer
-from stepwell.engine import events
+from stepwell.engine import events, receiving
 from stepwell.engine.events import Event
 from stepwell.engine.instance import Instance, Phase
-from stepwell.engine.records import Deleting, Payload, Schedule, StepKey
-from stepwell.errors import AlreadyExistsError, ApiError, InvalidArgumentError, NotFoundError, UnavailableError
+from stepwell.engine.records import BlobRef, Deleting, Payload, Schedule, StepKey
+from stepwell.errors import AlreadyExistsError, InvalidArgumentError, UnavailableError
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowId
 
 REMOVALS_AWAITED_MAX: Final = 5
@@ -32,34 +35,6 @@ REMOVALS_AWAITED_MAX: Final = 5
 
 REMOVAL_AWAITED_S: Final = 2.0
 """How long a delete waits for its rows to go: longer only when the instance still stands in line for a sandbox."""
-
-
-class RoutedVersion(NamedTuple):
-    """What a new instance of a workflow is pinned to."""
-
-    digest: Digest
-    entrypoint: str
-
-
-Choose = Callable[[InstanceId], RoutedVersion]
-"""What a new instance of that id is pinned to, by one state of its workflow's route: the same for the same id."""
-
-
-class Routes(Protocol):
-    """What calls need of the directory. Raises NotFoundError for a workflow that has no route."""
-
-    async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> Choose: ...
-
-    async def check_version(self, tenant: TenantUid, digest: Digest) -> None:
-        """Raises NotFoundError for a version that nothing may begin with any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A durable view of one instance; `instance.live` is the present activation's, where there is one."""
-
-    key: InstanceKey
-    instance: Instance
 
 
 class InstanceCalls:
@@ -73,6 +48,7 @@ class InstanceCalls:
         self._node = node
         self._routes = routes
         self._mint = mint
+        self._migrations = Migrations(node, routes, self.get)
         self._monotonic_s = asyncio.get_running_loop().time
 
     # ---------------------------------------------------------------- create
@@ -169,7 +145,7 @@ class InstanceCalls:
                 await server.flushed(resident)
             reading = await self._reading(server, key)
         instance = replace(reading.instance, live=None)
-        _refuse_if_absent(key, instance)
+        refuse_if_absent(key, instance)
         resident = server.peek(key)
         if resident is not None and resident.instance.uid == instance.uid:
             instance.live = resident.instance.live
@@ -218,15 +194,38 @@ class InstanceCalls:
             raise InvalidArgumentError("page_token is not one that this list gave", field="page_token") from None
 
     # ---------------------------------------------------------------- transitions
-    async def send_event(self, key: InstanceKey, event_type: str, payload: bytes, request_id: str) -> None:
+    async def send_event(
+        self,
+        key: InstanceKey,
+        event_type: str,
+        payload: bytes,
+        request_id: str,
+        event_id: str = "",
+        *,
+        only_if_waiting: bool = False,
+    ) -> None:
+        """Raises InvalidArgumentError when one of the ids was used with another body, and NotWaitingError with
+        `only_if_waiting` where no wait of that type is open."""
         server = self._node.server_of(key)
         await self._node.quotas.ask(key.tenant)
-        async with server.resident(key) as resident, _durably(server, resident):
-            _refuse_if_absent(key, resident.instance)
-            if request_id not in resident.instance.requests:
+        async with server.resident(key) as resident, durably(server, resident):
+            refuse_if_absent(key, resident.instance)
+            instance = resident.instance
+            before = receiving.known(instance, request_id, event_id)
+            if before is not None and isinstance(before.payload, BlobRef):
+                await server.flushed(resident)  # its blob may be on its way
+            if before is not None and await fetch(before.payload, key, instance.uid, self._node.store) == payload:
+                refuse_if_absent(key, instance)  # it may have been deleted meanwhile
+                again = events.EventSent(self._node.clock(), event_type, before.payload, request_id, event_id)
+                resident.step(again)
+                return
+            if request_id not in instance.requests:
                 self._node.quotas.check_stored(key.tenant)
             minted = resident.mint(payload)
-            if resident.step(events.EventSent(self._node.clock(), event_type, minted, request_id)):
+            sent = events.EventSent(
+                self._node.clock(), event_type, minted, request_id, event_id, only_if_waiting=only_if_waiting
+            )
+            if resident.step(sent):
                 resident.write_blob(minted, payload)
 
     async def pause(self, key: InstanceKey, request_id: str) -> Seen:
@@ -241,23 +240,39 @@ class InstanceCalls:
         await self._node.quotas.ask(key.tenant)
         server = self._node.server_of(key)
         async with server.resident(key) as resident:
-            async with _durably(server, resident):
-                _refuse_if_absent(key, resident.instance)
+            async with durably(server, resident):
+                refuse_if_absent(key, resident.instance)
                 await self._routes.check_version(key.tenant, resident.instance.digest)
                 self._node.quotas.check_create(key.tenant)
-                _refuse_if_absent(key, resident.instance)  # it may have been deleted meanwhile
+                refuse_if_absent(key, resident.instance)  # it may have been deleted meanwhile
                 resident.step(events.RestartRequested(self._node.clock(), step, request_id))
             await server.listed(resident)
         return await self._seen(server, key)
 
-    async def terminate(self, key: InstanceKey, request_id: str) -> Seen:
-        return await self._carry_out(key, events.TerminateRequested, request_id)
+    async def replay(self, key: InstanceKey, digest: Digest) -> Verdict:
+        """Whether that version's code does what the instance's journal says.
+
+        Raises NotFoundError for a version without the workflow, or that is being retired; and what
+        `data_plane.replaying` does.
+        """
+        seen = await self.get(key)
+        version = await self._routes.on_version(key.tenant, key.workflow, digest)
+        replays = self._node.replays
+        return await replays.replay(key, replays.recorded(key, seen.instance), version.digest, version.entrypoint)
+
+    async def migrate(self, key: InstanceKey, digest: Digest, request_id: str) -> Seen:
+        """Raises what `data_plane.migrating` does."""
+        await self._migrations.migrate(key, digest, request_id)
+        return await self.get(key)
+
+    async def terminate(self, key: InstanceKey, request_id: str, *, rollback: bool = False) -> Seen:
+        return await self._carry_out(key, partial(events.TerminateRequested, rollback=rollback), request_id)
 
     async def _carry_out(self, key: InstanceKey, requested: Callable[[int, str], Event], request_id: str) -> Seen:
         """The request happens when the instance is there to hear it, not when it began to load."""
         server = self._node.server_of(key)
-        async with server.resident(key) as resident, _durably(server, resident):
-            _refuse_if_absent(key, resident.instance)
+        async with server.resident(key) as resident, durably(server, resident):
+            refuse_if_absent(key, resident.instance)
             resident.step(requested(self._node.clock(), request_id))
         return await self._seen(server, key)
 
@@ -265,8 +280,8 @@ class InstanceCalls:
         """Of an instance that has ended. Durable when this returns; what is left of it is gone as a rule, so that no
         list shows it any more."""
         server = self._node.server_of(key)
-        async with server.resident(key) as resident, _durably(server, resident):
-            _refuse_if_absent(key, resident.instance)
+        async with server.resident(key) as resident, durably(server, resident):
+            refuse_if_absent(key, resident.instance)
             resident.step(events.DeleteRequested(self._node.clock(), request_id))
         with suppress(TimeoutError):
             async with asyncio.timeout(REMOVAL_AWAITED_S):
@@ -302,7 +317,7 @@ class InstanceCalls:
                                 yield f"{uid}.{happening.number}", happening
                             if isinstance(record, Deleting):
                                 return
-                _refuse_if_absent(key, history.instance)
+                refuse_if_absent(key, history.instance)
                 if after is not None and history.instance.uid != after[0]:
                     raise InvalidArgumentError("cursor is not one of this instance", field="cursor")
                 if history.ended:
@@ -314,28 +329,9 @@ class InstanceCalls:
             self._node.watchers.remove(key, watcher)
 
 
-@asynccontextmanager
-async def _durably(server: ShardServer, resident: Resident) -> AsyncIterator[None]:
-    """What is done or refused within is so by what is durable once this ends: memory runs ahead of the journal.
-
-    Raises UnavailableError when the shard is lost before that.
-    """
-    try:
-        yield
-    except ApiError:
-        await server.flushed(resident)
-        raise
-    await server.flushed(resident)
-
-
 async def _each(rows: Sequence[Row]) -> AsyncGenerator[Row]:
     for row in rows:
         yield row
-
-
-def _refuse_if_absent(key: InstanceKey, instance: Instance) -> None:
-    if instance.phase in (Phase.ABSENT, Phase.DELETING):
-        raise NotFoundError(f"no instance {key.instance!r} of workflow {key.workflow!r}")
 
 
 def parse_cursor(cursor: str) -> tuple[str, int] | None:

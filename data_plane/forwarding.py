@@ -72,6 +72,16 @@ class ForwardingServicer(instances_pb2_grpc.InstanceServiceServicer):
     async def SendEvent(self, request: pb.SendEventRequest, context: Context) -> Any:
         return await self._unary(self._local.SendEvent, request, context)
 
+    async def BroadcastEvent(self, request: pb.BroadcastEventRequest, context: Context) -> pb.BroadcastEventResponse:
+        """Each instance's send goes where its shard is served."""
+        return await self._local.broadcast(request, context, self.SendEvent)
+
+    async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
+        return await self._unary(self._local.ListEvents, request, context)
+
+    async def GetEvent(self, request: pb.GetEventRequest, context: Context) -> pb.ReceivedEvent:
+        return await self._unary(self._local.GetEvent, request, context)
+
     async def PauseInstance(self, request: pb.PauseInstanceRequest, context: Context) -> pb.Instance:
         return await self._unary(self._local.PauseInstance, request, context)
 
@@ -80,6 +90,12 @@ class ForwardingServicer(instances_pb2_grpc.InstanceServiceServicer):
 
     async def RestartInstance(self, request: pb.RestartInstanceRequest, context: Context) -> pb.Instance:
         return await self._unary(self._local.RestartInstance, request, context)
+
+    async def ReplayInstance(self, request: pb.ReplayInstanceRequest, context: Context) -> pb.Replay:
+        return await self._unary(self._local.ReplayInstance, request, context)
+
+    async def MigrateInstance(self, request: pb.MigrateInstanceRequest, context: Context) -> pb.Instance:
+        return await self._unary(self._local.MigrateInstance, request, context)
 
     async def TerminateInstance(self, request: pb.TerminateInstanceRequest, context: Context) -> pb.Instance:
         return await self._unary(self._local.TerminateInstance, request, context)

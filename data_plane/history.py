@@ -17,11 +17,13 @@ from stepwell.engine.records import (
     Errored,
     EventMatched,
     EventReceived,
+    Migrated,
     NothingToDo,
     Paused,
     Record,
     Restarted,
     Resumed,
+    RollbackBegun,
     SandboxDied,
     SleepFired,
     SleepStarted,
@@ -83,6 +85,8 @@ class History:
     def _forget(self, key: StepKey | None) -> None:
         """Of what has ended, only a wait may be told of again: its event goes back when `run` has cancelled it."""
         self.instance.completions.clear()
+        self.instance.received.clear()
+        self.instance.event_ids.clear()
         step = self.instance.steps.get(key) if key is not None else None
         if step is not None and step.ended_at is not None and step.event is None:
             del self.instance.steps[step.key]
@@ -119,6 +123,10 @@ def _type_and_key(record: Record, instance: Instance) -> tuple[str | None, StepK
             return "resumed", None
         case Restarted():
             return "restarted", None
+        case RollbackBegun():
+            return "rollbackStarted", None
+        case Migrated():
+            return "migrated", None
         case NothingToDo():
             return None, None
         case Completed():

@@ -10,24 +10,27 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from cluster.records import Tenant
-from data_plane import batches, views
+from data_plane import batches, broadcasts, views
 from data_plane.batches import Create, Delete
-from data_plane.calls import InstanceCalls, Seen
+from data_plane.broadcasts import Send
+from data_plane.calling import Seen
+from data_plane.calls import InstanceCalls
 from data_plane.journal.store import InstanceKey
 from data_plane.logs.reading import LogReading
 from rpc.auth import principal
 from rpc.json_edge import checked_json
 from rpc.paging import PAGE_BYTES_MAX, offset, page_size, page_token, position
-from rpc.resource_names import checked, parse_instance, parse_workflow
+from rpc.resource_names import checked, instance_name, parse_instance, parse_version, parse_workflow
 from rpc.rights import Right
 from rpc.times import timestamp
 from rpc.trace_context import current
 from stepwell import names
 from stepwell.engine.instance import Step
+from stepwell.engine.received import EventState, received_by
 from stepwell.engine.records import BlobRef, Completed, StepKey
 from stepwell.engine.status import steps_of
-from stepwell.errors import InvalidArgumentError
-from stepwell.names import TenantId
+from stepwell.errors import InvalidArgumentError, NotFoundError
+from stepwell.names import Digest, TenantId
 from stepwell.v1 import instances_pb2 as pb
 from stepwell.v1 import instances_pb2_grpc
 
@@ -126,8 +129,66 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         _, key = await self._named(request.name, context)
         event_type = checked(names.event_type, request.type, "type")
         request_id = checked(names.request_id, request.request_id, "request_id")
-        await self._calls.send_event(key, event_type, checked_json(request.payload, "payload"), request_id)
+        event_id = checked(names.event_id, request.event_id, "event_id")
+        payload = checked_json(request.payload, "payload")
+        await self._calls.send_event(
+            key, event_type, payload, request_id, event_id, only_if_waiting=request.only_if_waiting
+        )
         return Empty()
+
+    async def BroadcastEvent(self, request: pb.BroadcastEventRequest, context: Context) -> pb.BroadcastEventResponse:
+        return await self.broadcast(request, context, self.SendEvent)
+
+    async def broadcast(
+        self, request: pb.BroadcastEventRequest, context: Context, send: Send
+    ) -> pb.BroadcastEventResponse:
+        """By that call to each instance of the page, once the request as a whole is in order, and its tenant there."""
+        tenant, workflow = parse_workflow(request.parent, principal(context), "parent")
+        broadcasts.check(request)
+        limit = page_size(request.page_size)
+        uid = (await self._tenants.tenant(tenant)).uid
+        scope = f"broadcast to {uid}/{workflow}"
+        at = position(scope, request.page_token)
+        page = await self._calls.list(uid, workflow, limit=limit, token=at, statuses=broadcasts.UNENDED)
+        to = [instance_name(tenant, workflow, listing.key.instance) for listing in page.listings]
+        response = await broadcasts.sent(request, to, context, send)
+        if Right.READ not in principal(context).rights:
+            response.ClearField("failures")
+        if page.next_token:
+            response.next_page_token = page_token(scope, page.next_token)
+        return response
+
+    async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
+        _, key = await self._named(request.parent, context, "parent")
+        limit = page_size(request.page_size)
+        states = frozenset(_event_state_name(number) for number in request.states)
+        scope = f"events of {'/'.join(key)} {sorted(states)}"
+        after = offset(scope, request.page_token)
+        instance = (await self._calls.get(key)).instance
+        response, size = pb.ListEventsResponse(), 0
+        for received in received_by(instance):
+            if received.event.number <= after or (states and received.state not in states):
+                continue
+            # A large payload is left out: a page is to be read, not to carry data.
+            inline = None if isinstance(received.event.payload, BlobRef) else received.event.payload
+            message = views.event_message(instance, received, inline)
+            size += message.ByteSize()
+            if len(response.events) == limit or (response.events and size > PAGE_BYTES_MAX):
+                response.next_page_token = page_token(scope, str(response.events[-1].number))
+                break
+            response.events.append(message)
+        return response
+
+    async def GetEvent(self, request: pb.GetEventRequest, context: Context) -> pb.ReceivedEvent:
+        _, key = await self._named(request.name, context)
+        if request.number < 1:
+            raise InvalidArgumentError(f"number is {request.number}: events are counted from 1", field="number")
+        instance = (await self._calls.get(key)).instance
+        if request.number > len(instance.received):
+            raise NotFoundError(f"instance {key.instance!r} has received no event {request.number}")
+        received = received_by(instance)[request.number - 1]
+        payload = await self._calls.payload(key, instance, received.event.payload)
+        return views.event_message(instance, received, payload)
 
     async def PauseInstance(self, request: pb.PauseInstanceRequest, context: Context) -> pb.Instance:
         tenant, key = await self._named(request.name, context)
@@ -142,9 +203,22 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         seen = await self._calls.restart(key, _step_key(request), _request_id(request))
         return await self._instance(tenant, seen, context)
 
+    async def ReplayInstance(self, request: pb.ReplayInstanceRequest, context: Context) -> pb.Replay:
+        version = parse_version(request.version, principal(context), "version")
+        tenant, key = await self._named(request.name, context)
+        digest = _own(version, tenant)
+        return views.replay_message(tenant, key, digest, await self._calls.replay(key, digest))
+
+    async def MigrateInstance(self, request: pb.MigrateInstanceRequest, context: Context) -> pb.Instance:
+        version = parse_version(request.version, principal(context), "version")
+        request_id = _request_id(request)
+        tenant, key = await self._named(request.name, context)
+        return await self._instance(tenant, await self._calls.migrate(key, _own(version, tenant), request_id), context)
+
     async def TerminateInstance(self, request: pb.TerminateInstanceRequest, context: Context) -> pb.Instance:
         tenant, key = await self._named(request.name, context)
-        return await self._instance(tenant, await self._calls.terminate(key, _request_id(request)), context)
+        seen = await self._calls.terminate(key, _request_id(request), rollback=request.rollback)
+        return await self._instance(tenant, seen, context)
 
     async def DeleteInstance(self, request: pb.DeleteInstanceRequest, context: Context) -> Empty:
         _, key = await self._named(request.name, context)
@@ -218,11 +292,21 @@ def _request_id(
         pb.PauseInstanceRequest
         | pb.ResumeInstanceRequest
         | pb.RestartInstanceRequest
+        | pb.MigrateInstanceRequest
         | pb.TerminateInstanceRequest
         | pb.DeleteInstanceRequest
     ),
 ) -> str:
     return checked(names.request_id, request.request_id, "request_id")
+
+
+def _own(version: tuple[TenantId, Digest], tenant: TenantId) -> Digest:
+    """Of a version of that tenant's."""
+    if version[0] != tenant:
+        raise InvalidArgumentError(
+            "version: an instance runs a version of its own tenant, and this is another's", field="version"
+        )
+    return version[1]
 
 
 def _step_key(request: pb.RestartInstanceRequest) -> StepKey | None:
@@ -244,6 +328,13 @@ def _step_key(request: pb.RestartInstanceRequest) -> StepKey | None:
 
 def _step_name(text: str) -> str:
     return checked(names.step_name, text, "step_name") if text else ""
+
+
+def _event_state_name(number: int) -> EventState:
+    name = views.EVENT_STATE_NAMES.get(number)
+    if name is None:
+        raise InvalidArgumentError(f"states: {number} is not a state that an event can have", field="states")
+    return name
 
 
 def _status_name(number: int) -> str:

@@ -16,6 +16,7 @@ from data_plane.observing import InstanceObserver
 from data_plane.quotas import Quotas, TenantLimits
 from data_plane.readings import Readings
 from data_plane.removals import ForgetLogs, no_logs
+from data_plane.replaying import Replays
 from data_plane.shard import Shard
 from data_plane.shard_server import ShardServer
 from data_plane.timers import Timers
@@ -78,6 +79,7 @@ class Node:
         self.observer = observer
         self.watchers = Watchers()
         self.readings = Readings(store, settings.readings_bytes_max)
+        self.replays = Replays(loader, store, clock)
         self._shard_of = shard_of
         self._servers: dict[int, ShardServer] = {}
         self._tasks = tasks

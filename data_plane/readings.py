@@ -25,6 +25,9 @@ ROWS_AT_ONCE: Final = 256
 BYTES_A_STEP: Final = 1_024
 """What a step takes in memory beside its payload, about."""
 
+BYTES_AN_EVENT: Final = 512
+"""The same, of an event that it received."""
+
 BYTES_AN_INSTANCE: Final = 4_096
 
 
@@ -64,7 +67,9 @@ class Reading:
 
     def weigh(self) -> int:
         """What it takes in memory, in bytes, about."""
-        return BYTES_AN_INSTANCE + self.instance.inline_bytes + BYTES_A_STEP * len(self.instance.steps)
+        instance = self.instance
+        items = BYTES_A_STEP * len(instance.steps) + BYTES_AN_EVENT * len(instance.received)
+        return BYTES_AN_INSTANCE + instance.inline_bytes + items
 
 
 class Readings:

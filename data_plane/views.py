@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, assert_never
 
-from data_plane.journal.store import Listing
+from data_plane.journal.store import InstanceKey, Listing
 from data_plane.logs.reading import LogEntry
 from data_plane.logs.store import Stream
+from data_plane.replaying import Differs, Matches, Unchecked, Verdict
 from rpc.resource_names import instance_name, version_name
 from rpc.times import timestamp
 from stepwell.engine.instance import Instance, Step, StepStatus
-from stepwell.engine.records import Completed, Errored, Failure, Kind
+from stepwell.engine.received import EventState, Received, resend_id
+from stepwell.engine.records import Completed, Errored, Failure, Kind, RolledBack, Terminated
 from stepwell.engine.status import InstanceStatus, status_of
 from stepwell.names import Digest, InstanceId, TenantId, WorkflowId
 from stepwell.v1 import instances_pb2 as pb
@@ -48,9 +50,18 @@ _STEP_KINDS: Final[dict[Kind, pb.StepKind.ValueType]] = {
     "do": pb.STEP_KIND_DO,
     "sleep": pb.STEP_KIND_SLEEP,
     "waitForEvent": pb.STEP_KIND_WAIT_FOR_EVENT,
+    "rollback": pb.STEP_KIND_ROLLBACK,
 }
 
 STEP_KIND_NAMES: Final[dict[int, Kind]] = {number: kind for kind, number in _STEP_KINDS.items()}
+
+_EVENT_STATES: Final[dict[EventState, pb.EventState.ValueType]] = {
+    "buffered": pb.EVENT_STATE_BUFFERED,
+    "taken": pb.EVENT_STATE_TAKEN,
+    "dead": pb.EVENT_STATE_DEAD,
+}
+
+EVENT_STATE_NAMES: Final[dict[int, EventState]] = {number: name for name, number in _EVENT_STATES.items()}
 
 _FOREIGN: Final = "StepError:"
 """A guest puts it before the class of an error that it could not rebuild; users know the class."""
@@ -72,6 +83,8 @@ def instance_message(
         version=version_name(tenant, instance.digest),
         params=params,
         create_time=timestamp(instance.created_at),
+        buffered_events=0 if instance.outcome is not None else instance.buffered_events,
+        dead_events=instance.dead_events,
     )
     if isinstance(instance.outcome, Completed) and output is not None:
         message.output = output
@@ -80,6 +93,8 @@ def instance_message(
         failure = instance.paused.failure
     if failure is not None:
         message.error.CopyFrom(failure_message(failure))
+    if isinstance(instance.outcome, Errored | Terminated) and instance.outcome.rolled_back is not None:
+        _tell_rollback(message.rollback, instance.outcome.rolled_back)
     if instance.started_at is not None:
         message.start_time.CopyFrom(timestamp(instance.started_at))
     if instance.ended_at is not None:
@@ -88,6 +103,13 @@ def instance_message(
         message.schedule.cron = instance.schedule.cron
         message.schedule.scheduled_time.CopyFrom(timestamp(instance.schedule.scheduled_at))
     return message
+
+
+def _tell_rollback(message: pb.Rollback, rolled_back: RolledBack) -> None:
+    message.outcome = pb.ROLLBACK_OUTCOME_COMPLETE
+    if rolled_back.failure is not None:
+        message.outcome = pb.ROLLBACK_OUTCOME_FAILED
+        message.error.CopyFrom(failure_message(rolled_back.failure))
 
 
 def listing_message(tenant: TenantId, listing: Listing) -> pb.Instance:
@@ -125,6 +147,23 @@ def step_message(step: Step, output: bytes | None = None, *, truncated: bool = F
     return message
 
 
+def event_message(instance: Instance, received: Received, payload: bytes | None) -> pb.ReceivedEvent:
+    """An event that the instance received; without its payload where that is None."""
+    event, step = received.event, received.step
+    return pb.ReceivedEvent(
+        number=event.number,
+        event_id=event.event_id,
+        type=event.event_type,
+        payload=payload,
+        payload_truncated=payload is None,
+        state=_EVENT_STATES[received.state],
+        receive_time=timestamp(event.at),
+        step_name=step.name if step is not None else "",
+        step_count=step.count if step is not None else 0,
+        resend_id=resend_id(instance, event),
+    )
+
+
 def log_message(entry: LogEntry) -> pb.LogEntry:
     line = entry.line
     return pb.LogEntry(
@@ -137,6 +176,21 @@ def log_message(entry: LogEntry) -> pb.LogEntry:
         text=line.text,
         dropped=line.dropped,
     )
+
+
+def replay_message(tenant: TenantId, key: InstanceKey, digest: Digest, verdict: Verdict) -> pb.Replay:
+    message = pb.Replay(name=instance_name(tenant, key.workflow, key.instance), version=version_name(tenant, digest))
+    match verdict:
+        case Matches():
+            message.verdict, message.next = pb.REPLAY_VERDICT_MATCHES, verdict.next
+        case Differs():
+            message.verdict, message.position = pb.REPLAY_VERDICT_DIFFERS, verdict.position
+            message.expected, message.got = verdict.expected, verdict.got
+        case Unchecked():
+            message.verdict, message.reason = pb.REPLAY_VERDICT_UNCHECKED, verdict.reason
+        case _:
+            assert_never(verdict)
+    return message
 
 
 def failure_message(failure: Failure) -> resources_pb2.Failure:

@@ -75,7 +75,8 @@ class Loader:
             settings.starts_a_minute_per_tenant_max,
             asyncio.get_running_loop().time,
         )
-        self._seats: dict[tuple[TenantUid, Digest], Seat] = {}
+        self._seats: dict[tuple[TenantUid, Digest, bool], Seat] = {}
+        """By whose they are, and whether they are for replays."""
         self._idle: dict[Seat, asyncio.TimerHandle] = {}
         self._loading: set[Seat] = set()
         self._taken: set[Seat] = set()
@@ -112,22 +113,23 @@ class Loader:
         """How many wait for code."""
         return self._pool.ready
 
-    async def acquire(self, tenant: TenantUid, digest: Digest, *, alone: bool = False) -> Lease:
-        """A lease on a sandbox that runs this version; with `alone`, on one that nobody else gets.
+    async def acquire(self, tenant: TenantUid, digest: Digest, *, alone: bool = False, replays: bool = False) -> Lease:
+        """A lease on a sandbox that runs this version; with `alone`, on one that nobody else gets, and with `replays`
+        on one that is for replays alone, of which nothing that is printed is kept.
 
         Waits for its turn when there is no room. Raises NotFoundError (no such version), BundleRefusedError (it can't
         be imported any more), SandboxUnavailableError, UnavailableError (too many wait, or the server stops).
         """
         if self._closed:
             raise UnavailableError("The server stops; try again later.")
-        seat = None if alone else self._seats.get((tenant, digest))
+        seat = None if alone else self._seats.get((tenant, digest, replays))
         if seat is not None and seat.guest is not None and not seat.guest.usable:
             self._remove(seat)
             seat = None
         if seat is None:
-            seat = Seat(tenant, digest, alone, asyncio.get_running_loop().create_future())
+            seat = Seat(tenant, digest, alone, replays, asyncio.get_running_loop().create_future())
             if not alone:
-                self._seats[tenant, digest] = seat
+                self._seats[tenant, digest, replays] = seat
             seat.task = self._tasks.create_task(self._occupy(seat))
             self._loading.add(seat)
             seat.task.add_done_callback(lambda _: self._occupied(seat))
@@ -199,9 +201,8 @@ class Loader:
         await self._loads.enter(seat.tenant)
         try:
             await asyncio.sleep(self._pace.pause_s(seat.tenant))
-            return await self._load(
-                seat.tenant, seat.digest, self._log_sinks(seat.tenant, seat.digest), is_checked=True
-            )
+            sink = ignore_log if seat.replays else self._log_sinks(seat.tenant, seat.digest)
+            return await self._load(seat.tenant, seat.digest, sink, is_checked=True)
         finally:
             self._loads.leave(seat.tenant)
 
@@ -318,8 +319,9 @@ class Loader:
     def _remove(self, seat: Seat, serve: bool = True) -> None:
         """Forget the seat, once, whatever ended it."""
         seat.gone = True
-        if self._seats.get((seat.tenant, seat.digest)) is seat:
-            del self._seats[seat.tenant, seat.digest]
+        place = (seat.tenant, seat.digest, seat.replays)
+        if self._seats.get(place) is seat:
+            del self._seats[place]
         if (timer := self._idle.pop(seat, None)) is not None:
             timer.cancel()
         if seat in self._taken:

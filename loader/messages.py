@@ -13,9 +13,11 @@ from msgspec import Meta
 
 from stepwell.frames import frame
 
-Kind = Literal["do", "sleep", "waitForEvent", "timer"]
+Kind = Literal["do", "sleep", "waitForEvent", "timer", "rollback"]
+BodyKind = Literal["do", "rollback"]
 Backoff = Literal["constant", "linear", "exponential"]
-Outcome = Literal["value", "held", "error", "fired", "event", "timeout"]
+Outcome = Literal["value", "held", "error", "fired", "event", "timeout", "terminate"]
+Ended = Literal["", "returned", "raised"]
 
 Name = Annotated[str, Meta(max_length=256)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -62,6 +64,7 @@ class Started(_Message, tag="started", frozen=True):
     count: Count
     attempt: Attempt
     timeout_ms: Number
+    kind: BodyKind = "do"
 
 
 class Result(_Message, tag="result", frozen=True):
@@ -70,6 +73,7 @@ class Result(_Message, tag="result", frozen=True):
     count: Count
     attempt: Attempt
     elapsed_us: Number
+    kind: BodyKind = "do"
 
 
 class Failed(_Message, tag="failed", frozen=True):
@@ -83,6 +87,7 @@ class Failed(_Message, tag="failed", frozen=True):
     delay_ms: Number
     backoff: Backoff
     error: GuestError
+    kind: BodyKind = "do"
 
 
 class Sleep(_Message, tag="sleep", frozen=True):
@@ -131,6 +136,8 @@ class Returned(_Message, tag="returned", frozen=True):
 class Raised(_Message, tag="raised", frozen=True):
     act: Number
     error: GuestError
+    rolled_back: bool = False
+    rollback_error: GuestError | None = None
 
 
 class Mismatch(_Message, tag="mismatch", frozen=True):
@@ -138,6 +145,11 @@ class Mismatch(_Message, tag="mismatch", frozen=True):
     position: Number
     expected: Annotated[str, Meta(max_length=1024)]
     got: Annotated[str, Meta(max_length=1024)]
+
+
+class Replayed(_Message, tag="replayed", frozen=True):
+    act: Number
+    next: Annotated[str, Meta(max_length=1024)]
 
 
 class Closed(_Message, tag="closed", frozen=True):
@@ -165,6 +177,7 @@ ActivationMessage = (
     | Returned
     | Raised
     | Mismatch
+    | Replayed
     | Closed
     | Log
 )
@@ -204,14 +217,27 @@ def start(
     return frame(_encode(("start", act, entrypoint, instance, recorded, opened)), params)
 
 
+def replay(
+    act: int,
+    entrypoint: str,
+    instance: dict[str, object],
+    recorded: int,
+    opened: list[tuple[Kind, str, int]],
+    ended: Ended,
+    params: bytes,
+) -> bytes:
+    """The same for a journal that is only compared with the code; `ended` is how it says that `run` ended."""
+    return frame(_encode(("replay", act, entrypoint, instance, recorded, opened, ended)), params)
+
+
 def load(path: str, entrypoints: list[str], variables: dict[str, str], limits: dict[str, int]) -> bytes:
     """The frame that gives a warm guest its bundle."""
     return frame(_encode(("load", path, entrypoints, variables, limits)))
 
 
-def go(act: int, name: str, count: int, attempt: int) -> bytes:
+def go(act: int, kind: Kind, name: str, count: int, attempt: int) -> bytes:
     """The frame that starts an open step's next attempt."""
-    return frame(_encode(("go", act, name, count, attempt)))
+    return frame(_encode(("go", act, kind, name, count, attempt)))
 
 
 PING = frame(_encode(("ping",)))

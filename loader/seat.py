@@ -12,10 +12,13 @@ from stepwell.names import Digest, TenantUid
 class Seat:
     """The loader's own: from the first wish for a sandbox until that sandbox is gone."""
 
-    def __init__(self, tenant: TenantUid, digest: Digest, alone: bool, loading: asyncio.Future[Guest]) -> None:
+    def __init__(
+        self, tenant: TenantUid, digest: Digest, alone: bool, replays: bool, loading: asyncio.Future[Guest]
+    ) -> None:
         self.tenant = tenant
         self.digest = digest
         self.alone = alone
+        self.replays = replays
         self.loading = loading
         self.guest: Guest | None = None
         self.task: asyncio.Task[None] | None = None

@@ -39,7 +39,7 @@ ATTEMPTS: Final = ("succeeded", "retried", "failed")
 ENDINGS: Final = ("completed", "errored", "terminated")
 """How instances end."""
 
-REASONS: Final = (*ENDINGS, "hibernated", "paused", "restarted", "drained", "sandbox_died", "lost")
+REASONS: Final = (*ENDINGS, "hibernated", "paused", "restarted", "migrated", "drained", "sandbox_died", "lost")
 """Why activations end."""
 
 

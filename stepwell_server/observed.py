@@ -19,6 +19,7 @@ from stepwell.engine.records import (
     Completed,
     Created,
     Errored,
+    Migrated,
     Paused,
     Record,
     Restarted,
@@ -179,6 +180,8 @@ class ObservedInstances:
                 self._end(key, record.at, "drained" if record.runnable else "hibernated")
             case Restarted():
                 self._end(key, record.at, "restarted")
+            case Migrated():
+                self._end(key, record.at, "migrated")
             case SandboxDied():
                 self._end(key, record.at, "sandbox_died")
             case Paused() if record.failure is not None:

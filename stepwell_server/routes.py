@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from cluster.directory import Directory
+from cluster.records import Version
 from cluster.weights import chosen
-from data_plane.calls import Choose, RoutedVersion
+from data_plane.calling import Choose, RoutedVersion
 from stepwell.errors import NotFoundError
 from stepwell.names import Digest, InstanceId, TenantUid, WorkflowId
 
@@ -27,7 +28,19 @@ class DirectoryRoutes:
 
     async def check_version(self, tenant: TenantUid, digest: Digest) -> None:
         """Raises NotFoundError for one that was retired, or is being retired."""
-        if (await self._directory.version(tenant, digest)).retiring:
+        await self._version(tenant, digest)
+
+    async def on_version(self, tenant: TenantUid, workflow: WorkflowId, digest: Digest) -> RoutedVersion:
+        """Raises NotFoundError for one that does not have the workflow, too."""
+        entrypoint = dict((await self._version(tenant, digest)).entrypoints).get(workflow)
+        if entrypoint is None:
+            raise NotFoundError(f"the version {digest} has no workflow {workflow!r}", version=digest, workflow=workflow)
+        return RoutedVersion(digest, entrypoint)
+
+    async def _version(self, tenant: TenantUid, digest: Digest) -> Version:
+        version = await self._directory.version(tenant, digest)
+        if version.retiring:
             raise NotFoundError(
                 f"the version {digest} is being retired: nothing begins with it any more", version=digest
             )
+        return version

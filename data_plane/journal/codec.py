@@ -9,7 +9,8 @@ from __future__ import annotations
 import zstandard
 from google.protobuf.message import DecodeError
 
-from data_plane.journal.record_messages import UnknownRecordError, fill, read
+from data_plane.journal.record_messages import fill, read
+from data_plane.journal.record_parts import UnknownRecordError
 from data_plane.journal.store import Position, Row, StoredFormatError
 from data_plane.journal.v1 import journal_pb2 as pb
 

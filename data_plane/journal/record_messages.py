@@ -9,22 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from data_plane.journal.record_parts import (
+    UnknownRecordError,
+    read_failure,
+    read_key,
+    read_payload,
+    read_rolled_back,
+    write_failure,
+    write_key,
+    write_payload,
+    write_rolled_back,
+)
 from data_plane.journal.v1 import journal_pb2 as pb
 from stepwell.engine import records as r
 from stepwell.names import Digest, InstanceUid
-
-
-class UnknownRecordError(Exception):
-    """The message says something that no record of this program stands for."""
-
-
-_KINDS: dict[r.Kind, pb.Kind.ValueType] = {
-    "do": pb.KIND_DO,
-    "sleep": pb.KIND_SLEEP,
-    "waitForEvent": pb.KIND_WAIT_FOR_EVENT,
-    "timer": pb.KIND_TIMER,
-}
-_KIND_NAMES: dict[int, r.Kind] = {number: kind for kind, number in _KINDS.items()}
 
 
 def fill(message: pb.Record, record: r.Record) -> None:
@@ -41,163 +39,108 @@ def read(message: pb.Record) -> r.Record:
     return _READERS[name](getattr(message, name))
 
 
-# What several records share
-
-
-def _write_key(message: pb.StepKey, key: r.StepKey) -> None:
-    message.kind = _KINDS[key.kind]
-    message.name = key.name
-    message.count = key.count
-
-
-def _read_key(message: pb.StepKey) -> r.StepKey:
-    kind = _KIND_NAMES.get(message.kind)
-    if kind is None:
-        raise UnknownRecordError(f"a step of the unknown kind {message.kind}")
-    return r.StepKey(kind, message.name, message.count)
-
-
-def _write_payload(message: pb.Payload, payload: r.Payload) -> None:
-    if isinstance(payload, bytes):
-        message.inline = payload
-    else:
-        message.blob.id = payload.id
-        message.blob.size_bytes = payload.size_bytes
-
-
-def _read_payload(message: pb.Payload) -> r.Payload:
-    match message.WhichOneof("place"):
-        case "inline":
-            return message.inline
-        case "blob":
-            return r.BlobRef(message.blob.id, message.blob.size_bytes)
-        case None:
-            raise UnknownRecordError("a payload in an unknown place")
-
-
-def _write_failure(message: pb.Failure, failure: r.Failure) -> None:
-    _write_one_failure(message, failure)
-    cause = failure.cause
-    while cause is not None:
-        _write_one_failure(message.causes.add(), cause)
-        cause = cause.cause
-
-
-def _write_one_failure(message: pb.Failure, failure: r.Failure) -> None:
-    message.module = failure.module
-    message.type = failure.type
-    message.message = failure.message
-    message.traceback = failure.traceback
-
-
-def _read_failure(message: pb.Failure) -> r.Failure:
-    cause: r.Failure | None = None
-    for each in reversed(message.causes):
-        cause = r.Failure(each.module, each.type, each.message, each.traceback, cause)
-    return r.Failure(message.module, message.type, message.message, message.traceback, cause)
-
-
 # One pair a record type, in the order of the union
 
 
 def _write_step_completed(m: pb.StepCompleted, record: r.StepCompleted) -> None:
     m.at = record.at
-    _write_key(m.key, record.key)
+    write_key(m.key, record.key)
     m.attempt = record.attempt
     m.started_at = record.started_at
-    _write_payload(m.result, record.result)
+    write_payload(m.result, record.result)
 
 
 def _read_step_completed(m: pb.StepCompleted) -> r.StepCompleted:
-    return r.StepCompleted(m.at, _read_key(m.key), m.attempt, m.started_at, _read_payload(m.result))
+    return r.StepCompleted(m.at, read_key(m.key), m.attempt, m.started_at, read_payload(m.result))
 
 
 def _write_sleep_started(m: pb.SleepStarted, record: r.SleepStarted) -> None:
     m.at = record.at
-    _write_key(m.key, record.key)
+    write_key(m.key, record.key)
     m.due = record.due
 
 
 def _read_sleep_started(m: pb.SleepStarted) -> r.SleepStarted:
-    return r.SleepStarted(m.at, _read_key(m.key), m.due)
+    return r.SleepStarted(m.at, read_key(m.key), m.due)
 
 
 def _write_at_and_key(
     m: pb.SleepFired | pb.WaitTimedOut | pb.StepCancelled, record: r.SleepFired | r.WaitTimedOut | r.StepCancelled
 ) -> None:
     m.at = record.at
-    _write_key(m.key, record.key)
+    write_key(m.key, record.key)
 
 
 def _read_sleep_fired(m: pb.SleepFired) -> r.SleepFired:
-    return r.SleepFired(m.at, _read_key(m.key))
+    return r.SleepFired(m.at, read_key(m.key))
 
 
 def _write_wait_started(m: pb.WaitStarted, record: r.WaitStarted) -> None:
     m.at = record.at
-    _write_key(m.key, record.key)
+    write_key(m.key, record.key)
     m.event_type = record.event_type
     if record.due is not None:
         m.due = record.due
 
 
 def _read_wait_started(m: pb.WaitStarted) -> r.WaitStarted:
-    return r.WaitStarted(m.at, _read_key(m.key), m.event_type, m.due if m.HasField("due") else None)
+    return r.WaitStarted(m.at, read_key(m.key), m.event_type, m.due if m.HasField("due") else None)
 
 
 def _read_wait_timed_out(m: pb.WaitTimedOut) -> r.WaitTimedOut:
-    return r.WaitTimedOut(m.at, _read_key(m.key))
+    return r.WaitTimedOut(m.at, read_key(m.key))
 
 
 def _write_event_received(m: pb.EventReceived, record: r.EventReceived) -> None:
     m.at = record.at
     m.number = record.number
     m.event_type = record.event_type
-    _write_payload(m.payload, record.payload)
+    write_payload(m.payload, record.payload)
     m.request_id = record.request_id
+    m.event_id = record.event_id
 
 
 def _read_event_received(m: pb.EventReceived) -> r.EventReceived:
-    return r.EventReceived(m.at, m.number, m.event_type, _read_payload(m.payload), m.request_id)
+    return r.EventReceived(m.at, m.number, m.event_type, read_payload(m.payload), m.request_id, m.event_id)
 
 
 def _write_event_matched(m: pb.EventMatched, record: r.EventMatched) -> None:
     m.at = record.at
-    _write_key(m.key, record.key)
+    write_key(m.key, record.key)
     m.number = record.number
 
 
 def _read_event_matched(m: pb.EventMatched) -> r.EventMatched:
-    return r.EventMatched(m.at, _read_key(m.key), m.number)
+    return r.EventMatched(m.at, read_key(m.key), m.number)
 
 
 def _read_step_cancelled(m: pb.StepCancelled) -> r.StepCancelled:
-    return r.StepCancelled(m.at, _read_key(m.key))
+    return r.StepCancelled(m.at, read_key(m.key))
 
 
 def _write_attempt_failed(m: pb.AttemptFailed, record: r.AttemptFailed) -> None:
     m.at = record.at
-    _write_key(m.key, record.key)
+    write_key(m.key, record.key)
     m.attempt = record.attempt
     m.started_at = record.started_at
-    _write_failure(m.failure, record.failure)
+    write_failure(m.failure, record.failure)
     m.retry_at = record.retry_at
 
 
 def _read_attempt_failed(m: pb.AttemptFailed) -> r.AttemptFailed:
-    return r.AttemptFailed(m.at, _read_key(m.key), m.attempt, m.started_at, _read_failure(m.failure), m.retry_at)
+    return r.AttemptFailed(m.at, read_key(m.key), m.attempt, m.started_at, read_failure(m.failure), m.retry_at)
 
 
 def _write_step_failed(m: pb.StepFailed, record: r.StepFailed) -> None:
     m.at = record.at
-    _write_key(m.key, record.key)
+    write_key(m.key, record.key)
     m.attempt = record.attempt
     m.started_at = record.started_at
-    _write_failure(m.failure, record.failure)
+    write_failure(m.failure, record.failure)
 
 
 def _read_step_failed(m: pb.StepFailed) -> r.StepFailed:
-    return r.StepFailed(m.at, _read_key(m.key), m.attempt, m.started_at, _read_failure(m.failure))
+    return r.StepFailed(m.at, read_key(m.key), m.attempt, m.started_at, read_failure(m.failure))
 
 
 def _write_activated(m: pb.Activated, record: r.Activated) -> None:
@@ -233,7 +176,7 @@ def _write_created(m: pb.Created, record: r.Created) -> None:
     m.uid = record.uid
     m.digest = record.digest
     m.entrypoint = record.entrypoint
-    _write_payload(m.params, record.params)
+    write_payload(m.params, record.params)
     m.request_id = record.request_id
     m.trace = record.trace
     if record.schedule is not None:
@@ -241,7 +184,7 @@ def _write_created(m: pb.Created, record: r.Created) -> None:
 
 
 def _read_created(m: pb.Created) -> r.Created:
-    params = _read_payload(m.params)
+    params = read_payload(m.params)
     schedule = r.Schedule(m.schedule.cron, m.schedule.scheduled_at) if m.HasField("schedule") else None
     return r.Created(
         m.at, InstanceUid(m.uid), Digest(m.digest), m.entrypoint, params, m.request_id, m.trace, schedule=schedule
@@ -251,12 +194,12 @@ def _read_created(m: pb.Created) -> r.Created:
 def _write_paused(m: pb.Paused, record: r.Paused) -> None:
     m.at = record.at
     if record.failure is not None:
-        _write_failure(m.failure, record.failure)
+        write_failure(m.failure, record.failure)
     m.request_id = record.request_id
 
 
 def _read_paused(m: pb.Paused) -> r.Paused:
-    return r.Paused(m.at, _read_failure(m.failure) if m.HasField("failure") else None, m.request_id)
+    return r.Paused(m.at, read_failure(m.failure) if m.HasField("failure") else None, m.request_id)
 
 
 def _write_resumed(m: pb.Resumed, record: r.Resumed) -> None:
@@ -272,7 +215,7 @@ def _read_resumed(m: pb.Resumed) -> r.Resumed:
 def _write_restarted(m: pb.Restarted, record: r.Restarted) -> None:
     m.at = record.at
     if record.step is not None:
-        _write_key(m.step, record.step)
+        write_key(m.step, record.step)
     m.kept = record.kept
     m.events = record.events
     m.paused_for = record.paused_for
@@ -280,8 +223,29 @@ def _write_restarted(m: pb.Restarted, record: r.Restarted) -> None:
 
 
 def _read_restarted(m: pb.Restarted) -> r.Restarted:
-    step = _read_key(m.step) if m.HasField("step") else None
+    step = read_key(m.step) if m.HasField("step") else None
     return r.Restarted(m.at, step, m.kept, m.events, m.paused_for, m.request_id)
+
+
+def _write_rollback_begun(m: pb.RollbackBegun, record: r.RollbackBegun) -> None:
+    m.at = record.at
+    m.paused_for = record.paused_for
+    m.request_id = record.request_id
+
+
+def _read_rollback_begun(m: pb.RollbackBegun) -> r.RollbackBegun:
+    return r.RollbackBegun(m.at, m.paused_for, m.request_id)
+
+
+def _write_migrated(m: pb.Migrated, record: r.Migrated) -> None:
+    m.at = record.at
+    m.digest = record.digest
+    m.entrypoint = record.entrypoint
+    m.request_id = record.request_id
+
+
+def _read_migrated(m: pb.Migrated) -> r.Migrated:
+    return r.Migrated(m.at, Digest(m.digest), m.entrypoint, m.request_id)
 
 
 def _write_nothing_to_do(m: pb.NothingToDo, record: r.NothingToDo) -> None:
@@ -296,29 +260,31 @@ def _read_nothing_to_do(m: pb.NothingToDo) -> r.NothingToDo:
 
 def _write_completed(m: pb.Completed, record: r.Completed) -> None:
     m.at = record.at
-    _write_payload(m.output, record.output)
+    write_payload(m.output, record.output)
 
 
 def _read_completed(m: pb.Completed) -> r.Completed:
-    return r.Completed(m.at, _read_payload(m.output))
+    return r.Completed(m.at, read_payload(m.output))
 
 
 def _write_errored(m: pb.Errored, record: r.Errored) -> None:
     m.at = record.at
-    _write_failure(m.failure, record.failure)
+    write_failure(m.failure, record.failure)
+    write_rolled_back(m, record)
 
 
 def _read_errored(m: pb.Errored) -> r.Errored:
-    return r.Errored(m.at, _read_failure(m.failure))
+    return r.Errored(m.at, read_failure(m.failure), read_rolled_back(m))
 
 
 def _write_terminated(m: pb.Terminated, record: r.Terminated) -> None:
     m.at = record.at
     m.request_id = record.request_id
+    write_rolled_back(m, record)
 
 
 def _read_terminated(m: pb.Terminated) -> r.Terminated:
-    return r.Terminated(m.at, m.request_id)
+    return r.Terminated(m.at, m.request_id, read_rolled_back(m))
 
 
 def _write_deleting(m: pb.Deleting, record: r.Deleting) -> None:
@@ -350,6 +316,8 @@ _WRITERS: dict[type[Any], tuple[str, Callable[[Any, Any], None]]] = {
     r.Paused: ("paused", _write_paused),
     r.Resumed: ("resumed", _write_resumed),
     r.Restarted: ("restarted", _write_restarted),
+    r.RollbackBegun: ("rollback_begun", _write_rollback_begun),
+    r.Migrated: ("migrated", _write_migrated),
     r.NothingToDo: ("nothing_to_do", _write_nothing_to_do),
     r.Completed: ("completed", _write_completed),
     r.Errored: ("errored", _write_errored),
@@ -374,6 +342,8 @@ _READERS: dict[str, Callable[[Any], r.Record]] = {
     "paused": _read_paused,
     "resumed": _read_resumed,
     "restarted": _read_restarted,
+    "rollback_begun": _read_rollback_begun,
+    "migrated": _read_migrated,
     "nothing_to_do": _read_nothing_to_do,
     "completed": _read_completed,
     "errored": _read_errored,

@@ -16,6 +16,7 @@ from stepwell.errors import (
     WorkflowClosedError,
     WorkflowError,
     WorkflowStalledError,
+    WorkflowTerminatedError,
 )
 from stepwell.events import StepEvent, WorkflowEvent
 from stepwell.steps import Step, WorkflowStep
@@ -41,4 +42,5 @@ __all__ = [
     "WorkflowEvent",
     "WorkflowStalledError",
     "WorkflowStep",
+    "WorkflowTerminatedError",
 ]

@@ -30,11 +30,14 @@ class StepContext(AttributeDict):
         take one, since a body may run more than once."""
 
     @classmethod
-    def of(cls, uid: str, name: str, count: int, attempt: int, config: dict[str, object]) -> StepContext:
-        """The context of this attempt; `uid` is the instance's, never used again even when its id is."""
+    def of(
+        cls, uid: str, name: str, count: int, attempt: int, config: dict[str, object], *, rollback: bool = False
+    ) -> StepContext:
+        """The context of this attempt of the step, or of its rollback handler; `uid` is the instance's, never used
+        again even when its id is."""
         return cls(
             attempt=attempt,
             step=StepNumber(name=name, count=count),
             config=config,
-            idempotency_key=f"{uid}:{name}:{count}",
+            idempotency_key=f"{uid}:{name}:{count}:rollback" if rollback else f"{uid}:{name}:{count}",
         )

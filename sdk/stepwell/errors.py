@@ -66,6 +66,10 @@ class WorkflowClosedError(WorkflowError, RuntimeError):
     """A step was asked for while the instance is being closed."""
 
 
+class WorkflowTerminatedError(WorkflowError):
+    """What rollback handlers get as `error` when a call ended the instance."""
+
+
 class DeterminismError(WorkflowError):
     """Replaying the journal, the code asked for something else than it did before."""
 
@@ -162,6 +166,19 @@ class WrongStateError(ApiError):
     """The named thing is not in a state that allows this, such as an event for an instance that has ended."""
 
     reason = "WRONG_STATE"
+    committed = "no"
+
+
+class NotWaitingError(WrongStateError):
+    """The event was for an instance that waits for its type, and this one does not now; nothing was kept."""
+
+    reason = "NOT_WAITING"
+
+
+class ReplayMismatchError(ApiError):
+    """The version's code does not do what the instance's journal says: metadata has position, expected and got."""
+
+    reason = "REPLAY_MISMATCH"
     committed = "no"
 
 

@@ -18,11 +18,12 @@ Guest to host
         The bundle was imported and every entrypoint found.
     ["unloadable", ERROR]
         It was not.
-    ["started", act, name, count, attempt, timeout]
-        An attempt's body runs; left out when it ended within the same flush.
-    ["result", act, name, count, attempt, elapsed_us] [JSON]
+    ["started", act, name, count, attempt, timeout, kind]
+        An attempt's body runs; left out when it ended within the same flush. Here and below,
+        kind "do" is left out.
+    ["result", act, name, count, attempt, elapsed_us, kind] [JSON]
         An attempt succeeded.
-    ["failed", act, name, count, attempt, elapsed_us, retryable, limit, delay, backoff, ERROR]
+    ["failed", act, name, count, attempt, elapsed_us, retryable, limit, delay, backoff, ERROR, kind]
         An attempt failed; limit is the number of retries, delay in ms.
     ["sleep", act, name, count, duration or null, until or null]
         Exactly one is given, in ms.
@@ -38,12 +39,16 @@ Guest to host
         Answers the "hold" of that number: no body runs any more. One that crossed a later "hold" is stale.
     ["returned", act] [JSON]
         `run` returned.
-    ["raised", act, ERROR]
-        `run` raised.
+    ["raised", act, ERROR, rolled_back, ERROR or null]
+        `run` raised. The rest is left out where no step had a rollback handler; else rolled_back is true, and the error
+        that of the handler that failed for good.
     ["mismatch", act, position, expected, got]
         Replay and journal differ, at that completion, from 0.
+    ["replayed", act, next]
+        Of a "replay": the code does what its journal says; `next` tells people what `run` does after that.
     ["closed", act]
-        Answers "stop", and follows "returned", "raised" and "mismatch": nothing of this activation runs any more.
+        Answers "stop", and follows "returned", "raised", "mismatch" and "replayed": nothing of this activation runs any
+        more.
     ["pong"]
         Answers "ping".
     ["log", act, name, count, attempt, stream] [text]
@@ -59,6 +64,10 @@ Host to guest
         The next `recorded` completions of this activation are the journal's; no body starts before they have entered.
         The list names what is open: asked for before and still to come. An open step's next attempt waits for "go"; an
         open sleep, wait or timer is not asked for again.
+    ["replay", act, entrypoint, about, recorded, [[kind, name, count], ...], ended] [JSON params]
+        As "start", of a journal that is only compared with the code: no body runs, nothing is asked for, and what `run`
+        prints is dropped. Once the completions have entered, the guest says "mismatch" or "replayed". `ended` is
+        "returned" or "raised" where the journal says that `run` did, else empty.
     ["completion", act, kind, name, count, at, outcome, detail] [JSON]
         outcome, detail and payload are one of
         "value", null, the result of a step that this activation did not run
@@ -67,8 +76,9 @@ Host to guest
         "fired", null: a sleep or a timer
         "event", [type, timestamp], the event's payload
         "timeout", null: no event came in time
-    ["go", act, name, count, attempt]
-        Start this attempt of an open step.
+        "terminate", null: `run` ends here, by a call; kind "rollback", name ""
+    ["go", act, kind, name, count, attempt]
+        Start this attempt of an open step or rollback.
     ["hold", act, hold]
         Start no more bodies; say "quiet" with this number when none runs. Numbers rise within an activation, from 1.
     ["release", act]
@@ -85,7 +95,7 @@ import struct
 import sys
 from typing import Final
 
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 
 EXIT_THREADS_STUCK: Final = 197
 """How a guest's process ends itself, to be started afresh, when too many threads of plain functions can't be ended. No

@@ -30,6 +30,7 @@ WORKFLOW_ID_LENGTH_MAX = 64
 INSTANCE_ID_LENGTH_MAX = 100
 EVENT_TYPE_LENGTH_MAX = 100
 REQUEST_ID_LENGTH_MAX = 64
+EVENT_ID_LENGTH_MAX = 100
 ENTRYPOINT_LENGTH_MAX = 256
 STEP_NAME_LENGTH_MAX = 256
 
@@ -99,6 +100,12 @@ _REQUEST_ID = _Rule(
     re.compile(r"[\x21-\x7e]*"),
     f"is not a request id: at most {REQUEST_ID_LENGTH_MAX} printable ASCII characters without spaces",
 )
+_EVENT_ID = _Rule(
+    "event_id_length_max",
+    EVENT_ID_LENGTH_MAX,
+    re.compile(r"[\x21-\x7e]*"),
+    f"is not an event id: at most {EVENT_ID_LENGTH_MAX} printable ASCII characters without spaces",
+)
 _ENTRYPOINT = _Rule(
     "entrypoint_length_max",
     ENTRYPOINT_LENGTH_MAX,
@@ -146,6 +153,12 @@ def event_type(text: str) -> str:
 def request_id(text: str) -> str:
     """The text as a request id; empty means none. Raises ValueError saying what would be valid."""
     _REQUEST_ID.check(text)
+    return text
+
+
+def event_id(text: str) -> str:
+    """The text as an event's id; empty means none. Raises ValueError saying what would be valid."""
+    _EVENT_ID.check(text)
     return text
 
 

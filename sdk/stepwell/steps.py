@@ -10,29 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
-from typing import Any, Final, Generic, NamedTuple, Protocol, overload
+from typing import Any, Final, Generic, Protocol, overload
 
-from stepwell.config import StepConfig, StepOptions, step_config
-from stepwell.durations import Duration, duration_ms
+from stepwell.calls import Argument, Call
+from stepwell.config import StepConfig, StepOptions
+from stepwell.durations import Duration
 from stepwell.errors import StepDefinitionError, StepValueError
 from stepwell.events import StepEvent
-from stepwell.names import STEP_NAME_LENGTH_MAX, event_type
+from stepwell.names import event_type
 from stepwell.parameters import CONTEXT, Parameter, parameters_of
+from stepwell.rollbacks import Rollback, rollback_of
+from stepwell.step_arguments import config_of, duration_of, step_name, until_ms
 from stepwell.typed import Declare, Result
 from stepwell.values import decode, encode
-
-UNTIL_MS_MAX: Final = 253_402_300_799_999
-"""The last ms of the year 9999."""
-
-
-class Call(NamedTuple):
-    """What an attempt calls. An argument is a value's JSON, decoded anew for each attempt; None is the attempt's
-    context.
-    """
-
-    function: Callable[..., Any]
-    positional: tuple[bytes | None, ...] = ()
-    keywords: tuple[tuple[str, bytes | None], ...] = ()
 
 
 class StepRunner(Protocol):
@@ -43,8 +33,9 @@ class StepRunner(Protocol):
         """Number this call of this (kind, name), from 1."""
         ...
 
-    async def do(self, name: str, count: int, call: Call, config: StepConfig) -> bytes:
-        """Run the body until it succeeds, or raise what it failed with for good. Returns the recorded result's JSON."""
+    async def do(self, name: str, count: int, call: Call, config: StepConfig, rollback: Rollback | None) -> bytes:
+        """Run the body until it succeeds, or raise what it failed with for good. Returns the recorded result's JSON.
+        Should `run` fail after this, the rollback runs."""
         ...
 
     async def sleep(self, name: str, count: int, duration_ms: int | None, until_ms: int | None) -> None:
@@ -87,6 +78,7 @@ class Step(Generic[Result]):
         "_memo",
         "_owner",
         "_parameters",
+        "_rollback",
         "function",
         "name",
     )
@@ -99,6 +91,7 @@ class Step(Generic[Result]):
         config: StepConfig,
         concurrent: bool,
         depends: tuple[Step[Any], ...] | None,
+        rollback: Rollback | None,
     ) -> None:
         self.name = name
         self.function = function
@@ -107,6 +100,7 @@ class Step(Generic[Result]):
         self._config = config
         self._concurrent = concurrent
         self._depends = depends
+        self._rollback = rollback
         self._parameters = parameters_of(function, name)
         self._memo: bytes | None = None
         self._flight: _Flight | None = None
@@ -129,7 +123,7 @@ class Step(Generic[Result]):
             call = Call(self.function)
             if self._parameters:
                 call = await self._resolved()
-            payload = await self._owner.runner.do(self.name, count, call, self._config)
+            payload = await self._owner.runner.do(self.name, count, call, self._config, self._rollback)
         except Exception as error:
             failure = error
             raise
@@ -152,8 +146,8 @@ class Step(Generic[Result]):
             values = iter(await gather(*(step._result() for step in needed)))
         else:
             values = iter([await step._result() for step in needed])
-        positional: list[bytes | None] = []
-        keywords: list[tuple[str, bytes | None]] = []
+        positional: list[Argument] = []
+        keywords: list[tuple[str, Argument]] = []
         for parameter, step in plan:
             value = None if step is None else next(values)
             if parameter.positional_only:
@@ -237,6 +231,8 @@ class WorkflowStep:
         concurrent: bool = False,
         config: StepOptions | None = None,
         depends: Sequence[Step[Any]] | None = None,
+        rollback: Callable[..., Any] | None = None,
+        rollback_config: StepOptions | None = None,
     ) -> Declare:
         """Declare the function below it as a step, called `name` or else like the function.
 
@@ -244,18 +240,21 @@ class WorkflowStep:
         attempt's context. `depends` gives the steps in the order of the parameters instead. With `concurrent`, several
         dependencies are run at once. config: {"retries": {"limit": 5, "delay": "10 seconds", "backoff": "exponential"},
         "timeout": "10 minutes"}, where "limit" is the number of retries and "timeout" that of one attempt.
+        `rollback` is a function that undoes the step, should `run` fail: of `output`, `error` and `ctx` it gets those
+        that it has parameters for; `rollback_config` is for it what `config` is for the step.
         A plain `def` runs in a thread. Raises StepDefinitionError, a TypeError, for a declaration that can't work.
         """
         if callable(name):
             raise StepDefinitionError(f"step {getattr(name, '__name__', '?')!r}: write `@step.do()`, with parentheses")
 
         def declare(function: Callable[..., Any], /) -> Step[Any]:
-            step_name = _name("do", getattr(function, "__name__", None) if name is None else name)
+            called = step_name("do", getattr(function, "__name__", None) if name is None else name)
             if not callable(function):
-                raise StepDefinitionError(f"step {step_name!r}: a {type(function).__name__} is no function")
-            steps = None if depends is None else tuple(_a_step(step_name, each) for each in depends)
-            step: Step[Any] = Step(self, step_name, function, _config(step_name, config), concurrent, steps)
-            self._by_name[step_name] = step
+                raise StepDefinitionError(f"step {called!r}: a {type(function).__name__} is no function")
+            steps = None if depends is None else tuple(_a_step(called, each) for each in depends)
+            undo = rollback_of(called, rollback, rollback_config)
+            step: Step[Any] = Step(self, called, function, config_of(called, config), concurrent, steps, undo)
+            self._by_name[called] = step
             self._by_function[step.__name__] = step
             return step
 
@@ -269,25 +268,41 @@ class WorkflowStep:
         /,
         *args: Any,
         config: StepOptions | None = None,
+        rollback: Callable[..., Any] | None = None,
+        rollback_config: StepOptions | None = None,
     ) -> Coroutine[object, None, Result]: ...
     @overload
     def call(
-        self, name: str, function: Callable[..., Result], /, *args: Any, config: StepOptions | None = None
+        self,
+        name: str,
+        function: Callable[..., Result],
+        /,
+        *args: Any,
+        config: StepOptions | None = None,
+        rollback: Callable[..., Any] | None = None,
+        rollback_config: StepOptions | None = None,
     ) -> Coroutine[object, None, Result]: ...
     def call(
-        self, name: str, function: Callable[..., Any], /, *args: Any, config: StepOptions | None = None
+        self,
+        name: str,
+        function: Callable[..., Any],
+        /,
+        *args: Any,
+        config: StepOptions | None = None,
+        rollback: Callable[..., Any] | None = None,
+        rollback_config: StepOptions | None = None,
     ) -> Coroutine[object, None, Any]:
-        """Run `function(*args)` as a step: for functions that are written elsewhere.
+        """Run `function(*args)` as a step: for functions that are written elsewhere. The rest is as in `do`.
 
         Each attempt gets copies of the arguments, so they must be values that can be kept. A further parameter `ctx`
         gets the attempt's context. Raises StepDefinitionError and StepValueError, both TypeErrors.
         """
-        name = _name("call", name)
+        name = step_name("call", name)
         if not callable(function):
             raise StepDefinitionError(
                 f"step {name!r}: a {type(function).__name__} is no function: write step.call(name, fn, *args)"
             )
-        checked = _config(name, config)
+        checked, undo = config_of(name, config), rollback_of(name, rollback, rollback_config)
         try:
             positional = tuple([encode(arg) for arg in args])
         except StepValueError as error:
@@ -295,20 +310,22 @@ class WorkflowStep:
         further = parameters_of(function, name)[len(args) :]
         wants_context = any(each.name == CONTEXT and not each.positional_only for each in further)
         call = Call(function, positional, ((CONTEXT, None),) if wants_context else ())
-        return self._called(name, self.runner.next_count("do", name), call, checked)
+        return self._called(name, self.runner.next_count("do", name), call, checked, undo)
 
-    async def _called(self, name: str, count: int, call: Call, config: StepConfig) -> Any:
-        return decode(await self.runner.do(name, count, call, config))
+    async def _called(self, name: str, count: int, call: Call, config: StepConfig, undo: Rollback | None) -> Any:
+        return decode(await self.runner.do(name, count, call, config, undo))
 
     def sleep(self, name: str, duration: Duration) -> Coroutine[object, None, None]:
         """Sleep durably: milliseconds, a text such as "2 hours", or a timedelta; at most 365 days."""
-        name = _name("sleep", name)
-        return self.runner.sleep(name, self.runner.next_count("sleep", name), _duration("sleep", name, duration), None)
+        name = step_name("sleep", name)
+        return self.runner.sleep(
+            name, self.runner.next_count("sleep", name), duration_of("sleep", name, duration), None
+        )
 
     def sleep_until(self, name: str, when: datetime | float) -> Coroutine[object, None, None]:
         """Sleep until a time: an aware datetime, or milliseconds since the epoch. One that has passed is no sleep."""
-        name = _name("sleep", name)
-        return self.runner.sleep(name, self.runner.next_count("sleep", name), None, _until_ms(name, when))
+        name = step_name("sleep", name)
+        return self.runner.sleep(name, self.runner.next_count("sleep", name), None, until_ms(name, when))
 
     def wait_for_event(
         self, name: str, type: str, timeout: Duration | None = "24 hours"
@@ -317,70 +334,17 @@ class WorkflowStep:
 
         Raises EventTimeoutError when none comes in time; `timeout=None` waits for ever.
         """
-        name = _name("wait_for_event", name)
+        name = step_name("wait_for_event", name)
         try:
             event_type(type)
         except (TypeError, ValueError) as error:
             raise StepDefinitionError(f"wait_for_event {name!r}: {error}") from None
-        timeout_ms = None if timeout is None else _duration("wait_for_event", name, timeout)
+        timeout_ms = None if timeout is None else duration_of("wait_for_event", name, timeout)
         return self._waited(name, self.runner.next_count("waitForEvent", name), type, timeout_ms)
 
     async def _waited(self, name: str, count: int, type: str, timeout_ms: int | None) -> StepEvent[Any]:
         payload, sent_type, timestamp = await self.runner.wait(name, count, type, timeout_ms)
         return StepEvent.of(decode(payload), sent_type, timestamp)
-
-
-def _name(what: str, name: object) -> str:
-    if not isinstance(name, str):
-        raise StepDefinitionError(
-            f"step.{what}: the name is {name!r}, a {type(name).__name__}; give the step a text as its name"
-        )
-    if not 0 < len(name) <= STEP_NAME_LENGTH_MAX:
-        raise StepDefinitionError(
-            f"step.{what}: a name has 1 to {STEP_NAME_LENGTH_MAX} characters, this one {len(name)}: {name[:40]!r}"
-        )
-    if not name.isascii():
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise StepDefinitionError(
-                f"step.{what}: the name {name!a} has a lone surrogate, which is no character"
-            ) from None
-    return str.__str__(name)
-
-
-def _config(name: str, config: object) -> StepConfig:
-    try:
-        return step_config(config)
-    except ValueError as error:
-        raise StepDefinitionError(f"step {name!r}: {error}") from None
-
-
-def _duration(what: str, name: str, duration: object) -> int:
-    try:
-        return duration_ms(duration)
-    except ValueError as error:
-        raise StepDefinitionError(f"{what} {name!r}: {error}") from None
-
-
-def _until_ms(name: str, when: object) -> int:
-    if isinstance(when, datetime):
-        if when.tzinfo is None:
-            raise StepDefinitionError(
-                f"sleep {name!r}: {when} has no time zone; use datetime.now(UTC) or .replace(tzinfo=...)"
-            )
-        ms: float = when.timestamp() * 1000
-    elif isinstance(when, (int, float)) and not isinstance(when, bool):
-        ms = when
-    else:
-        raise StepDefinitionError(
-            f"sleep {name!r}: until {when!r} is no time: give an aware datetime, or ms since the epoch"
-        )
-    if not ms <= UNTIL_MS_MAX:
-        raise StepDefinitionError(
-            f"sleep {name!r}: until {str(when)[:80]} is past the year 9999; is it in milliseconds?"
-        )
-    return max(0, -int(-ms // 1))
 
 
 def _a_step(name: str, candidate: object) -> Step[Any]:

@@ -121,6 +121,12 @@ def _bundle_refused(what: str, *values: Value) -> Iterator[Bad]:
 
 INSTANCE_IDS = tuple(_ids("instance_id_length_max", names.INSTANCE_ID_LENGTH_MAX, ("latest", ".", "a.b")))
 
+EVENT_IDS = (
+    *_refused("text", " ", "a b", "ä", *(f"a{text}b" for text in CONTROLS.values())),
+    too_long("event_id_length_max", names.EVENT_ID_LENGTH_MAX, "e" * 101),
+    too_long("event_id_length_max", names.EVENT_ID_LENGTH_MAX, "e" * 1_000_000),
+)
+
 BAD: Mapping[str, tuple[Bad, ...]] = {
     **{kind: tuple(_resource_names(kind)) for kind in NAMES},
     "tenant id": tuple(
@@ -141,6 +147,10 @@ BAD: Mapping[str, tuple[Bad, ...]] = {
         too_long("request_id_length_max", names.REQUEST_ID_LENGTH_MAX, "r" * 65),
         too_long("request_id_length_max", names.REQUEST_ID_LENGTH_MAX, "r" * 1_000_000),
     ),
+    "event states": tuple(_refused("enum", [0], [99], [-1], [1, 2, 99])),
+    "event number": tuple(_refused("number", 0, -1, -(2**63))),
+    "event id": EVENT_IDS,
+    "broadcast id": (*_refused("text", ""), *EVENT_IDS),
     "step name": (
         too_long("step_name_length_max", names.STEP_NAME_LENGTH_MAX, "s" * 257),
         too_long("step_name_length_max", names.STEP_NAME_LENGTH_MAX, "s" * 1_000_000),

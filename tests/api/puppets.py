@@ -95,6 +95,9 @@ class Puppet:
                 case ["start", act, _, {"id": str() as instance}, 0, []]:
                     with suppress(OSError):
                         self._guest.send(self._says(act, instance))
+                case ["replay", act, *_]:
+                    self._say(["replayed", act, "run returned"])
+                    self._say(["closed", act])
                 case ["ping"]:
                     self._say(["pong"])
                 case ["hold", act, number]:

@@ -29,7 +29,11 @@ UNKNOWN = {
 }
 
 EMPTY_LISTS = frozenset(
-    {("InstanceService.ListInstances", "parent"), ("InstanceService.BatchDeleteInstances", "parent")}
+    {
+        ("InstanceService.ListInstances", "parent"),
+        ("InstanceService.BatchDeleteInstances", "parent"),
+        ("InstanceService.BroadcastEvent", "parent"),
+    }
 )
 """What has no instances has none, whether or not it was ever deployed."""
 
@@ -94,6 +98,11 @@ def test_a_step_is_told_by_its_name(world: World) -> None:
     ):
         error = world.server.refused(path_of("RestartInstance"), asked.SerializeToString(), world.ours.token)
         assert (error.reason, error.metadata["field"]) == ("INVALID_ARGUMENT", "step_name")
+
+
+def test_a_number_that_no_event_has_is_not_found(world: World) -> None:
+    asked = i.GetEventRequest(name=IN_INSTANCE.format_map(world.ours.values), number=2**62)
+    assert world.server.refused(path_of("GetEvent"), asked.SerializeToString(), world.ours.token).reason == "NOT_FOUND"
 
 
 def test_an_id_that_is_taken_is_refused(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,3 +34,15 @@ def make_server() -> Iterator[MakeServer]:
 def server(make_server: MakeServer) -> Server:
     """Not started yet."""
     return make_server()
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Server]:
+    """One that serves all tests of a module."""
+    with tempfile.TemporaryDirectory(prefix="stepwell-e2e-", ignore_cleanup_errors=True) as folder:
+        server = Server(Path(folder))
+        try:
+            asyncio.run(server.start())
+            yield server
+        finally:
+            server.end()

@@ -13,7 +13,7 @@ from tests.e2e.api import Api
 from tests.e2e.conftest import MakeServer
 from tests.e2e.traffic import Traffic, at_least_once
 
-KILLS = 50
+KILLS = 36
 SEED = 20_240_817
 TENANTS = ("acme", "globex", "initech")
 INSTANCES = 84

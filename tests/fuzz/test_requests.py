@@ -47,6 +47,8 @@ def values(field: Field) -> st.SearchStrategy[Any]:
             anything = st.booleans()
         case FieldDescriptor.TYPE_INT32 | FieldDescriptor.TYPE_ENUM:
             anything = st.integers(-(2**31), 2**31 - 1)
+        case FieldDescriptor.TYPE_INT64:
+            anything = st.integers(-(2**63), 2**63 - 1)
         case FieldDescriptor.TYPE_MESSAGE:
             return st.sampled_from(known) | st.dictionaries(TEXTS, TEXTS, max_size=3)
         case _:

@@ -14,13 +14,25 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from loader.messages import Cancel, Closed, Mismatch, Raised, Returned, Sleep, Timer, Wait, decode_guest_message
+from loader.messages import (
+    Cancel,
+    Closed,
+    Mismatch,
+    Raised,
+    Replayed,
+    Returned,
+    Sleep,
+    Timer,
+    Wait,
+    decode_guest_message,
+)
 from stepwell.guest import determinism, restrictions
 from stepwell.guest.asks import Ask
 from stepwell.guest.bodies import Attempt
 from stepwell.guest.instance import Instance
 from stepwell.guest.limits import Limits
 from stepwell.guest.loop import GuestLoop
+from stepwell.guest.replaying import ReplayedInstance
 
 Key = tuple[str, str, int]
 CREATED_MS = 1_700_000_000_000
@@ -71,7 +83,8 @@ def _nothing(*args: object) -> None:
 
 
 class FakeHost:
-    """Implements `InstanceHost`; runs bodies at once, as long as they wait for nothing."""
+    """Implements `InstanceHost`; runs bodies at once, as long as they wait for nothing. With `replay_of`, how `run` is
+    said to have ended, it only replays."""
 
     def __init__(
         self,
@@ -80,6 +93,7 @@ class FakeHost:
         opened: list[Key] | None = None,
         limits: Limits | None = None,
         params: bytes = b"null",
+        replay_of: str | None = None,
     ) -> None:
         self.loop = guest_loop()
         self.payload_bytes_max = (limits or Limits()).payloadBytes
@@ -93,7 +107,8 @@ class FakeHost:
         self._attempts: list[Attempt] = []
         info = {"id": "i", "uid": "u", "workflow": "w", "created": CREATED_MS, "now": CREATED_MS}
         listed = [list(key) for key in opened or []]
-        self.instance = Instance(self, ACT, entrypoint, info, recorded, listed, params, limits or Limits())
+        of = (self, ACT, entrypoint, info, recorded, listed, params, limits or Limits())
+        self.instance = Instance(*of) if replay_of is None else ReplayedInstance(*of, ended=replay_of)
 
     def begin(self) -> FakeHost:
         """Start the activation."""
@@ -189,6 +204,9 @@ class Recording(NamedTuple):
 
 COMPLETIONS_MAX = 60
 
+REPLAYED_ALONE_EVERY = 5
+"""Of a program's prefixes, those that are also compared without going on."""
+
 
 def recorded_live(run: Callable[[Any, Callable[..., Any]], Any], seed: int) -> Recording:
     """Run the program, completing what is open in a random order, several at a time now and then."""
@@ -281,6 +299,12 @@ def replayed(
         not over and len(trace) != live.traces[count]
     ):
         return f"trace after {count}: {_difference(live.trace[: live.traces[count]], trace)}"
+    if count % REPLAYED_ALONE_EVERY == 0:
+        alone = FakeHost(_entrypoint(run, []), count, opened, replay_of="").begin()
+        for completion in live.completions[:count]:
+            alone.enter(completion, live=False)
+        if alone.said or [type(each) for each in alone.told] != [Replayed, Closed]:
+            return f"only replayed up to {count}, crashed at {position}: {alone.told}"
     ended = live.outcome is not None and count >= _ended_at(live)
     if not ended and host.said != expected:
         return f"asks after {count}, crashed at {position}: expected {expected}, got {host.said}"

@@ -91,7 +91,7 @@ class GuestProcess:
     def complete(self, message: Any, outcome: Any, detail: object = None, payload: bytes = b"") -> None:
         """Complete what the message asked for."""
         kinds: Any = {"Sleep": "sleep", "Wait": "waitForEvent", "Timer": "timer"}
-        kind = kinds.get(type(message).__name__, "do")
+        kind = kinds.get(type(message).__name__) or message.kind
         name = getattr(message, "name", "")
         self.send(messages.completion(message.act, kind, name, message.count, NOW_MS, outcome, detail, payload))
 
@@ -104,7 +104,7 @@ class GuestProcess:
                 case messages.Result():
                     self.complete(message, "held")
                 case messages.Failed() if message.retryable and message.attempt <= message.limit:
-                    self.send(messages.go(message.act, message.name, message.count, message.attempt + 1))
+                    self.send(messages.go(message.act, message.kind, message.name, message.count, message.attempt + 1))
                 case messages.Failed():
                     error = message.error
                     detail = [error.module, error.type, error.message, error.traceback, None]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from zlib import crc32
 
@@ -195,6 +196,10 @@ class Client:
         poison = poison_in(world.expected[life.uid])
         lazy = not poison and world.random.random() < 0.5
         while life.status == "":
+            if life.rolls_back_since_s is not None and not life.paused and not poison:
+                await self._seen(life, name)
+                await asyncio.sleep(world.random.random())
+                continue
             events = waits + life.spare  # no more than it needs: if one is lost, it comes to no end
             if (lazy or (world.quiet and not poison)) and sent == events and not life.paused:
                 await self._awaited(life, events - waits)
@@ -215,7 +220,12 @@ class Client:
                 elif life.paused and (chance < 0.8 or world.quiet):
                     await self._control(life, name, "ResumeInstance", pb.ResumeInstanceRequest)
                     world.oracle.resumes(life)
-                elif chance < 0.62 and not world.quiet:
+                elif chance < 0.62 and not world.quiet and not poison:
+                    world.oracle.rolls_back(life)
+                    request = partial(pb.TerminateInstanceRequest, rollback=True)
+                    await self._control(life, name, "TerminateInstance", request)
+                    life.paused = False
+                elif chance < 0.63 and not world.quiet:
                     await self._control(life, name, "TerminateInstance", pb.TerminateInstanceRequest)
                 elif chance < 0.75:
                     await self._list_steps(life, name)
@@ -332,6 +342,8 @@ class Client:
             oracle.counted["poison found out"] += 1
         elif seen.HasField("error"):
             oracle.violated(f"{life.name} ({life.uid}) is {status}: {seen.error}")
+        if seen.HasField("rollback"):
+            oracle.told_rollback(life, pb.RollbackOutcome.Name(seen.rollback.outcome).removeprefix("ROLLBACK_OUTCOME_"))
         if status in ENDED or life.status:
             oracle.told_status(life, status, output)
 

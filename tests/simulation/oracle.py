@@ -75,6 +75,11 @@ class Life:
     """The last one that is final and that somebody was told."""
     steps: dict[tuple[str, int], bytes] = field(default_factory=dict)
     """What the API showed of results."""
+    undoable: list[Place] = field(default_factory=list)
+    """Steps that have a rollback handler, in the order in which `run` asked for them."""
+    undone: set[Place] = field(default_factory=set)
+    rolls_back_since_s: float | None = None
+    """Somebody asked for that."""
     activations: int = 0
     poisonings: int = 0
     """By it, since all was calm, or somebody resumed it."""
@@ -180,6 +185,42 @@ class Oracle:
         if where != place:
             self.violated(f"{life.name} ({life.uid}) received event {number} at {where}, and at {place}")
 
+    # ---------------------------------------------------------------- rollbacks
+    def may_be_undone(self, life: Life, place: Place) -> None:
+        """`run` asks for a step there that has a handler."""
+        if place not in life.undoable:
+            life.undoable.append(place)
+
+    def undoes(self, life: Life, place: Place, output: Any) -> None:
+        """An attempt of the handler begins."""
+        self.counted["handlers begun"] += 1
+        which, done = f"the step at {place} of {life.name} ({life.uid})", life.seen.get(place)
+        if life.rolls_back_since_s is None:
+            self.violated(f"{which} is undone, and nobody asked for that")
+        if output != done:
+            self.violated(f"{which} is undone as one that returned {output!r}, and {done!r} was seen")
+        index = life.undoable.index(place)
+        missing = [each for each in life.undoable[index + 1 :] if each not in life.undone]
+        if missing:
+            self.violated(f"{which} is undone before those at {missing}")
+        life.touched_s = self.now_s()
+
+    def undid(self, life: Life, place: Place) -> None:
+        life.undone.add(place)
+        life.touched_s = self.now_s()
+
+    def rolls_back(self, life: Life) -> None:
+        """Somebody asks for that."""
+        if life.rolls_back_since_s is None:
+            life.rolls_back_since_s = self.now_s()
+
+    def told_rollback(self, life: Life, outcome: str) -> None:
+        """An answer said so, of an instance that was ended by a call."""
+        self.counted[f"rolled back: {outcome.lower()}"] += 1
+        missing = [each for each in life.undoable if each not in life.undone]
+        if outcome != "COMPLETE" or missing:
+            self.violated(f"{life.name} ({life.uid}) is rolled back: {outcome}, and {missing} are not undone")
+
     def poisoned(self, life: Life, poison: str) -> None:
         """It ends those who run it, now. Once nothing else goes wrong, that is soon over."""
         self.counted[f"ended by {poison}"] += 1
@@ -238,6 +279,9 @@ class Oracle:
 
     def _due(self, life: Life) -> Iterator[tuple[str, float]]:
         """What may go on, and from when."""
+        if life.rolls_back_since_s is not None:
+            yield "roll back", life.rolls_back_since_s
+            return
         if not life.activations:
             yield "begin", life.touched_s
         spare = min((at_s for number, at_s in life.sent.items() if number not in life.events), default=None)

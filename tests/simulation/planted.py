@@ -25,10 +25,43 @@ from data_plane.wakes import ShardWakes
 from stepwell.engine import fold, machine
 from stepwell.engine.actions import TellStart
 from stepwell.engine.records import EventReceived, Record, SandboxDied, SleepStarted
+from stepwell.guest import instance, undoing
 from stepwell.guest.instance import Instance
+from stepwell.rollbacks import Rollback
 from tests.simulation.circumstances import POISON
 from tests.simulation.loop import PROCESS
 from tests.simulation.planting import instead, planted
+
+
+# ---------------------------------------------------------------- rollbacks
+@planted("what is undone from the front")
+def what_is_undone_from_the_front() -> Iterator[None]:
+    real = undoing.undo_all
+
+    async def undo_all(asking: Any, error: str) -> str | None:
+        asking.undos.reverse()
+        return await real(asking, error)
+
+    with instead(instance, "undo_all", undo_all):
+        yield
+
+
+@planted("a handler that is given no output")
+def a_handler_that_is_given_no_output() -> Iterator[None]:
+    real = Rollback.call
+
+    with instead(Rollback, "call", lambda rollback, output, error: real(rollback, None, error)):
+        yield
+
+
+@planted("a rollback that is over too early")
+def a_rollback_that_is_over_too_early() -> Iterator[None]:
+    async def undo_all(asking: Any, error: str) -> str | None:
+        await asking.roll_back(asking.undos.pop(), error)
+        return None
+
+    with instead(instance, "undo_all", undo_all):
+        yield
 
 
 # ---------------------------------------------------------------- wakes and the mark

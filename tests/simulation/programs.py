@@ -157,9 +157,15 @@ class Follower(WorkflowEntrypoint):
         value: Any
         match operation:
             case ["do", name, failures, takes_ms]:
-                value = await step.do(name, config=RETRIES)(self._body(failures, takes_ms))()
-            case ["do plainly", name, failures, _]:
-                value = await step.do(name, config=RETRIES)(self._plain_body(failures))()
+                undo = self._undo(life, place, takes_ms)
+                value = await step.do(name, config=RETRIES, rollback=undo, rollback_config=RETRIES)(
+                    self._body(failures, takes_ms)
+                )()
+            case ["do plainly", name, failures, takes_ms]:
+                undo = self._undo(life, place, takes_ms)
+                value = await step.do(name, config=RETRIES, rollback=undo, rollback_config=RETRIES)(
+                    self._plain_body(failures)
+                )()
             case ["poison" | "poison machine" as poison]:
                 value = await step.do("poison", config=RETRIES)(self._poison(life, poison))()
             case ["large"]:
@@ -201,6 +207,20 @@ class Follower(WorkflowEntrypoint):
             return self.tokens.next()
 
         return body
+
+    def _undo(self, life: Life, place: Place, takes_ms: int) -> Any:
+        """What undoes the step there, once a call rolls the instance back: it fails once, now and then."""
+        self.oracle.may_be_undone(life, place)
+
+        async def undo(output: Any, ctx: Any) -> None:
+            self.oracle.undoes(life, place, output)
+            if takes_ms:
+                await asyncio.sleep(takes_ms / 1000)
+            if takes_ms == 200 and ctx.attempt == 1:
+                raise ValueError("not yet")
+            self.oracle.undid(life, place)
+
+        return undo
 
     def _plain_body(self, failures: int) -> Any:
         def body(ctx: Any) -> int:

@@ -35,6 +35,7 @@ class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Kind.ValueType],
     KIND_SLEEP: _Kind.ValueType  # 2
     KIND_WAIT_FOR_EVENT: _Kind.ValueType  # 3
     KIND_TIMER: _Kind.ValueType  # 4
+    KIND_ROLLBACK: _Kind.ValueType  # 5
 
 class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
 
@@ -43,6 +44,7 @@ KIND_DO: Kind.ValueType  # 1
 KIND_SLEEP: Kind.ValueType  # 2
 KIND_WAIT_FOR_EVENT: Kind.ValueType  # 3
 KIND_TIMER: Kind.ValueType  # 4
+KIND_ROLLBACK: Kind.ValueType  # 5
 Global___Kind: _TypeAlias = Kind  # noqa: Y015
 
 @_typing.final
@@ -131,6 +133,8 @@ class Record(_message.Message):
     DELETING_FIELD_NUMBER: _builtins.int
     NOTHING_TO_DO_FIELD_NUMBER: _builtins.int
     RESTARTED_FIELD_NUMBER: _builtins.int
+    ROLLBACK_BEGUN_FIELD_NUMBER: _builtins.int
+    MIGRATED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def created(self) -> Global___Created: ...
     @_builtins.property
@@ -175,6 +179,10 @@ class Record(_message.Message):
     def nothing_to_do(self) -> Global___NothingToDo: ...
     @_builtins.property
     def restarted(self) -> Global___Restarted: ...
+    @_builtins.property
+    def rollback_begun(self) -> Global___RollbackBegun: ...
+    @_builtins.property
+    def migrated(self) -> Global___Migrated: ...
     def __init__(
         self,
         *,
@@ -200,12 +208,14 @@ class Record(_message.Message):
         deleting: Global___Deleting | None = ...,
         nothing_to_do: Global___NothingToDo | None = ...,
         restarted: Global___Restarted | None = ...,
+        rollback_begun: Global___RollbackBegun | None = ...,
+        migrated: Global___Migrated | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "migrated", b"migrated", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "rollback_begun", b"rollback_begun", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "migrated", b"migrated", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "rollback_begun", b"rollback_begun", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["created", "activated", "activation_ended", "sandbox_died", "step_completed", "attempt_failed", "step_failed", "step_cancelled", "sleep_started", "sleep_fired", "wait_started", "wait_timed_out", "event_received", "event_matched", "paused", "resumed", "completed", "errored", "terminated", "deleting", "nothing_to_do", "restarted"]  # noqa: Y015
+    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["created", "activated", "activation_ended", "sandbox_died", "step_completed", "attempt_failed", "step_failed", "step_cancelled", "sleep_started", "sleep_fired", "wait_started", "wait_timed_out", "event_received", "event_matched", "paused", "resumed", "completed", "errored", "terminated", "deleting", "nothing_to_do", "restarted", "rollback_begun", "migrated"]  # noqa: Y015
     _WhichOneofArgType_record: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_record) -> _WhichOneofReturnType_record | None: ...
 
@@ -696,10 +706,13 @@ class EventReceived(_message.Message):
     EVENT_TYPE_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     number: _builtins.int
     event_type: _builtins.str
     request_id: _builtins.str
+    event_id: _builtins.str
+    """Its sender's own name for it; empty for none. An older program drops it."""
     @_builtins.property
     def payload(self) -> Global___Payload: ...
     def __init__(
@@ -710,10 +723,11 @@ class EventReceived(_message.Message):
         event_type: _builtins.str = ...,
         payload: Global___Payload | None = ...,
         request_id: _builtins.str = ...,
+        event_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "event_type", b"event_type", "number", b"number", "payload", b"payload", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "event_id", b"event_id", "event_type", b"event_type", "number", b"number", "payload", b"payload", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -868,6 +882,34 @@ class Restarted(_message.Message):
 Global___Restarted: _TypeAlias = Restarted  # noqa: Y015
 
 @_typing.final
+class Migrated(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    ENTRYPOINT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    at: _builtins.int
+    digest: _builtins.str
+    entrypoint: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        at: _builtins.int = ...,
+        digest: _builtins.str = ...,
+        entrypoint: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "digest", b"digest", "entrypoint", b"entrypoint", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Migrated: _TypeAlias = Migrated  # noqa: Y015
+
+@_typing.final
 class Completed(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -891,27 +933,86 @@ class Completed(_message.Message):
 Global___Completed: _TypeAlias = Completed  # noqa: Y015
 
 @_typing.final
+class RolledBack(_message.Message):
+    """What became of the rollback handlers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAILURE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def failure(self) -> Global___Failure:
+        """Of the one that failed for good; none after it ran."""
+
+    def __init__(
+        self,
+        *,
+        failure: Global___Failure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_failure", b"_failure", "failure", b"failure"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_failure", b"_failure", "failure", b"failure"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__failure: _TypeAlias = _typing.Literal["failure"]  # noqa: Y015
+    _WhichOneofArgType__failure: _TypeAlias = _typing.Literal["_failure", b"_failure"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__failure) -> _WhichOneofReturnType__failure | None: ...
+
+Global___RolledBack: _TypeAlias = RolledBack  # noqa: Y015
+
+@_typing.final
 class Errored(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     AT_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    ROLLED_BACK_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     @_builtins.property
     def failure(self) -> Global___Failure: ...
+    @_builtins.property
+    def rolled_back(self) -> Global___RolledBack:
+        """Absent where no step had a handler."""
+
     def __init__(
         self,
         *,
         at: _builtins.int = ...,
         failure: Global___Failure | None = ...,
+        rolled_back: Global___RolledBack | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rolled_back", b"_rolled_back", "failure", b"failure", "rolled_back", b"rolled_back"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "failure", b"failure"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rolled_back", b"_rolled_back", "at", b"at", "failure", b"failure", "rolled_back", b"rolled_back"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__rolled_back: _TypeAlias = _typing.Literal["rolled_back"]  # noqa: Y015
+    _WhichOneofArgType__rolled_back: _TypeAlias = _typing.Literal["_rolled_back", b"_rolled_back"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rolled_back) -> _WhichOneofReturnType__rolled_back | None: ...
+
+Global___Errored: _TypeAlias = Errored  # noqa: Y015
+
+@_typing.final
+class RollbackBegun(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    PAUSED_FOR_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    at: _builtins.int
+    paused_for: _builtins.int
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        at: _builtins.int = ...,
+        paused_for: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "paused_for", b"paused_for", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Errored: _TypeAlias = Errored  # noqa: Y015
+Global___RollbackBegun: _TypeAlias = RollbackBegun  # noqa: Y015
 
 @_typing.final
 class Terminated(_message.Message):
@@ -919,19 +1020,27 @@ class Terminated(_message.Message):
 
     AT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ROLLED_BACK_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     request_id: _builtins.str
+    @_builtins.property
+    def rolled_back(self) -> Global___RolledBack:
+        """As in Errored; absent too where no rollback was asked for."""
+
     def __init__(
         self,
         *,
         at: _builtins.int = ...,
         request_id: _builtins.str = ...,
+        rolled_back: Global___RolledBack | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rolled_back", b"_rolled_back", "rolled_back", b"rolled_back"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rolled_back", b"_rolled_back", "at", b"at", "request_id", b"request_id", "rolled_back", b"rolled_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__rolled_back: _TypeAlias = _typing.Literal["rolled_back"]  # noqa: Y015
+    _WhichOneofArgType__rolled_back: _TypeAlias = _typing.Literal["_rolled_back", b"_rolled_back"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rolled_back) -> _WhichOneofReturnType__rolled_back | None: ...
 
 Global___Terminated: _TypeAlias = Terminated  # noqa: Y015
 

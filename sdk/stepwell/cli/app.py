@@ -149,3 +149,8 @@ def page_options(function: F) -> F:
         help="The page after the one that gave this.",
     )
     return size(token(function))
+
+
+def about_one(function: F) -> F:
+    """NAME ID --tenant T -o json"""
+    return workflow_argument(instance_argument(tenant_option(output_option(function))))

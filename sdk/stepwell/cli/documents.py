@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from stepwell.cli.json_text import Json, value
+from stepwell.client.migrating import MigratedAll
 from stepwell.client.resource_names import id_in
 from stepwell.v1 import instances_pb2, nodes_pb2, resources_pb2, tenants_pb2, workflows_pb2
 
@@ -40,8 +41,18 @@ def step_status_text(status: instances_pb2.StepStatus.ValueType) -> str:
 
 
 def step_kind_text(kind: instances_pb2.StepKind.ValueType) -> str:
-    """do, sleep, waitForEvent"""
+    """do, sleep, waitForEvent, rollback"""
     return _enum(instances_pb2.StepKind.DESCRIPTOR.values_by_number, kind, "STEP_KIND_")
+
+
+def event_state_text(state: instances_pb2.EventState.ValueType) -> str:
+    """buffered, taken, dead"""
+    return _enum(instances_pb2.EventState.DESCRIPTOR.values_by_number, state, "EVENT_STATE_")
+
+
+def event_state_number(text: str) -> instances_pb2.EventState.ValueType:
+    """The state that is spelt so."""
+    return next(number for number in instances_pb2.EventState.values() if event_state_text(number) == text)
 
 
 def log_stream_text(stream: instances_pb2.LogStream.ValueType) -> str | None:
@@ -68,11 +79,14 @@ def instance(message: instances_pb2.Instance, steps: Sequence[instances_pb2.Step
         "params": value(message.params),
         "output": value(message.output) if message.HasField("output") else None,
         "error": failure(message.error) if message.HasField("error") else None,
+        "rollback": rollback(message.rollback) if message.HasField("rollback") else None,
         "steps": None if steps is None else [step(each) for each in steps],
         "stepsNextPageToken": more or None,
         "createTime": _time(message, "create_time"),
         "startTime": _time(message, "start_time"),
         "endTime": _time(message, "end_time"),
+        "bufferedEvents": message.buffered_events if message.HasField("buffered_events") else None,
+        "deadEvents": message.dead_events if message.HasField("dead_events") else None,
     }
 
 
@@ -91,6 +105,14 @@ def step(message: instances_pb2.Step) -> Json:
     }
 
 
+def rollback(message: instances_pb2.Rollback) -> Json:
+    outcomes = instances_pb2.RollbackOutcome.DESCRIPTOR.values_by_number
+    return {
+        "outcome": _enum(outcomes, message.outcome, "ROLLBACK_OUTCOME_"),
+        "error": failure(message.error) if message.HasField("error") else None,
+    }
+
+
 def failure(message: resources_pb2.Failure) -> Json:
     return {"type": message.type, "message": message.message, "traceback": message.traceback or None}
 
@@ -103,6 +125,22 @@ def event(message: instances_pb2.InstanceEvent) -> Json:
         "type": message.type,
         "status": status_text(message.status),
         "step": step(message.step) if message.HasField("step") else None,
+    }
+
+
+def received_event(message: instances_pb2.ReceivedEvent) -> Json:
+    """A line of `events`; `step` is the wait that took it."""
+    return {
+        "number": message.number,
+        "eventId": message.event_id or None,
+        "type": message.type,
+        "payload": value(message.payload) if message.HasField("payload") else None,
+        "payloadTruncated": message.payload_truncated,
+        "state": event_state_text(message.state),
+        "step": message.step_name or None,
+        "count": message.step_count or None,
+        "resendId": message.resend_id,
+        "receiveTime": _time(message, "receive_time"),
     }
 
 
@@ -131,7 +169,22 @@ def instance_reference(name: str, **more: Json) -> Json:
     }
 
 
-def deployment(message: workflows_pb2.DeployVersionResponse) -> Json:
+def migrated_all(tenant: str | None, workflow: str, version: str, done: MigratedAll) -> Json:
+    """Of `instances migrate --all`."""
+    return {
+        "tenant": tenant,
+        "workflow": workflow,
+        "version": version,
+        "migrated": done.migrated,
+        "refused": done.refused,
+        "refusals": [
+            {"id": id_in(name, "instances"), "reason": error.reason, "message": error.message}
+            for name, error in done.refusals
+        ],
+    }
+
+
+def deployment(message: workflows_pb2.DeployVersionResponse) -> dict[str, Json]:
     return {
         "tenant": id_in(message.version.name, "tenants"),
         "version": id_in(message.version.name, "versions"),

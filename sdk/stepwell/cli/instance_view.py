@@ -13,7 +13,7 @@ from stepwell.cli.json_text import pretty
 from stepwell.cli.reading import Reading
 from stepwell.cli.screen import Cell, Screen
 from stepwell.client.resource_names import id_in
-from stepwell.v1.instances_pb2 import STEP_KIND_WAIT_FOR_EVENT, STEP_STATUS_WAITING, Instance, Step
+from stepwell.v1.instances_pb2 import STEP_KIND_WAIT_FOR_EVENT, STEP_STATUS_WAITING, Instance, Rollback, Step
 from stepwell.v1.resources_pb2 import Failure
 
 VALUE_SHOWN_MAX = 200
@@ -96,9 +96,21 @@ def _facts(instance: Instance, now: datetime) -> list[tuple[str, Cell | str]]:
         facts.append(("started", f"{clock(started)}  (after {took((started - created).total_seconds())})"))
     if instance.HasField("end_time"):
         facts.append(("ended", f"{clock(datetime_of(instance.end_time))}  (took {_took(instance, now)})"))
+    if instance.HasField("rollback"):
+        facts.append(("rollback", _rollback_line(instance.rollback)))
+    if instance.buffered_events:
+        facts.append(("events", f"{instance.buffered_events:,} kept, not waited for yet"))
+    if instance.dead_events:
+        facts.append(("dead events", f"{instance.dead_events:,}  (stepwell instances events … --state dead)"))
     if instance.params:
         facts.append(("params", _one_line(instance.params)))
     return facts
+
+
+def _rollback_line(rollback: Rollback) -> Cell | str:
+    if rollback.HasField("error"):
+        return Cell(f"failed  ({failure_line(rollback.error)})", "bad")
+    return "complete"
 
 
 def _took(instance: Instance, now: datetime) -> str:

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stepwell import names
+from stepwell.cli import instance_events
 from stepwell.cli.app import (
     App,
-    F,
-    instance_argument,
+    about_one,
+    instance_id_or_latest,
     output_option,
     page_options,
     print_json,
     tenant_option,
-    type_option,
     utf8,
     validated,
     workflow_argument,
 )
-from stepwell.cli.json_argument import json_argument
 from stepwell.cli.lists import show_more, show_page
 from stepwell.errors import ApiError
 
@@ -37,14 +37,15 @@ STEP_COUNT_MAX = 1_000_000
 STATUSES = ("queued", "running", "paused", "waiting", "waitingForPause", "complete", "errored", "terminated")
 
 
-def about_one(function: F) -> F:
-    """NAME ID --tenant T -o json"""
-    return workflow_argument(instance_argument(tenant_option(output_option(function))))
-
-
 @click.group("instances")
 def command() -> None:
     """The runs of a workflow. `latest` stands for the newest one's ID."""
+
+
+command.add_command(instance_events.send_event)
+command.add_command(instance_events.broadcast_event)
+command.add_command(instance_events.events)
+command.add_command(instance_events.resend_event)
 
 
 @command.command("list")
@@ -187,30 +188,6 @@ def logs(
     show_more(app.screen, bool(page.entries), page.next_page_token, "Nothing that was printed is kept.")
 
 
-@command.command("send-event")
-@about_one
-@type_option
-@click.option("--payload", callback=json_argument, metavar="JSON", help="JSON, @FILE, or - for stdin; null if omitted.")
-@click.pass_obj
-def send_event(
-    app: App, workflow: str, instance: str, tenant: str | None, output: str, type: str, payload: bytes
-) -> None:
-    """Send an event to an instance. It is kept until the instance waits for that type."""
-    from stepwell.cli import documents
-    from stepwell.client.payloads import Json
-
-    async def send(client: Client) -> str:
-        name = await client.instances.name_of(tenant, workflow, instance)
-        await client.instances.send_event(name, type, Json(payload))
-        return name
-
-    name = app.ask(send)
-    if output == "json":
-        print_json(documents.instance_reference(name, type=type))
-    else:
-        app.screen.line(f"Sent {type} to {workflow} {name.rpartition('/')[2]}")
-
-
 @command.command("pause")
 @about_one
 @click.pass_obj
@@ -265,12 +242,58 @@ def restart(
     _steer(app, workflow, instance, tenant, output, call)
 
 
+@command.command("migrate")
+@workflow_argument
+@click.argument("instance", metavar="[ID]", required=False, callback=validated(instance_id_or_latest))
+@click.option("--version", metavar="VERSION", required=True, callback=validated(names.digest), help="To this version.")
+@click.option("--all", "of_all", is_flag=True, help="In place of ID: all that have not ended.")
+@tenant_option
+@output_option
+@click.pass_context
+def migrate(
+    context: click.Context,
+    workflow: str,
+    instance: str | None,
+    version: str,
+    of_all: bool,
+    tenant: str | None,
+    output: str,
+) -> None:
+    """Let an instance go on with another version, if that version's code does what the instance did so far.
+
+    Bodies of steps that run are given up, and run again on the new version: pause it first where that must not be.
+    """
+    app: App = context.obj
+    if of_all == (instance is not None):
+        raise click.UsageError("Say which to migrate: ID, or --all.")
+    if instance is not None:
+        _steer(app, workflow, instance, tenant, output, lambda client, name: client.instances.migrate(name, version))
+        return
+    from stepwell.cli import documents
+
+    done = app.ask(lambda client: client.instances.migrate_all(tenant, workflow, version))
+    if output == "json":
+        print_json(documents.migrated_all(tenant, workflow, version, done))
+    else:
+        for name, error in done.refusals:
+            app.screen.aside(f"Not migrated: {name.rpartition('/')[2]}: {error.message}")
+        refused = f"; {done.refused:,} are not" if done.refused else ""
+        app.screen.line(f"Migrated {done.migrated:,} of {workflow} to {version}{refused}")
+    if done.refused:
+        context.exit(1)
+
+
 @command.command("terminate")
 @about_one
+@click.option("--rollback", is_flag=True, help="Run its steps' rollback handlers first; it ends once they have run.")
 @click.pass_obj
-def terminate(app: App, workflow: str, instance: str, tenant: str | None, output: str) -> None:
+def terminate(app: App, workflow: str, instance: str, tenant: str | None, output: str, rollback: bool) -> None:
     """End an instance now. Results of steps that run are dropped; their side effects may have happened."""
-    _steer(app, workflow, instance, tenant, output, lambda client, name: client.instances.terminate(name))
+
+    def call(client: Client, name: str) -> Awaitable[Instance]:
+        return client.instances.terminate(name, rollback=rollback)
+
+    _steer(app, workflow, instance, tenant, output, call)
 
 
 @command.command("terminate-all")

@@ -27,11 +27,12 @@ _STYLES: dict[Tone, str] = {
 _TONES: dict[str, Tone] = {
     "complete": "good", "errored": "bad", "terminated": "bad", "cancelled": "dim", "running": "busy",
     "retrying": "waiting", "waiting": "waiting", "paused": "waiting", "waitingForPause": "waiting", "queued": "dim",
-    "ok": "good", "warning": "waiting",
+    "ok": "good", "warning": "waiting", "buffered": "waiting", "taken": "good", "dead": "bad",
 }  # fmt: skip
 _MARKS = {
     "complete": "✓", "errored": "✗", "terminated": "✗", "cancelled": "–", "running": "▶", "retrying": "↻",
-    "waiting": "◷", "paused": "‖", "waitingForPause": "‖", "queued": "○", "ok": "✓", "warning": "!",
+    "waiting": "◷", "paused": "‖", "waitingForPause": "‖", "queued": "○", "ok": "✓", "warning": "!", "buffered": "◷",
+    "taken": "✓", "dead": "✗",
 }  # fmt: skip
 
 

@@ -10,8 +10,12 @@ VERBS = {
     "init": "Write a small project to begin with.",
     "export": "Write a stopped server's data into a folder, for a cluster to import.",
     "deploy": "Upload a folder's workflows and route new instances to them.",
+    "replay": "Find out whether new code does what instances did so far.",
     "workflows": "list, describe, trigger",
-    "instances": "list, describe, watch, logs, send-event, pause, resume, restart, terminate, terminate-all, delete",
+    "instances": (
+        "list, describe, watch, logs, events, send-event, resend-event, broadcast-event, pause, resume, restart, "
+        "migrate, terminate, terminate-all, delete"
+    ),
     "versions": "list, describe, diff, drain, retire",
     "routes": "list, describe, set, promote, rollback",
     "tenants": "create, list (operator)",

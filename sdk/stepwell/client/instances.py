@@ -7,24 +7,33 @@ the same call again makes it once. `name` is an instance's full resource name, a
 
 from __future__ import annotations
 
-from asyncio import gather
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from asyncio import Semaphore, TaskGroup, gather
+from collections.abc import AsyncGenerator, Awaitable, Collection, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from stepwell.client.calls import Caller, Doubt
+from stepwell.client.calls import Doubt
 from stepwell.client.errors import error_by
+from stepwell.client.events import Events
+from stepwell.client.migrating import MigratedAll, migrate_all
 from stepwell.client.payloads import payload_of, value_of
-from stepwell.client.resource_names import instance_name, workflow_name
+from stepwell.client.resource_names import id_in, instance_name, version_name, workflow_name
+from stepwell.client.sampling import PAGE_SIZE, SAMPLED_FROM_MAX, first, spread
 from stepwell.client.streams import RESUME_S_MAX, resumed
 from stepwell.errors import ApiError, InstanceFailedError, NotFoundError, WrongStateError
 from stepwell.v1 import instances_pb2 as pb
-from stepwell.v1.instances_pb2_grpc import InstanceServiceStub
 
 LATEST = "latest"
 
 AT_ONCE_MAX = 20
 """Instances that `terminate_all` ends at once."""
+
+REPLAYS_AT_ONCE_MAX = 4
+"""Replays that `replay_all` asks for at once: as many as one node runs of a tenant's."""
+
+REPLAY_S_MAX = 120.0
+"""Of one replay, the start of its sandbox and waiting for others included."""
+
 
 _UNENDED = (
     pb.INSTANCE_STATUS_QUEUED,
@@ -36,12 +45,8 @@ _UNENDED = (
 _ENDED = (pb.INSTANCE_STATUS_COMPLETE, pb.INSTANCE_STATUS_ERRORED, pb.INSTANCE_STATUS_TERMINATED)
 
 
-class Instances:
+class Instances(Events):
     """InstanceService."""
-
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
-        self._stub = InstanceServiceStub(caller.channel)
 
     async def name_of(self, tenant: str | None, workflow: str, instance: str) -> str:
         """The full name; `latest` stands for the newest instance, and NotFoundError says that there is none."""
@@ -127,13 +132,6 @@ class Instances:
         error = ended.error
         raise InstanceFailedError(ended.name, status, error.type, error.message, error.traceback)
 
-    async def send_event(self, name: str, type: str, payload: object = None, *, request_id: str = "") -> None:
-        """Kept, first in first out by type, until the instance waits for it. WrongStateError once it has ended."""
-        request = pb.SendEventRequest(
-            name=name, type=type, payload=payload_of(payload), request_id=request_id or self._caller.new_request_id()
-        )
-        await self._caller.unary(self._stub.SendEvent, request)
-
     async def pause(self, name: str) -> pb.Instance:
         """paused, or waitingForPause while steps run."""
         request = pb.PauseInstanceRequest(name=name, request_id=self._caller.new_request_id())
@@ -158,9 +156,78 @@ class Instances:
             request.step_name, request.step_kind, request.step_count = step_name, step_kind, step_count
         return await self._caller.unary(self._stub.RestartInstance, request)
 
-    async def terminate(self, name: str) -> pb.Instance:
-        """End it now; results of running steps are dropped."""
-        request = pb.TerminateInstanceRequest(name=name, request_id=self._caller.new_request_id())
+    async def replay(self, name: str, version: str) -> pb.Replay:
+        """Whether that version's code, by its digest, does what the instance's journal says. Nothing comes of it.
+
+        NotFoundError for a version that has no such workflow; BundleRefusedError for one that can't be imported.
+        """
+        return await self._caller.unary(
+            self._stub.ReplayInstance,
+            pb.ReplayInstanceRequest(name=name, version=version_name(id_in(name, "tenants"), version)),
+            usual_s=REPLAY_S_MAX,
+        )
+
+    async def replay_all(self, names: Iterable[str], version: str) -> Sequence[pb.Replay]:
+        """The same of several, some at once, in their order. One that is deleted meanwhile is left out."""
+        turns = Semaphore(REPLAYS_AT_ONCE_MAX)
+
+        async def one(name: str) -> pb.Replay | None:
+            async with turns:
+                try:
+                    return await self.replay(name, version)
+                except NotFoundError as error:
+                    if "version" in error.metadata:
+                        raise
+                    return None
+
+        try:
+            async with TaskGroup() as tasks:
+                asked = [tasks.create_task(one(name)) for name in names]
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return [found for each in asked if (found := each.result()) is not None]
+
+    async def sample(
+        self, tenant: str | None, workflow: str, size: int, *, versions: Collection[str] = (), ended: bool = False
+    ) -> Sequence[pb.Instance]:
+        """So many of a workflow's instances that have not ended, spread evenly over their ages; with `ended`, where
+        these are fewer, the newest of those that have ended too. With versions, by their digests, only of those."""
+
+        def page(statuses: Iterable[pb.InstanceStatus.ValueType], token: str) -> Awaitable[pb.ListInstancesResponse]:
+            return self.list(tenant, workflow, statuses=statuses, page_size=PAGE_SIZE, page_token=token)
+
+        found = spread(await first(page, _UNENDED, SAMPLED_FROM_MAX, versions), size)
+        if ended and len(found) < size:
+            found += await first(page, _ENDED, size - len(found), versions)
+        return found
+
+    async def migrate(self, name: str, version: str) -> pb.Instance:
+        """It goes on with that version, by its digest, whose code does what it did so far: ReplayMismatchError where
+        it does not. ConflictError where it does not stand still for long enough to be sure; pause it then."""
+        request = pb.MigrateInstanceRequest(
+            name=name,
+            version=version_name(id_in(name, "tenants"), version),
+            request_id=self._caller.new_request_id(),
+        )
+        return await self._caller.unary(self._stub.MigrateInstance, request, usual_s=REPLAY_S_MAX)
+
+    async def migrate_all(self, tenant: str | None, workflow: str, version: str) -> MigratedAll:
+        """As `migrate`, of all of a workflow's instances that have not ended, some at once. One that can't be migrated
+        stays as it is, and is told of. Any other ApiError is raised, and the same call goes on with what is left."""
+
+        def page(size: int, token: str) -> Awaitable[pb.ListInstancesResponse]:
+            return self.list(tenant, workflow, statuses=_UNENDED, page_size=size, page_token=token)
+
+        def migrate(name: str) -> Awaitable[pb.Instance]:
+            return self.migrate(name, version)
+
+        return await migrate_all(page, migrate, version, at_once=REPLAYS_AT_ONCE_MAX)
+
+    async def terminate(self, name: str, *, rollback: bool = False) -> pb.Instance:
+        """End it now; results of running steps are dropped. With `rollback`, it ends once its steps' rollback handlers
+        have run."""
+        request_id = self._caller.new_request_id()
+        request = pb.TerminateInstanceRequest(name=name, request_id=request_id, rollback=rollback)
         return await self._caller.unary(self._stub.TerminateInstance, request)
 
     async def terminate_all(

@@ -6,9 +6,12 @@ Append, then act: the node performs nothing that stands behind an `Append` befor
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from stepwell.engine.records import Failure, Payload, Record, StepKey
+
+TERMINATE: Final = StepKey("rollback", "", 1)
+"""The key of the completion that ends `run` by a call. No step has an empty name."""
 
 
 class Completion(NamedTuple):
@@ -16,7 +19,7 @@ class Completion(NamedTuple):
 
     key: StepKey
     at: int
-    outcome: Literal["value", "error", "fired", "event", "timeout"]
+    outcome: Literal["value", "error", "fired", "event", "timeout", "terminate"]
     payload: Payload = b""
     failure: Failure | None = None
     event_type: str = ""

@@ -16,7 +16,7 @@ from stepwell.engine.events import (
     TerminateRequested,
 )
 from stepwell.engine.instance import IllegalTransition, Instance, Phase
-from stepwell.engine.records import Created, Deleting, NothingToDo, Paused, Record, Resumed, Terminated
+from stepwell.engine.records import Created, Deleting, NothingToDo, Paused, Record, Resumed, RollbackBegun, Terminated
 from stepwell.engine.transition import Turn
 from stepwell.errors import InvalidArgumentError, WrongStateError
 
@@ -48,7 +48,7 @@ def on_pause_requested(turn: Turn, event: PauseRequested) -> None:
     if instance.phase is Phase.PAUSED:
         _has_nothing_to_do(turn, event.at, event.request_id)
         return
-    _refuse_if_finished(instance, "paused")
+    refuse_if_finished(instance, "paused")
     turn.do(WakeNow())  # it makes nothing runnable; but should its owner die, the next one has the list say so
     turn.record(Paused(event.at, None, event.request_id))
     if instance.live is not None:
@@ -73,7 +73,7 @@ def on_resume_requested(turn: Turn, event: ResumeRequested) -> None:
     instance = turn.instance
     if carried_out_before(instance, event.request_id, Resumed):
         return
-    _refuse_if_finished(instance, "resumed")
+    refuse_if_finished(instance, "resumed")
     if instance.paused is None:
         _has_nothing_to_do(turn, event.at, event.request_id, resume=True)
         return
@@ -90,11 +90,21 @@ def on_resume_requested(turn: Turn, event: ResumeRequested) -> None:
 
 
 def on_terminate_requested(turn: Turn, event: TerminateRequested) -> None:
-    """End it now: results of steps that still run are dropped."""
+    """End it now: results of steps that still run are dropped. With a rollback, `run` ends in an activation of its
+    own; but what has never run has nothing to roll back."""
     instance = turn.instance
-    if carried_out_before(instance, event.request_id, Terminated):
+    kinds = (Terminated, RollbackBegun) if event.rollback else (Terminated,)
+    if carried_out_before(instance, event.request_id, *kinds):
         return
-    _refuse_if_finished(instance, "terminated")
+    refuse_if_finished(instance, "terminated")
+    if event.rollback and instance.started_at is not None:
+        if instance.terminating is None:
+            paused_for = max(0, event.at - instance.paused.at) if instance.paused is not None else 0
+            turn.make_runnable(RollbackBegun(event.at, paused_for, event.request_id))
+            instance.retry_due = False
+            turn.end_activation()
+            turn.activate()
+        return
     turn.make_runnable(Terminated(event.at, event.request_id))
     turn.end_activation()
 
@@ -109,7 +119,7 @@ def on_delete_requested(turn: Turn, event: DeleteRequested) -> None:
     turn.make_runnable(Deleting(event.at, instance.uid, instance.created_at, event.request_id))
 
 
-def carried_out_before(instance: Instance, request_id: str, kind: type[Record]) -> bool:
+def carried_out_before(instance: Instance, request_id: str, *kinds: type[Record]) -> bool:
     """Whether this call was carried out before. Raises InvalidArgumentError when its id named another call."""
     before = instance.requests.get(request_id) if request_id else None
     if before is None:
@@ -117,7 +127,7 @@ def carried_out_before(instance: Instance, request_id: str, kind: type[Record]) 
     does = type(before)
     if isinstance(before, NothingToDo):
         does = Resumed if before.resume else Paused
-    if does is not kind:
+    if does not in kinds:
         raise InvalidArgumentError(
             f"request_id {request_id!r} was used before, for another call; use a new one", field="request_id"
         )
@@ -130,6 +140,7 @@ def _has_nothing_to_do(turn: Turn, at: int, request_id: str, *, resume: bool = F
         turn.record(NothingToDo(at, resume, request_id))
 
 
-def _refuse_if_finished(instance: Instance, verb: str) -> None:
+def refuse_if_finished(instance: Instance, verb: str) -> None:
+    """Raises WrongStateError unless it goes on, or is paused."""
     if instance.phase not in (Phase.LIVE, Phase.PAUSED):
         raise WrongStateError(f"the instance has ended and can't be {verb}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from stepwell.engine.records import Failure, Payload, Schedule, StepKey
+from stepwell.engine.records import Failure, Payload, RolledBack, Schedule, StepKey
 from stepwell.names import Digest, InstanceUid
 
 
@@ -133,8 +133,11 @@ class RunReturned:
 
 @dataclass(frozen=True, slots=True)
 class RunRaised:
+    """Steps that have rollback handlers were rolled back before it was said."""
+
     at: int
     failure: Failure
+    rolled_back: RolledBack | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +174,15 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class EventSent:
+    """`event_id` is the sender's own name for it: the same one again is the same event, whatever the request_id.
+    `only_if_waiting`: not to be kept for a wait that may come."""
+
     at: int
     event_type: str
     payload: Payload
     request_id: str
+    event_id: str = ""
+    only_if_waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +207,22 @@ class RestartRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class MigrateRequested:
+    """To that version, whose code was found to do all that the journal has by now."""
+
+    at: int
+    digest: Digest
+    entrypoint: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class TerminateRequested:
+    """With `rollback`, once the handlers of its steps have run."""
+
     at: int
     request_id: str
+    rollback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +253,7 @@ Event = (
     | PauseRequested
     | ResumeRequested
     | RestartRequested
+    | MigrateRequested
     | TerminateRequested
     | DeleteRequested
 )

@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final, assert_never
 
-from stepwell.engine.actions import Completion
+from stepwell.engine.actions import TERMINATE, Completion
 from stepwell.engine.forgetting import forget
-from stepwell.engine.instance import IllegalTransition, Instance, Open, Phase, Step
+from stepwell.engine.instance import IllegalTransition, Instance, Open, Phase, Step, StepStatus
 from stepwell.engine.records import (
     Activated,
     ActivationEnded,
@@ -24,11 +24,14 @@ from stepwell.engine.records import (
     Errored,
     EventMatched,
     EventReceived,
+    Migrated,
     NothingToDo,
     Paused,
     Record,
     Restarted,
     Resumed,
+    RollbackBegun,
+    RolledBack,
     SandboxDied,
     SleepFired,
     SleepStarted,
@@ -39,10 +42,11 @@ from stepwell.engine.records import (
     Terminated,
     WaitStarted,
     WaitTimedOut,
+    size_of,
 )
 
 _NO_PROGRESS: Final = (
-    Activated, SandboxDied, EventReceived, EventMatched, NothingToDo, SleepFired, WaitTimedOut,
+    Activated, SandboxDied, EventReceived, EventMatched, NothingToDo, RollbackBegun, SleepFired, WaitTimedOut,
 )  # fmt: skip
 """What is done to an instance by those who run it, by callers and by time, and not by its code: whoever calls or sleeps
 often must not keep alive what dies of each activation."""
@@ -90,9 +94,12 @@ def apply(instance: Instance, record: Record) -> None:
             _complete(instance, Completion(record.key, record.at, "timeout"))
         case EventReceived():
             instance.events.setdefault(record.event_type, deque()).append(record)
-            instance.buffered_events += 1
+            _buffer(instance, 1, record)
             instance.events_received = record.number
+            instance.received.append(record)
             instance.hold(record.payload)
+            if record.event_id:
+                instance.event_ids[record.event_id] = record
             _remember(instance, record.request_id, record)
             if instance.waits.get(record.event_type):
                 # Its match is the next record, or was lost with the node: then the next activation makes it.
@@ -104,8 +111,7 @@ def apply(instance: Instance, record: Record) -> None:
         case AttemptFailed():
             step = instance.steps.get(record.key)
             if step is None:
-                step = instance.steps[record.key] = Step(record.key, "retrying", record.attempt, record.started_at)
-                step.began_after = instance.completed
+                step = _new_step(instance, record.key, "retrying", record.attempt, record.started_at)
             step.status, step.attempts, step.failure = "retrying", record.attempt, record.failure
             instance.hold_failure(record.failure)
             _await(instance, record.key, Open(record.at, record.retry_at))
@@ -137,6 +143,12 @@ def apply(instance: Instance, record: Record) -> None:
             forget(instance, record)
             _resume(instance, record.at, record.paused_for)
             _remember(instance, record.request_id, record)
+        case RollbackBegun():
+            _begin_rollback(instance, record)
+            _remember(instance, record.request_id, record)
+        case Migrated():
+            instance.digest, instance.entrypoint = record.digest, record.entrypoint
+            _remember(instance, record.request_id, record)
         case NothingToDo():
             _remember(instance, record.request_id, record)
         case Completed():
@@ -146,9 +158,11 @@ def apply(instance: Instance, record: Record) -> None:
         case Errored():
             instance.outcome = record
             instance.stored_bytes += record.failure.size_bytes
+            _hold_rollback(instance, record.rolled_back)
             _finish(instance, record.at)
         case Terminated():
             instance.outcome = record
+            _hold_rollback(instance, record.rolled_back)
             _finish(instance, record.at)
             _remember(instance, record.request_id, record)
         case Deleting():
@@ -219,11 +233,38 @@ def _close(instance: Instance, key: StepKey, at: int) -> Step:
 def _end_step(instance: Instance, key: StepKey, attempt: int, started_at: int, at: int) -> Step:
     step = instance.steps.get(key)
     if step is None:
-        step = instance.steps[key] = Step(key, "complete", attempt, started_at, began_after=instance.completed)
+        step = _new_step(instance, key, "complete", attempt, started_at)
     else:
         instance.open.pop(key, None)
     step.status, step.attempts, step.ended_at, step.failure = "complete", attempt, at, None
     return step
+
+
+def _new_step(instance: Instance, key: StepKey, status: StepStatus, attempt: int, started_at: int) -> Step:
+    step = instance.steps[key] = Step(key, status, attempt, started_at, began_after=instance.completed)
+    if key.kind == "rollback":
+        instance.rollbacks += 1
+        _note_rollback(instance)
+    return step
+
+
+def _begin_rollback(instance: Instance, record: RollbackBegun) -> None:
+    """Its completion is no step's."""
+    _resume(instance, record.at, record.paused_for)
+    _note_rollback(instance)
+    instance.terminating = record
+    instance.completions.append(Completion(TERMINATE, record.at, "terminate"))
+    instance.completed += 1
+
+
+def _note_rollback(instance: Instance) -> None:
+    if instance.rollback_from is None:
+        instance.rollback_from = (instance.completed, instance.events_received)
+
+
+def _hold_rollback(instance: Instance, rolled_back: RolledBack | None) -> None:
+    if rolled_back is not None and rolled_back.failure is not None:
+        instance.stored_bytes += rolled_back.failure.size_bytes
 
 
 def _complete(instance: Instance, completion: Completion) -> None:
@@ -240,7 +281,7 @@ def _match(instance: Instance, record: EventMatched) -> None:
     event = queue.popleft()
     if event.number != record.number:
         raise IllegalTransition(f"event {record.number} was matched, {event.number} was the first of its type")
-    instance.buffered_events -= 1
+    _buffer(instance, -1, event)
     step = _close(instance, record.key, record.at)
     step.event, step.output = event, event.payload
     _complete(
@@ -257,9 +298,14 @@ def _cancel(instance: Instance, record: StepCancelled) -> None:
         _close(instance, record.key, record.at)
     elif step.event is not None:
         _put_back(instance.events.setdefault(step.event.event_type, deque()), step.event)
-        instance.buffered_events += 1
+        _buffer(instance, 1, step.event)
         step.event = step.output = None
     step.status, step.ended_at = "cancelled", record.at
+
+
+def _buffer(instance: Instance, count: int, event: EventReceived) -> None:
+    instance.buffered_events += count
+    instance.buffered_bytes += count * size_of(event.payload)
 
 
 def _put_back(queue: deque[EventReceived], event: EventReceived) -> None:

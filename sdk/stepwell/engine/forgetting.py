@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from stepwell.engine.instance import Instance, Step
-from stepwell.engine.records import EventReceived, Restarted
+from stepwell.engine.records import EventReceived, Restarted, size_of
 
 
 def forget(instance: Instance, record: Restarted) -> None:
@@ -19,6 +19,7 @@ def forget(instance: Instance, record: Restarted) -> None:
         del instance.steps[step.key]
         instance.open.pop(step.key, None)
     instance.timers = sum(key.kind == "timer" for key in instance.steps)
+    instance.rollbacks, instance.rollback_from, instance.terminating = 0, None, None
     del instance.completions[record.kept :]
     instance.completed = record.kept
     instance.waits = {}
@@ -33,7 +34,7 @@ def forget(instance: Instance, record: Restarted) -> None:
 
 def _is_kept(instance: Instance, step: Step, record: Restarted) -> bool:
     """What `run` had cancelled before it completed is not: it will cancel it again, or not."""
-    if record.step is None or step.key == record.step:
+    if record.step is None or step.key == record.step or step.key.kind == "rollback":
         return False
     if step.key in instance.open:
         return step.began_after <= record.kept
@@ -41,15 +42,20 @@ def _is_kept(instance: Instance, step: Step, record: Restarted) -> bool:
 
 
 def _take_back_events(instance: Instance, dropped: list[Step], events: int) -> None:
-    """Those that forgotten waits had taken can be taken again; later ones than `events` are forgotten."""
+    """Those that forgotten waits had taken can be taken again; later ones than `events` are forgotten, and with them
+    their ids: so they can be sent again."""
     left = [event for queue in instance.events.values() for event in queue]
     left += [step.event for step in dropped if step.event is not None]
+    instance.event_ids = {id: event for id, event in instance.event_ids.items() if event.number <= events}
     instance.events = {}
-    instance.buffered_events = 0
+    instance.buffered_events = instance.buffered_bytes = 0
     for event in sorted(left, key=_number):
         if event.number <= events:
             instance.events.setdefault(event.event_type, deque()).append(event)
             instance.buffered_events += 1
+            instance.buffered_bytes += size_of(event.payload)
+    taken = sum(step.event is not None for step in instance.steps.values())
+    instance.forgotten_events = instance.events_received - instance.buffered_events - taken
 
 
 def _number(event: EventReceived) -> int:

@@ -22,6 +22,7 @@ from stepwell.engine.records import (
     Paused,
     Payload,
     Record,
+    RollbackBegun,
     Schedule,
     StepKey,
     Terminated,
@@ -156,10 +157,24 @@ class Instance:
     completed: int = 0
     """How many completions there are."""
     buffered_events: int = 0
+    buffered_bytes: int = 0
+    """Of their payloads."""
     events_received: int = 0
+    received: list[EventReceived] = field(default_factory=list)
+    """All of them, those too that a wait took or a restart forgot."""
+    forgotten_events: int = 0
+    """Of those, the ones that a restart forgot."""
+    event_ids: dict[str, EventReceived] = field(default_factory=dict)
+    """The events that came with an id of their sender's, by that."""
     requests: dict[str, Record] = field(default_factory=dict)
     """What each request_id of a call did."""
     timers: int = 0
+    rollbacks: int = 0
+    """Steps of kind `rollback`."""
+    rollback_from: tuple[int, int] | None = None
+    """How many completions and events there were when the rollback began, as far as the journal tells of one."""
+    terminating: RollbackBegun | None = None
+    """The call that ends it once it is rolled back."""
     records: int = 0
     inline_bytes: int = 0
     blobs: int = 0
@@ -207,7 +222,7 @@ class Instance:
         return None
 
     def next_tick(self) -> int | None:
-        """When the node should send a Schedule: like next_deadline, with the deadlines of running attempts.
+        """When the node should send a Tick: like next_deadline, with the deadlines of running attempts.
 
         None while an activation is on its way: what is due by then happens in it.
         """
@@ -235,6 +250,11 @@ class Instance:
     def node_deaths(self) -> int:
         """Activations since the last progress that nobody saw end. Meaningful while none is live."""
         return self.activations - self.sandbox_deaths
+
+    @property
+    def dead_events(self) -> int:
+        """Events that its code can't take any more: kept when it ended, or forgotten by a restart."""
+        return self.forgotten_events + (self.buffered_events if self.outcome is not None else 0)
 
     def hold(self, payload: Payload) -> None:
         """Count the payload: of blobs, the partition has only the name."""

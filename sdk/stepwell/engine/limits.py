@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+EVENTS_LEAVE_RECORDS = 100
+"""An event that would leave an instance's journal less room than this is refused, or room for so many records' bytes:
+what wakes an instance takes some records, and so does what it does about it. At most a tenth of the limit."""
+
 _DAY_MS = 24 * 60 * 60 * 1000
 
 
@@ -22,6 +26,9 @@ class EngineLimits:
 
     buffered_events_max: int = 1_000
     """Events kept for an instance that does not wait for them yet."""
+
+    buffered_event_bytes_max: int = 64 * 1024 * 1024
+    """Of their payloads: some sixty of the largest."""
 
     delay_max_ms: int = 365 * _DAY_MS
     """The longest sleep, retry delay or timeout of a wait."""

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from stepwell.engine import control, restarting, runs, sleeps, steps, waits
+from stepwell.engine import (
+    control,
+    migrating,
+    receiving,
+    restarting,
+    runs,
+    sleeps,
+    steps,
+    waits,
+)
 from stepwell.engine.actions import Actions
 from stepwell.engine.events import (
     ActivationStarted,
@@ -17,6 +26,7 @@ from stepwell.engine.events import (
     GuestLost,
     GuestQuiet,
     KeyCancelled,
+    MigrateRequested,
     PauseRequested,
     ReplayMismatched,
     RestartRequested,
@@ -81,13 +91,15 @@ def handle(instance: Instance, event: Event, limits: EngineLimits) -> Actions:
         case CreateRequested():
             control.on_create_requested(turn, event)
         case EventSent():
-            waits.on_event_sent(turn, event)
+            receiving.on_event_sent(turn, event)
         case PauseRequested():
             control.on_pause_requested(turn, event)
         case ResumeRequested():
             control.on_resume_requested(turn, event)
         case RestartRequested():
             restarting.on_restart_requested(turn, event)
+        case MigrateRequested():
+            migrating.on_migrate_requested(turn, event)
         case TerminateRequested():
             control.on_terminate_requested(turn, event)
         case DeleteRequested():

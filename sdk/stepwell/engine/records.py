@@ -12,8 +12,9 @@ from typing import Literal, NamedTuple
 
 from stepwell.names import Digest, InstanceUid
 
-Kind = Literal["do", "sleep", "waitForEvent", "timer"]
-"""`timer` is asyncio's own, inside `run`; users see the other three as steps."""
+Kind = Literal["do", "sleep", "waitForEvent", "timer", "rollback"]
+"""`timer` is asyncio's own, inside `run`; users see the others as steps. `rollback` undoes the `do` of its name and
+count."""
 
 
 class StepKey(NamedTuple):
@@ -33,6 +34,11 @@ class BlobRef(NamedTuple):
 
 Payload = bytes | BlobRef
 """UTF-8 JSON of the tenant's, never parsed here."""
+
+
+def size_of(payload: Payload) -> int:
+    """In bytes, wherever they are kept."""
+    return payload.size_bytes if isinstance(payload, BlobRef) else len(payload)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,13 @@ class Schedule:
 
     cron: str
     scheduled_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """What became of the rollback handlers: all ran, or one failed for good, and none after it ran."""
+
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +191,8 @@ class EventReceived:
     event_type: str
     payload: Payload
     request_id: str
+    event_id: str = ""
+    """Its sender's own name for it; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +239,16 @@ class Restarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Migrated:
+    """From here on it runs that version, whose code does what the records before this one say."""
+
+    at: int
+    digest: Digest
+    entrypoint: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class NothingToDo:
     """A pause of what was paused, or a resume of what was not: remembered, since the same call may come again, and much
     later, when there would be something to do."""
@@ -242,14 +267,34 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Errored:
+    """`rolled_back` is None where no step had a rollback handler."""
+
     at: int
     failure: Failure
+    rolled_back: RolledBack | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackBegun:
+    """By a call: `run` ends here, steps are rolled back, and then the instance is terminated. It enters `run` as a
+    completion does, so that all that it had asked for by then is rolled back, on every replay the same.
+
+    Open deadlines move by `paused_for` ms, should it have been paused.
+    """
+
+    at: int
+    paused_for: int
+    request_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Terminated:
+    """`rolled_back` as in `Errored`; None too where no rollback was asked for. The `request_id` is that of a call which
+    ended it at once."""
+
     at: int
     request_id: str
+    rolled_back: RolledBack | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +325,8 @@ Record = (
     | Paused
     | Resumed
     | Restarted
+    | RollbackBegun
+    | Migrated
     | NothingToDo
     | Completed
     | Errored

@@ -34,6 +34,8 @@ def on_restart_requested(turn: Turn, event: RestartRequested) -> None:
         kept, events = instance.completed, instance.events_received
         if step.completion is not None:
             kept, events = step.completion, step.events_before
+        if instance.rollback_from is not None and kept > instance.rollback_from[0]:
+            kept, events = instance.rollback_from
     _refuse_if_full(instance, turn.limits)
     paused_for = max(0, event.at - instance.paused.at) if instance.paused is not None else 0
     turn.make_runnable(Restarted(event.at, event.step, kept, events, paused_for, event.request_id))
@@ -44,7 +46,7 @@ def on_restart_requested(turn: Turn, event: RestartRequested) -> None:
 
 def _known(instance: Instance, key: StepKey) -> Step:
     step = instance.steps.get(key)
-    if step is None or key.kind == "timer":
+    if step is None or key.kind in ("timer", "rollback"):
         raise InvalidArgumentError(
             f"the instance has no step {key.name!r} of kind {key.kind!r} and count {key.count} that it could be "
             "restarted from; ListSteps has those that there are",

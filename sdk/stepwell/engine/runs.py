@@ -25,6 +25,7 @@ from stepwell.engine.records import (
     Paused,
     SandboxDied,
     StepCancelled,
+    Terminated,
 )
 from stepwell.engine.sleeps import fire
 from stepwell.engine.transition import Turn
@@ -82,7 +83,7 @@ def on_tick(turn: Turn, event: Tick) -> None:
     fired = False
     while (due := instance.next_deadline()) is not None and due <= event.at:
         key = instance.deadlines[0][1]
-        if key.kind == "do":
+        if key.kind in ("do", "rollback"):
             if instance.live is None:
                 instance.retry_due = fired = True
                 break
@@ -126,14 +127,20 @@ def on_key_cancelled(turn: Turn, event: KeyCancelled) -> None:
 
 
 def on_run_returned(turn: Turn, event: RunReturned) -> None:
+    """Raises IllegalTransition where a call has ended `run`: it raises that, once its steps are rolled back."""
     turn.live()
+    if turn.instance.terminating is not None:
+        raise IllegalTransition("it returned after it was terminated")
     turn.record(Completed(event.at, event.output))
     turn.end_activation()
 
 
 def on_run_raised(turn: Turn, event: RunRaised) -> None:
     turn.live()
-    turn.record(Errored(event.at, event.failure))
+    if turn.instance.terminating is not None:
+        turn.record(Terminated(event.at, "", event.rolled_back))
+    else:
+        turn.record(Errored(event.at, event.failure, event.rolled_back))
     turn.end_activation()
 
 

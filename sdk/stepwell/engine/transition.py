@@ -88,6 +88,12 @@ class Turn:
 
     def check_room(self, key: StepKey) -> None:
         """Refuse a key over the limit; guests refuse it before, with an error for the author."""
-        count = self.instance.timers if key.kind == "timer" else len(self.instance.steps) - self.instance.timers
-        if key not in self.instance.steps and count >= self.limits.steps_max:
+        instance = self.instance
+        if key.kind == "timer":
+            count = instance.timers
+        elif key.kind == "rollback":
+            count = instance.rollbacks
+        else:
+            count = len(instance.steps) - instance.timers - instance.rollbacks
+        if key not in instance.steps and count >= self.limits.steps_max:
             raise IllegalTransition(f"more than {self.limits.steps_max} steps")

@@ -12,14 +12,16 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 from stepwell.errors import RunRestrictionError, StepDefinitionError, WorkflowClosedError
-from stepwell.guest.asks import Ask, Key, shown, step_ask
+from stepwell.guest.asks import Ask, Key, body_ask, shown
 from stepwell.guest.scheduler import Draining, RunLoop, RunTimer
+from stepwell.guest.undoing import Undo
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    from stepwell.calls import Call
     from stepwell.config import StepConfig
-    from stepwell.steps import Call
+    from stepwell.rollbacks import Rollback
 
 
 TIMERS_A_STEP_MAX: Final = 10
@@ -52,6 +54,8 @@ class Asking:
         self.deferred: dict[Key, Ask] | None = {}
         """What is not told yet, while recorded completions enter; None afterwards."""
         self.closing = False
+        self.undos: list[Undo] = []
+        """The rollbacks of the steps that were asked for, in that order."""
         self._asked = asked
         self._act = act
         self._counts: dict[tuple[str, str], int] = {}
@@ -74,9 +78,20 @@ class Asking:
         count = self._counts[key] = self._counts.get(key, 0) + 1
         return count
 
-    async def do(self, name: str, count: int, call: Call, config: StepConfig) -> bytes:
-        ask = step_ask(name, count, self.loop.create_future(), call, config, copy_context())
-        return await self._awaited(ask)  # type: ignore[no-any-return]
+    async def do(self, name: str, count: int, call: Call, config: StepConfig, rollback: Rollback | None) -> bytes:
+        ask = body_ask(("do", name, count), self.loop.create_future(), call, config, copy_context())
+        if rollback is None:
+            return await self._awaited(ask)  # type: ignore[no-any-return]
+        undo = Undo(ask, rollback)
+        self.undos.append(undo)
+        undo.output = await self._awaited(ask)
+        return undo.output
+
+    async def roll_back(self, undo: Undo, error: str) -> None:
+        """Run the handler until it succeeds, or raise what it failed with for good."""
+        _, name, count = undo.key
+        call, config = undo.rollback.call(undo.output, error), undo.rollback.config
+        await self._awaited(body_ask(("rollback", name, count), self.loop.create_future(), call, config, undo.context))
 
     async def sleep(self, name: str, count: int, duration_ms: int | None, until_ms: int | None) -> None:
         numbers = f"{_null(duration_ms)},{_null(until_ms)}"
@@ -111,6 +126,11 @@ class Asking:
     def cancel_timer(self, timer: RunTimer) -> None:
         ask = self.open.get(("timer", "", timer.count))
         if ask is not None:
+            self._cancel(ask)
+
+    def cancel_all(self) -> None:
+        """`run` waits for nothing any more."""
+        for ask in list(self.open.values()):
             self._cancel(ask)
 
     def waited_for(self) -> str:

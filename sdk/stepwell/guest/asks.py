@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from contextvars import Context
 
+    from stepwell.calls import Call
     from stepwell.config import StepConfig
     from stepwell.guest.bodies import Attempt
-    from stepwell.steps import Call
 
 Key = tuple[str, str, int]
 """(kind, name, count)."""
@@ -23,13 +23,27 @@ class Ask:
     of it; a step tells by its attempts instead, and has a `call`.
     """
 
-    __slots__ = ("attempt", "call", "config", "context", "envelope", "key", "quoted", "result", "target", "told")
+    __slots__ = (
+        "attempt",
+        "call",
+        "config",
+        "context",
+        "envelope",
+        "key",
+        "kind",
+        "quoted",
+        "result",
+        "target",
+        "told",
+    )
 
     def __init__(self, key: Key, target: Any, envelope: str = "") -> None:
         self.key = key
         self.target = target
         self.envelope = envelope
         self.quoted = ""
+        self.kind = ""
+        """What ends an envelope that tells of its body: nothing for a step's."""
         self.told = False
         """Whether the host may know of it, so that it must hear of a cancellation."""
         self.call: Call | None = None
@@ -41,10 +55,12 @@ class Ask:
         """A result that was sent and is not known to be durable."""
 
 
-def step_ask(name: str, count: int, target: Any, call: Call, config: StepConfig, context: Context) -> Ask:
-    """The ask of a step, whose body runs in (copies of) this context."""
-    ask = Ask(("do", name, count), target)
-    ask.quoted = encode_basestring_ascii(name)
+def body_ask(key: Key, target: Any, call: Call, config: StepConfig, context: Context) -> Ask:
+    """The ask of a step or a rollback, whose body runs in (copies of) this context."""
+    ask = Ask(key, target)
+    ask.quoted = encode_basestring_ascii(key[1])
+    if key[0] != "do":
+        ask.kind = f',"{key[0]}"'
     ask.call = call
     ask.config = config
     ask.context = context
@@ -61,4 +77,4 @@ def shown(key: Key) -> str:
     return f"{_WORDS.get(kind, kind)} {name!r} (call {count})"
 
 
-_WORDS = {"do": "step", "sleep": "sleep", "waitForEvent": "wait_for_event"}
+_WORDS = {"do": "step", "sleep": "sleep", "waitForEvent": "wait_for_event", "rollback": "rollback of step"}

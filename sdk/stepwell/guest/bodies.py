@@ -6,12 +6,14 @@ What an attempt ends with goes to its instance once, and not at all when it was 
 
 from __future__ import annotations
 
+import json
 from asyncio import AbstractEventLoop, Task
 from collections.abc import Callable
 from contextvars import Context
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
+from stepwell.calls import Argument
 from stepwell.context import StepContext
 from stepwell.errors import (
     NonRetryableError,
@@ -20,12 +22,13 @@ from stepwell.errors import (
     StepTimeoutError,
     StepValueError,
 )
-from stepwell.guest.failures import described, traceback_of
+from stepwell.guest.failures import described, rebuilt, traceback_of
+from stepwell.guest.kept import kept
 from stepwell.guest.logs import SOURCE
 from stepwell.guest.scheduler import SCHEDULER
 from stepwell.guest.threads import Threads
 from stepwell.parameters import is_coroutine_function
-from stepwell.values import decode, encode
+from stepwell.values import decode
 
 if TYPE_CHECKING:
     from stepwell.guest.asks import Ask
@@ -147,24 +150,20 @@ class Attempt:
         keywords = {name: self._argument(value) for name, value in call.keywords}
         return call.function(*positional, **keywords)
 
-    def _argument(self, value: bytes | None) -> Any:
-        if value is not None:
+    def _argument(self, value: Argument) -> Any:
+        if isinstance(value, bytes):
             return decode(value)
-        _, name, count = self.ask.key
+        if value is not None:
+            return rebuilt(json.loads(value.described))
+        kind, name, count = self.ask.key
         assert self.ask.config is not None
-        return StepContext.of(self.instance.uid, name, count, self.number, self.ask.config.shown())
+        config = self.ask.config.shown()
+        return StepContext.of(self.instance.uid, name, count, self.number, config, rollback=kind == "rollback")
 
     def _kept(self, result: Any) -> bytes:
-        try:
-            payload = encode(result)
-        except StepValueError as error:
-            raise StepValueError(f"step {self.ask.key[1]!r}: its result can't be kept: {error}") from None
-        if len(payload) > self.bodies.payload_bytes_max:
-            raise StepValueError(
-                f"step {self.ask.key[1]!r}: its result is {len(payload)} bytes of JSON, over the limit of "
-                f"{self.bodies.payload_bytes_max}; return a reference to it instead"
-            )
-        return payload
+        if self.ask.key[0] == "rollback":
+            return b"null"
+        return kept(f"step {self.ask.key[1]!r}: its result", result, self.bodies.payload_bytes_max)
 
     def expire(self) -> None:
         """Its timeout has come: an `async def` is cancelled and then failed; a thread is failed, and left behind."""
@@ -196,8 +195,9 @@ class Attempt:
         elapsed_us = (perf_counter_ns() - self.began_ns) // 1000 if self.began_ns else 0
         if self.expired:
             assert self.ask.config is not None
+            what = "step" if self.ask.key[0] == "do" else "rollback of step"
             name, timeout_ms = self.ask.key[1], self.ask.config.timeout_ms
-            text = f"step {name!r}: attempt {self.number} ran longer than its timeout of {timeout_ms} ms"
+            text = f"{what} {name!r}: attempt {self.number} ran longer than its timeout of {timeout_ms} ms"
             timeout = StepTimeoutError(text)
             timeout.__traceback__ = traceback_of(error) if error is not None else None
             error = timeout
@@ -265,7 +265,7 @@ class Bodies:
             assert config is not None
             if not attempt.cancelled:
                 numbers = f"{attempt.ask.key[2]},{attempt.number},{config.timeout_ms}"
-                attempt.instance.say(f'["started",{attempt.act},{attempt.ask.quoted},{numbers}]')
+                attempt.instance.say(f'["started",{attempt.act},{attempt.ask.quoted},{numbers}{attempt.ask.kind}]')
             passed_ns = perf_counter_ns() - attempt.began_ns
             attempt.timer = self.loop.call_later(config.timeout_ms / 1000 - passed_ns / 1e9, attempt.expire)
 

@@ -11,51 +11,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import copy_context
 from json.encoder import encode_basestring_ascii
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-from stepwell.errors import EventTimeoutError, StepValueError, WorkflowStalledError
+from stepwell.errors import EventTimeoutError, WorkflowTerminatedError
 from stepwell.events import WorkflowEvent
 from stepwell.guest import closing
 from stepwell.guest.asking import Asking
 from stepwell.guest.asks import Ask, Key, shown
 from stepwell.guest.failures import described, rebuilt
+from stepwell.guest.kept import kept
 from stepwell.guest.logs import SOURCE
+from stepwell.guest.scheduler import stalled
+from stepwell.guest.undoing import undo_all
 from stepwell.steps import WorkflowStep
-from stepwell.values import decode, encode
+from stepwell.values import decode
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
-
     from stepwell.guest.bodies import Attempt
+    from stepwell.guest.instance_host import InstanceHost
     from stepwell.guest.limits import Limits
     from stepwell.guest.scheduler import RunTask
 
 _SHOWN_LENGTH_MAX: Final = 1024
-
-
-class InstanceHost(Protocol):
-    """What an instance needs of the process that it lives in."""
-
-    @property
-    def loop(self) -> AbstractEventLoop:
-        """The one that asyncio knows: a GuestLoop."""
-        ...
-
-    def send(self, envelope: bytes, payload: bytes = b"") -> None:
-        """Queue a frame."""
-        ...
-
-    def touch(self, instance: Instance) -> None:
-        """Call `instance.settle` before the next write."""
-        ...
-
-    def start(self, instance: Instance, ask: Ask, number: int) -> None:
-        """Begin an attempt, and note it at the ask."""
-        ...
-
-    def flush_logs(self, source: Any) -> None:
-        """Send the lines that the source has not ended."""
-        ...
 
 
 class Instance:
@@ -100,6 +77,10 @@ class Instance:
         self._quiet_due: int | None = None
         """The number of the "hold" that is still to be answered."""
         self._idle_told = False
+        self._raised: str | None = None
+        """What `run` failed with, once its steps are rolled back."""
+        self._handler_waits: tuple[Ask, int] | None = None
+        """A rollback handler's attempt, until no body of a step runs any more."""
         self._outcome: tuple[str, bytes] | None = None
         self._outcome_told = False
         self._stopped = False
@@ -135,15 +116,7 @@ class Instance:
         output = self._entrypoint().run(event, WorkflowStep(self._asking))
         if hasattr(output, "__await__"):
             output = await output
-        try:
-            payload = encode(output)
-        except StepValueError as error:
-            raise StepValueError(f"the output of run can't be kept: {error}") from None
-        if len(payload) > self._payload_bytes_max:
-            raise StepValueError(
-                f"the output of run is {len(payload)} bytes of JSON, over the limit of {self._payload_bytes_max}"
-            )
-        return payload
+        return kept("the output of run", output, self._payload_bytes_max)
 
     def complete(self, key: Key, at_ms: int, outcome: str, detail: Any, payload: bytes) -> None:
         """A completion enters."""
@@ -154,7 +127,9 @@ class Instance:
         self._idle_told = False
         asking = self._asking
         ask = asking.open.pop(key, None)
-        if ask is not None:
+        if outcome == "terminate":
+            self._terminate()
+        elif ask is not None:
             if ask.result is not None:
                 self._unacknowledged -= 1
             if ask.attempt is not None:
@@ -173,8 +148,7 @@ class Instance:
 
     def _enter(self, ask: Ask, at_ms: int, outcome: str, detail: Any, payload: bytes) -> None:
         loop = self._asking.loop
-        if at_ms > loop.now_ms:
-            loop.now_ms = at_ms
+        loop.now_ms = max(loop.now_ms, at_ms)
         target = ask.target
         if ask.key[0] == "timer":
             target.fire()
@@ -193,9 +167,9 @@ class Instance:
         else:
             target.set_exception(EventTimeoutError(f"{shown(ask.key)}: no event came in time"))
 
-    def go(self, name: str, count: int, number: int) -> None:
-        """The host wants this attempt of an open step to begin."""
-        ask = self._asking.open.get(("do", name, count))
+    def go(self, kind: str, name: str, count: int, number: int) -> None:
+        """The host wants this attempt of an open step or rollback to begin."""
+        ask = self._asking.open.get((kind, name, count))
         if ask is not None and ask.attempt is None:
             self._start(ask, number)
 
@@ -245,6 +219,9 @@ class Instance:
         if self._held_back is not None:
             self._held_back.append((ask, number))
             return
+        if ask.key[0] == "rollback" and self._attempts:
+            self._handler_waits = (ask, number)
+            return
         self._idle_told = False
         self._host.start(self, ask, number)
         if ask.attempt is not None:
@@ -257,7 +234,7 @@ class Instance:
         if self._asking.open.get(ask.key) is ask:
             ask.result = payload
             self._unacknowledged += 1
-            head = f'["result",{self.act},{ask.quoted},{ask.key[2]},{attempt.number},{elapsed_us}]'
+            head = f'["result",{self.act},{ask.quoted},{ask.key[2]},{attempt.number},{elapsed_us}{ask.kind}]'
             self._host.send(head.encode(), payload)
 
     def attempt_failed(self, attempt: Attempt, elapsed_us: int, retryable: bool, error: str) -> None:
@@ -269,12 +246,16 @@ class Instance:
             assert config is not None
             numbers = f"{ask.key[2]},{attempt.number},{elapsed_us},{'true' if retryable else 'false'}"
             policy = f'{config.limit},{config.delay_ms},"{config.backoff}"'
-            self.say(f'["failed",{self.act},{ask.quoted},{numbers},{policy},{error}]')
+            self.say(f'["failed",{self.act},{ask.quoted},{numbers},{policy},{error}{ask.kind}]')
 
     def attempt_dropped(self, attempt: Attempt) -> None:
         """It is over."""
         attempt.ask.attempt = None
         self._attempts.discard(attempt)
+        if self._handler_waits is not None and not self._attempts:
+            (ask, number), self._handler_waits = self._handler_waits, None
+            if self._asking.open.get(ask.key) is ask:
+                self._start(ask, number)
         self._host.touch(self)
 
     def say(self, envelope: str) -> None:
@@ -287,7 +268,8 @@ class Instance:
             return
         asking = self._asking
         if asking.loop.spoiled is not None and not self._stopped:
-            self._end("raised", described(asking.loop.spoiled).encode())
+            asking.undos.clear()  # no replay would come to this again
+            self._fail(asking.loop.spoiled)
             self._after_replay()
         if self._attempts:
             return
@@ -307,23 +289,54 @@ class Instance:
         try:
             self._asking.loop.drain(first, *args)
         except BaseException as error:
-            self._end("raised", described(error).encode())
+            self._fail(error)
         else:
-            main = self._main
-            assert main is not None
-            if main.done():
-                self._end_with(main)
+            assert self._main is not None
+            if self._main.done():
+                self._end_with(self._main)
             elif not self._asking.open:
-                self._end("raised", described(_stalled()).encode())
+                self._fail(stalled())
         self._host.touch(self)
 
     def _end_with(self, main: RunTask) -> None:
         try:
             output = main.result()
         except BaseException as error:
-            self._end("raised", described(error).encode())
+            self._fail(error)
         else:
-            self._end("returned", output)
+            if self._raised is None:
+                self._end("returned", output)
+            else:
+                self._end("raised", f"{self._raised},true,{output or 'null'}".encode())
+
+    def _terminate(self) -> None:
+        """A call ends `run` here, unless it failed by itself before: then its rollback is under way, or over."""
+        if self._raised is None:
+            self._outcome = None
+            self._fail(WorkflowTerminatedError("the instance was terminated"))
+
+    def _fail(self, error: BaseException) -> None:
+        """`run` failed for good: roll back what it did, where there is anything."""
+        text = described(error)
+        if self._raised is None and self._asking.undos:
+            self._roll_back(text)
+        else:
+            self._end("raised", (text if self._raised is None else f"{self._raised},true,{text}").encode())
+
+    def _roll_back(self, error: str) -> None:
+        """End `run`, then begin with what undoes its steps. Of what it still waited for, nothing counts."""
+        asking = self._asking
+        self._raised = error
+        asking.cancel_all()
+        asking.closing = True
+        closing.close(asking.loop)
+        asking.closing = False
+        self._drain(self._begin_rollback, error)
+
+    def _begin_rollback(self, error: str) -> None:
+        context = copy_context()
+        context.run(SOURCE.set, self)
+        self._main = self._asking.loop.create_task(undo_all(self._asking, error), name="rollback", context=context)
 
     def _end(self, how: str, what: bytes) -> None:
         """`run` is over; the host hears so once all recorded completions have entered."""
@@ -364,11 +377,18 @@ class Instance:
         self._known.clear()
 
     def _mismatch(self, position: int, key: Key) -> None:
-        expected = shown(key)
-        got = f"run {self._outcome[0]}" if self._outcome is not None else f"run waits for {self._asking.waited_for()}"
-        texts = ",".join(encode_basestring_ascii(text[:_SHOWN_LENGTH_MAX]) for text in (expected, got))
+        self._differs(position, shown(key))
+
+    def _differs(self, position: int, expected: str) -> None:
+        texts = ",".join(encode_basestring_ascii(text[:_SHOWN_LENGTH_MAX]) for text in (expected, self._does()))
         self.say(f'["mismatch",{self.act},{position},{texts}]')
         self.stop()
+
+    def _does(self) -> str:
+        """What `run` did last, for people."""
+        if self._outcome is not None:
+            return f"run {self._outcome[0]}"
+        return f"run waits for {self._asking.waited_for()}"
 
     def _close(self) -> None:
         self._host.touch(self)
@@ -380,10 +400,3 @@ class Instance:
         closing.close(self._asking.loop)
         self._host.flush_logs(self)
         self._asking.open.clear()
-
-
-def _stalled() -> WorkflowStalledError:
-    return WorkflowStalledError(
-        "run waits for something, but for no step, sleep or event, so nothing can ever wake it: such as a future, "
-        "a lock or a queue that no task of run's will settle"
-    )

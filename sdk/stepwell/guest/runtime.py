@@ -20,6 +20,7 @@ from stepwell.guest.instance import Instance
 from stepwell.guest.limits import Limits
 from stepwell.guest.logs import Logs, LogStream
 from stepwell.guest.loop import GuestLoop
+from stepwell.guest.replaying import ReplayedInstance
 
 RUNTIME: Final = "stepwell 0.1.0"
 """Recorded with each activation."""
@@ -90,7 +91,7 @@ class Guest:
             os._exit(70)
 
     def _on_message(self, message: list[Any], payload: bytes) -> None:
-        if message[0] == "start":
+        if message[0] == "start" or message[0] == "replay":
             self._start_instance(message, payload)
         elif message[0] == "ping":
             self.send(b'["pong"]')
@@ -134,11 +135,10 @@ class Guest:
             self.send(b'["loaded"]')
 
     def _start_instance(self, message: list[Any], payload: bytes) -> None:
-        _, act, entrypoint, info, recorded, opened = message
+        kind, act, entrypoint, info, recorded, opened, *ended = message
         chosen = self._classes[entrypoint]
-        instance = Instance(
-            self, act, lambda: chosen(bundle.ExecutionContext(), ENV), info, recorded, opened, payload, self._limits
-        )
+        of = (self, act, lambda: chosen(bundle.ExecutionContext(), ENV), info, recorded, opened, payload, self._limits)
+        instance = ReplayedInstance(*of, ended=ended[0]) if kind == "replay" else Instance(*of)
         self._instances[act] = instance
         instance.begin()
 

@@ -294,6 +294,14 @@ class RunLoop:
             tell_author(context)
 
 
+def stalled() -> WorkflowStalledError:
+    """What ends a `run` that nothing can wake."""
+    return WorkflowStalledError(
+        "run waits for something, but for no step, sleep or event, so nothing can ever wake it: such as a future, "
+        "a lock or a queue that no task of run's will settle"
+    )
+
+
 def tell_author(context: dict[str, Any]) -> None:
     """What asyncio has to report, on stderr: nothing here decides what the instance does."""
     import sys

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stepwell.testing.crashes import crash_at_every_record
     from stepwell.testing.errors import KitFault, NotRepeatedWarning, WorkflowTestError
-    from stepwell.testing.instance import InstanceUnderTest, StepState
+    from stepwell.testing.instance import InstanceUnderTest, Rollback, StepState
     from stepwell.testing.modifiers import Modifiers
     from stepwell.testing.workflows import Workflows
 
@@ -19,6 +19,7 @@ _PLACES = {
     "KitFault": "errors",
     "Modifiers": "modifiers",
     "NotRepeatedWarning": "errors",
+    "Rollback": "instance",
     "StepState": "instance",
     "WorkflowTestError": "errors",
     "Workflows": "workflows",
@@ -30,6 +31,7 @@ __all__ = [
     "KitFault",
     "Modifiers",
     "NotRepeatedWarning",
+    "Rollback",
     "StepState",
     "WorkflowTestError",
     "Workflows",

@@ -9,7 +9,7 @@ from typing import Any
 
 from stepwell.engine import events
 from stepwell.engine.events import Event, RetryPolicy
-from stepwell.engine.records import Failure, StepKey
+from stepwell.engine.records import Failure, Kind, RolledBack, StepKey
 
 
 def event_of(message: list[Any], payload: bytes, at: int) -> Event | None:
@@ -18,16 +18,16 @@ def event_of(message: list[Any], payload: bytes, at: int) -> Event | None:
     Raises ValueError for a message that is not known here.
     """
     match message:
-        case ["result", _, name, count, attempt, elapsed_us]:
-            return events.StepSucceeded(at, StepKey("do", name, count), attempt, elapsed_us // 1000, payload)
-        case ["started", _, name, count, attempt, timeout_ms]:
-            return events.StepStarted(at, StepKey("do", name, count), attempt, timeout_ms)
+        case ["result", _, name, count, attempt, elapsed_us, *kind]:
+            return events.StepSucceeded(at, _body_key(kind, name, count), attempt, elapsed_us // 1000, payload)
+        case ["started", _, name, count, attempt, timeout_ms, *kind]:
+            return events.StepStarted(at, _body_key(kind, name, count), attempt, timeout_ms)
         case ["idle", _, entered]:
             return events.GuestIdle(at, entered)
-        case ["failed", _, name, count, attempt, elapsed_us, retryable, limit, delay_ms, backoff, error]:
+        case ["failed", _, name, count, attempt, elapsed_us, retryable, limit, delay_ms, backoff, error, *kind]:
             return events.StepAttemptFailed(
                 at,
-                StepKey("do", name, count),
+                _body_key(kind, name, count),
                 attempt,
                 elapsed_us // 1000,
                 retryable,
@@ -48,12 +48,20 @@ def event_of(message: list[Any], payload: bytes, at: int) -> Event | None:
             return events.RunReturned(at, payload)
         case ["raised", _, error]:
             return events.RunRaised(at, failure_from(error))
+        case ["raised", _, error, True, rollback_error]:
+            failed = None if rollback_error is None else failure_from(rollback_error)
+            return events.RunRaised(at, failure_from(error), RolledBack(failed))
         case ["mismatch", _, position, expected, got]:
             return events.ReplayMismatched(at, position, expected, got)
         case ["closed", _]:
             return None
         case _:
             raise ValueError(f"the testing kit does not know what a guest means by {message[:2]!r}")
+
+
+def _body_key(kind: list[Kind], name: str, count: int) -> StepKey:
+    """Of what has a body: a step where nothing else is said."""
+    return StepKey(kind[0] if kind else "do", name, count)
 
 
 def failure_from(error: list[Any]) -> Failure:

@@ -127,7 +127,7 @@ class Host:
             return
         message: list[Any] = json.loads(envelope)
         if message[0] in ("failed", "raised"):
-            self._refuse_interruption(message[-1])
+            self._refuse_interruption(message[2] if message[0] == "raised" else message[10])
         resident = self._acts[message[1]]
         self._guarded(lambda: resident.step_guest(message[1], event_of(message, payload, self.clock.now_ms)))
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from stepwell import names
 from stepwell.durations import Duration, duration_ms
 from stepwell.engine import events
 from stepwell.engine.instance import Phase, Step, StepStatus
-from stepwell.engine.records import BlobRef, Completed, Errored, Failure, Kind, StepKey
+from stepwell.engine.records import BlobRef, Completed, Errored, Failure, Kind, StepKey, Terminated
 from stepwell.engine.status import InstanceStatus, status_of, steps_of
 from stepwell.events import time_from_ms
 from stepwell.guest.failures import rebuilt
-from stepwell.names import event_type
 from stepwell.testing.conversation import error_from
 from stepwell.testing.errors import WorkflowTestError
 from stepwell.testing.modifiers import Modifiers, StepName
@@ -40,6 +40,14 @@ class StepState:
     error: Exception | None
     started_at: datetime
     ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """What became of rollback handlers: all ran, or one failed for good with that error."""
+
+    outcome: Literal["complete", "failed"]
+    error: Exception | None = None
 
 
 class InstanceUnderTest:
@@ -106,6 +114,15 @@ class InstanceUnderTest:
             return self._rebuilt(outcome.failure)
         raise WorkflowTestError(f"instance {self.id!r} did not fail: it is {self.status}")
 
+    def rollback(self, within: Duration | None = None) -> Rollback | None:
+        """What became of its steps' rollback handlers, once it has ended; None where it had none to run."""
+        outcome = self._ended(within)
+        rolled_back = outcome.rolled_back if isinstance(outcome, Errored | Terminated) else None
+        if rolled_back is None:
+            return None
+        failure = rolled_back.failure
+        return Rollback("complete") if failure is None else Rollback("failed", self._rebuilt(failure))
+
     def wait_for_status(self, status: InstanceStatus, within: Duration | None = None) -> None:
         """Go on until it has that status."""
         self._wait(lambda: self.status == status, f"to be {status!r}", within)
@@ -128,10 +145,11 @@ class InstanceUnderTest:
         return _state(ended).output
 
     # ---------------------------------------------------------------- what callers do
-    def send_event(self, type: str, payload: Any = None) -> None:
-        """Send it an event. Raises what the API would: WrongStateError once it has ended, ValueError for a bad type."""
-        sent = events.EventSent(self._host.clock.now_ms, event_type(type), encode(payload), "")
-        self._do(sent)
+    def send_event(self, type: str, payload: Any = None, *, event_id: str = "") -> None:
+        """Send it an event; of those with the same `event_id` it takes one. Raises what the API would: WrongStateError
+        once it has ended, InvalidArgumentError for an id that another event had, ValueError for a bad type or id."""
+        now = self._host.clock.now_ms
+        self._do(events.EventSent(now, names.event_type(type), encode(payload), "", names.event_id(event_id)))
 
     def pause(self) -> None:
         """Running steps end first: it is `waitingForPause` until then. Raises WrongStateError once it has ended."""
@@ -150,9 +168,10 @@ class InstanceUnderTest:
             key = StepKey("do", name, count)
         self._do(events.RestartRequested(self._host.clock.now_ms, key, ""))
 
-    def terminate(self) -> None:
-        """End it now. Raises WrongStateError once it has ended."""
-        self._do(events.TerminateRequested(self._host.clock.now_ms, ""))
+    def terminate(self, *, rollback: bool = False) -> None:
+        """End it now; with `rollback`, once the rollback handlers of its steps have run. Raises WrongStateError once it
+        has ended."""
+        self._do(events.TerminateRequested(self._host.clock.now_ms, "", rollback))
 
     # ---------------------------------------------------------------- how
     def _do(self, event: events.Event) -> None:

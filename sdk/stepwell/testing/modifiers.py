@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from stepwell.calls import Call
 from stepwell.engine.events import Event, SleepAsked, StepAttemptFailed, WaitAsked
 from stepwell.engine.records import StepKey
 from stepwell.errors import StepTimeoutError
-from stepwell.steps import Call
 from stepwell.values import decode, encode
 
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ class Modifiers:
                 return event
 
     def replaced(self, ask: Ask, attempt: int) -> Call | None:
-        """What this attempt calls instead of its body; None to run it."""
+        """What this attempt calls instead of its body; None to run it, as rollback handlers always are."""
+        if ask.key[0] != "do":
+            return None
         step = (ask.key[1], ask.key[2])
         left = attempt
         for error, times in self._plans.get(step, ()):

@@ -84,7 +84,7 @@ class Resident:
                 self._complete(action.completion, held=action.held)
             case TellGo():
                 if self._guest is not None:
-                    self._guest.go(action.key.name, action.key.count, action.attempt)
+                    self._guest.go(action.key.kind, action.key.name, action.key.count, action.attempt)
             case TellHold():
                 if self._guest is not None:
                     self._guest.hold(action.number)

@@ -56,6 +56,27 @@ INSTANCE_STATUS_ERRORED: InstanceStatus.ValueType  # 7
 INSTANCE_STATUS_TERMINATED: InstanceStatus.ValueType  # 8
 Global___InstanceStatus: _TypeAlias = InstanceStatus  # noqa: Y015
 
+class _RollbackOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RollbackOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RollbackOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLLBACK_OUTCOME_UNSPECIFIED: _RollbackOutcome.ValueType  # 0
+    ROLLBACK_OUTCOME_COMPLETE: _RollbackOutcome.ValueType  # 1
+    """All handlers ran."""
+    ROLLBACK_OUTCOME_FAILED: _RollbackOutcome.ValueType  # 2
+    """A handler failed for good; those of earlier steps did not run."""
+
+class RollbackOutcome(_RollbackOutcome, metaclass=_RollbackOutcomeEnumTypeWrapper): ...
+
+ROLLBACK_OUTCOME_UNSPECIFIED: RollbackOutcome.ValueType  # 0
+ROLLBACK_OUTCOME_COMPLETE: RollbackOutcome.ValueType  # 1
+"""All handlers ran."""
+ROLLBACK_OUTCOME_FAILED: RollbackOutcome.ValueType  # 2
+"""A handler failed for good; those of earlier steps did not run."""
+Global___RollbackOutcome: _TypeAlias = RollbackOutcome  # noqa: Y015
+
 class _StepKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -66,6 +87,8 @@ class _StepKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepKind.Val
     STEP_KIND_DO: _StepKind.ValueType  # 1
     STEP_KIND_SLEEP: _StepKind.ValueType  # 2
     STEP_KIND_WAIT_FOR_EVENT: _StepKind.ValueType  # 3
+    STEP_KIND_ROLLBACK: _StepKind.ValueType  # 4
+    """Undoes the step of its name and count."""
 
 class StepKind(_StepKind, metaclass=_StepKindEnumTypeWrapper): ...
 
@@ -73,6 +96,8 @@ STEP_KIND_UNSPECIFIED: StepKind.ValueType  # 0
 STEP_KIND_DO: StepKind.ValueType  # 1
 STEP_KIND_SLEEP: StepKind.ValueType  # 2
 STEP_KIND_WAIT_FOR_EVENT: StepKind.ValueType  # 3
+STEP_KIND_ROLLBACK: StepKind.ValueType  # 4
+"""Undoes the step of its name and count."""
 Global___StepKind: _TypeAlias = StepKind  # noqa: Y015
 
 class _StepStatus:
@@ -103,6 +128,56 @@ STEP_STATUS_COMPLETE: StepStatus.ValueType  # 4
 STEP_STATUS_ERRORED: StepStatus.ValueType  # 5
 STEP_STATUS_CANCELLED: StepStatus.ValueType  # 6
 Global___StepStatus: _TypeAlias = StepStatus  # noqa: Y015
+
+class _EventState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EventStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EVENT_STATE_UNSPECIFIED: _EventState.ValueType  # 0
+    EVENT_STATE_BUFFERED: _EventState.ValueType  # 1
+    """Kept until the instance waits for its type."""
+    EVENT_STATE_TAKEN: _EventState.ValueType  # 2
+    """By the wait that step_name and step_count say."""
+    EVENT_STATE_DEAD: _EventState.ValueType  # 3
+    """The instance ended without taking it, or was restarted from before it."""
+
+class EventState(_EventState, metaclass=_EventStateEnumTypeWrapper): ...
+
+EVENT_STATE_UNSPECIFIED: EventState.ValueType  # 0
+EVENT_STATE_BUFFERED: EventState.ValueType  # 1
+"""Kept until the instance waits for its type."""
+EVENT_STATE_TAKEN: EventState.ValueType  # 2
+"""By the wait that step_name and step_count say."""
+EVENT_STATE_DEAD: EventState.ValueType  # 3
+"""The instance ended without taking it, or was restarted from before it."""
+Global___EventState: _TypeAlias = EventState  # noqa: Y015
+
+class _ReplayVerdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReplayVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReplayVerdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REPLAY_VERDICT_UNSPECIFIED: _ReplayVerdict.ValueType  # 0
+    REPLAY_VERDICT_MATCHES: _ReplayVerdict.ValueType  # 1
+    """The code does all that the journal says."""
+    REPLAY_VERDICT_DIFFERS: _ReplayVerdict.ValueType  # 2
+    """It does something else."""
+    REPLAY_VERDICT_UNCHECKED: _ReplayVerdict.ValueType  # 3
+    """The replay came to no end: `reason` says why."""
+
+class ReplayVerdict(_ReplayVerdict, metaclass=_ReplayVerdictEnumTypeWrapper): ...
+
+REPLAY_VERDICT_UNSPECIFIED: ReplayVerdict.ValueType  # 0
+REPLAY_VERDICT_MATCHES: ReplayVerdict.ValueType  # 1
+"""The code does all that the journal says."""
+REPLAY_VERDICT_DIFFERS: ReplayVerdict.ValueType  # 2
+"""It does something else."""
+REPLAY_VERDICT_UNCHECKED: ReplayVerdict.ValueType  # 3
+"""The replay came to no end: `reason` says why."""
+Global___ReplayVerdict: _TypeAlias = ReplayVerdict  # noqa: Y015
 
 class _LogStream:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -137,6 +212,9 @@ class Instance(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    ROLLBACK_FIELD_NUMBER: _builtins.int
+    BUFFERED_EVENTS_FIELD_NUMBER: _builtins.int
+    DEAD_EVENTS_FIELD_NUMBER: _builtins.int
     SCHEDULE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """tenants/{tenant}/workflows/{workflow}/instances/{instance}; the id is 1 to 100 of [a-zA-Z0-9_-], not starting with a dash."""
@@ -145,11 +223,15 @@ class Instance(_message.Message):
     status: Global___InstanceStatus.ValueType
     """Output only."""
     version: _builtins.str
-    """Output only. tenants/{tenant}/versions/{version}"""
+    """Output only. tenants/{tenant}/versions/{version}: what it was created with, or migrated to."""
     params: _builtins.bytes
     """UTF-8 JSON, at most 1 MiB."""
     output: _builtins.bytes
     """Output only. UTF-8 JSON; set when complete."""
+    buffered_events: _builtins.int
+    """Output only. Events that it keeps, and that no wait of it has taken yet. Absent in lists."""
+    dead_events: _builtins.int
+    """Output only. Events that it can't take any more: kept when it ended, or forgotten by a restart. Absent in lists."""
     @_builtins.property
     def error(self) -> _resources_pb2.Failure:
         """Output only. Set when errored, and when paused because of a failure."""
@@ -162,6 +244,10 @@ class Instance(_message.Message):
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def rollback(self) -> Global___Rollback:
+        """Output only. What became of its steps' rollback handlers; absent where it had none to run."""
+
     @_builtins.property
     def schedule(self) -> Global___InstanceSchedule:
         """Output only. Of an instance that a schedule created; absent in lists."""
@@ -179,14 +265,26 @@ class Instance(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        rollback: Global___Rollback | None = ...,
+        buffered_events: _builtins.int | None = ...,
+        dead_events: _builtins.int | None = ...,
         schedule: Global___InstanceSchedule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "output", b"output", "schedule", b"schedule", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "output", b"output", "rollback", b"rollback", "schedule", b"schedule", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output", b"_output", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "name", b"name", "output", b"output", "params", b"params", "schedule", b"schedule", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "name", b"name", "output", b"output", "params", b"params", "rollback", b"rollback", "schedule", b"schedule", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__buffered_events: _TypeAlias = _typing.Literal["buffered_events"]  # noqa: Y015
+    _WhichOneofArgType__buffered_events: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events"]  # noqa: Y015
+    _WhichOneofReturnType__dead_events: _TypeAlias = _typing.Literal["dead_events"]  # noqa: Y015
+    _WhichOneofArgType__dead_events: _TypeAlias = _typing.Literal["_dead_events", b"_dead_events"]  # noqa: Y015
     _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
     _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__buffered_events) -> _WhichOneofReturnType__buffered_events | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dead_events) -> _WhichOneofReturnType__dead_events | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
 
 Global___Instance: _TypeAlias = Instance  # noqa: Y015
@@ -218,6 +316,31 @@ class InstanceSchedule(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InstanceSchedule: _TypeAlias = InstanceSchedule  # noqa: Y015
+
+@_typing.final
+class Rollback(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    outcome: Global___RollbackOutcome.ValueType
+    @_builtins.property
+    def error(self) -> _resources_pb2.Failure:
+        """Set when failed."""
+
+    def __init__(
+        self,
+        *,
+        outcome: Global___RollbackOutcome.ValueType = ...,
+        error: _resources_pb2.Failure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rollback: _TypeAlias = Rollback  # noqa: Y015
 
 @_typing.final
 class Step(_message.Message):
@@ -276,6 +399,66 @@ class Step(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
 
 Global___Step: _TypeAlias = Step  # noqa: Y015
+
+@_typing.final
+class ReceivedEvent(_message.Message):
+    """An event that was sent to an instance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    PAYLOAD_TRUNCATED_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    RECEIVE_TIME_FIELD_NUMBER: _builtins.int
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    STEP_COUNT_FIELD_NUMBER: _builtins.int
+    RESEND_ID_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """From 1 within the instance, in the order in which they came."""
+    event_id: _builtins.str
+    """Its sender's own name for it; empty for none."""
+    type: _builtins.str
+    payload: _builtins.bytes
+    """UTF-8 JSON. A large one is left out of lists, see payload_truncated."""
+    payload_truncated: _builtins.bool
+    """The payload was larger than the page allows: GetEvent has it."""
+    state: Global___EventState.ValueType
+    step_name: _builtins.str
+    """Of the wait that took it; empty where none did."""
+    step_count: _builtins.int
+    """From 1; 0 where none did."""
+    resend_id: _builtins.str
+    """The event_id under which to send it to another instance, or to this one after a restart, so that doing so twice is
+    doing it once: its own, or one made of the instance's uid and its number.
+    """
+    @_builtins.property
+    def receive_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        event_id: _builtins.str = ...,
+        type: _builtins.str = ...,
+        payload: _builtins.bytes | None = ...,
+        payload_truncated: _builtins.bool = ...,
+        state: Global___EventState.ValueType = ...,
+        receive_time: _timestamp_pb2.Timestamp | None = ...,
+        step_name: _builtins.str = ...,
+        step_count: _builtins.int = ...,
+        resend_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_payload", b"_payload", "payload", b"payload", "receive_time", b"receive_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_payload", b"_payload", "event_id", b"event_id", "number", b"number", "payload", b"payload", "payload_truncated", b"payload_truncated", "receive_time", b"receive_time", "resend_id", b"resend_id", "state", b"state", "step_count", b"step_count", "step_name", b"step_name", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__payload: _TypeAlias = _typing.Literal["payload"]  # noqa: Y015
+    _WhichOneofArgType__payload: _TypeAlias = _typing.Literal["_payload", b"_payload"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__payload) -> _WhichOneofReturnType__payload | None: ...
+
+Global___ReceivedEvent: _TypeAlias = ReceivedEvent  # noqa: Y015
 
 @_typing.final
 class CreateInstanceRequest(_message.Message):
@@ -600,6 +783,8 @@ class SendEventRequest(_message.Message):
     TYPE_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    ONLY_IF_WAITING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     type: _builtins.str
     """1 to 100 of [a-zA-Z0-9_.-], not starting with a dot or a dash."""
@@ -607,6 +792,13 @@ class SendEventRequest(_message.Message):
     """UTF-8 JSON, at most 1 MiB; empty means null."""
     request_id: _builtins.str
     """The same request_id with the same body is the same event. At most 64 characters."""
+    event_id: _builtins.str
+    """The sender's own name for the event, such as a webhook's delivery id: the same one again is the same event, whatever
+    the request_id, for as long as the instance is there; a restart forgets the ids of the events that it forgets.
+    INVALID_ARGUMENT with another type or payload. At most 100 printable ASCII characters without spaces; empty: none.
+    """
+    only_if_waiting: _builtins.bool
+    """Only for a wait of that type that is open now: NOT_WAITING, and nothing kept, where there is none."""
     def __init__(
         self,
         *,
@@ -614,14 +806,200 @@ class SendEventRequest(_message.Message):
         type: _builtins.str = ...,
         payload: _builtins.bytes = ...,
         request_id: _builtins.str = ...,
+        event_id: _builtins.str = ...,
+        only_if_waiting: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "payload", b"payload", "request_id", b"request_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "name", b"name", "only_if_waiting", b"only_if_waiting", "payload", b"payload", "request_id", b"request_id", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SendEventRequest: _TypeAlias = SendEventRequest  # noqa: Y015
+
+@_typing.final
+class BroadcastEventRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """tenants/{tenant}/workflows/{workflow}"""
+    type: _builtins.str
+    """1 to 100 of [a-zA-Z0-9_.-], not starting with a dot or a dash."""
+    payload: _builtins.bytes
+    """UTF-8 JSON, at most 1 MiB; empty means null."""
+    event_id: _builtins.str
+    """The event's id, as in SendEventRequest, and the same for all pages: a broadcast that comes again is the same event to
+    those that had it. Must be given.
+    """
+    page_size: _builtins.int
+    """How many instances to go through, at most 1,000; 0 means 100."""
+    page_token: _builtins.str
+    """Of the answer before: go on behind the instances that it went through."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        type: _builtins.str = ...,
+        payload: _builtins.bytes = ...,
+        event_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "payload", b"payload", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BroadcastEventRequest: _TypeAlias = BroadcastEventRequest  # noqa: Y015
+
+@_typing.final
+class BroadcastEventResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Failure(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: _builtins.int
+        ERROR_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        """The instance's name."""
+        @_builtins.property
+        def error(self) -> Global___ItemError: ...
+        def __init__(
+            self,
+            *,
+            name: _builtins.str = ...,
+            error: Global___ItemError | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "name", b"name"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SENT_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    sent: _builtins.int
+    """Instances whose wait took the event, those too that had it before."""
+    skipped: _builtins.int
+    """That do not wait for that type, or have ended meanwhile."""
+    failed: _builtins.int
+    """That could not be sent to; the same broadcast again tries them again."""
+    next_page_token: _builtins.str
+    """Empty once it went through all."""
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___BroadcastEventResponse.Failure]:
+        """The first 100 of them; none for a token without `read`."""
+
+    def __init__(
+        self,
+        *,
+        sent: _builtins.int = ...,
+        skipped: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        failures: _abc.Iterable[Global___BroadcastEventResponse.Failure] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "failures", b"failures", "next_page_token", b"next_page_token", "sent", b"sent", "skipped", b"skipped"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BroadcastEventResponse: _TypeAlias = BroadcastEventResponse  # noqa: Y015
+
+@_typing.final
+class ListEventsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """tenants/{tenant}/workflows/{workflow}/instances/{instance}"""
+    page_size: _builtins.int
+    """At most 1,000; 0 means 100. A page ends early rather than pass 2 MiB."""
+    page_token: _builtins.str
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___EventState.ValueType]:
+        """Only these states; none means all."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        states: _abc.Iterable[Global___EventState.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEventsRequest: _TypeAlias = ListEventsRequest  # noqa: Y015
+
+@_typing.final
+class ListEventsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReceivedEvent]:
+        """In the order in which they came."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___ReceivedEvent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEventsResponse: _TypeAlias = ListEventsResponse  # noqa: Y015
+
+@_typing.final
+class GetEventRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The instance's."""
+    number: _builtins.int
+    """Which of its events, from 1."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEventRequest: _TypeAlias = GetEventRequest  # noqa: Y015
 
 @_typing.final
 class PauseInstanceRequest(_message.Message):
@@ -704,22 +1082,128 @@ class RestartInstanceRequest(_message.Message):
 Global___RestartInstanceRequest: _TypeAlias = RestartInstanceRequest  # noqa: Y015
 
 @_typing.final
-class TerminateInstanceRequest(_message.Message):
+class ReplayInstanceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    version: _builtins.str
+    """tenants/{tenant}/versions/{version}, of the instance's tenant."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayInstanceRequest: _TypeAlias = ReplayInstanceRequest  # noqa: Y015
+
+@_typing.final
+class Replay(_message.Message):
+    """How an instance's journal went with the code of a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    GOT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/workflows/{workflow}/instances/{instance}"""
+    version: _builtins.str
+    """tenants/{tenant}/versions/{version}"""
+    verdict: Global___ReplayVerdict.ValueType
+    next: _builtins.str
+    """Where it matches: what the code does where the journal ends, for people."""
+    position: _builtins.int
+    """Where it differs: at which completion, from 0; behind the last one, it is what is still waited for, or how `run`
+    ended.
+    """
+    expected: _builtins.str
+    """What the journal has there, for people."""
+    got: _builtins.str
+    """What the code does there, for people."""
+    reason: _builtins.str
+    """Where it is unchecked."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        verdict: Global___ReplayVerdict.ValueType = ...,
+        next: _builtins.str = ...,
+        position: _builtins.int = ...,
+        expected: _builtins.str = ...,
+        got: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "got", b"got", "name", b"name", "next", b"next", "position", b"position", "reason", b"reason", "verdict", b"verdict", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Replay: _TypeAlias = Replay  # noqa: Y015
+
+@_typing.final
+class MigrateInstanceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    version: _builtins.str
+    """tenants/{tenant}/versions/{version}, of the instance's tenant: what it is to run from here on."""
     request_id: _builtins.str
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        version: _builtins.str = ...,
         request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MigrateInstanceRequest: _TypeAlias = MigrateInstanceRequest  # noqa: Y015
+
+@_typing.final
+class TerminateInstanceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ROLLBACK_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    request_id: _builtins.str
+    rollback: _builtins.bool
+    """Run the rollback handlers of its steps first: it is terminated once they have run. One that has not begun ends at
+    once.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        rollback: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "rollback", b"rollback"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -860,7 +1344,7 @@ class InstanceEvent(_message.Message):
     """Opaque; hand it back to WatchInstance to continue after this event."""
     type: _builtins.str
     """created, started, stepStarted, stepRetrying, stepCompleted, stepFailed, stepCancelled, eventReceived, paused,
-    resumed, restarted, completed, errored, terminated, deleted; more may come.
+    resumed, restarted, rollbackStarted, migrated, completed, errored, terminated, deleted; more may come.
     """
     status: Global___InstanceStatus.ValueType
     """The instance's status after it."""

@@ -65,6 +65,21 @@ class InstanceServiceStub:
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.SendEventRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.BroadcastEvent = channel.unary_unary(
+                '/stepwell.v1.InstanceService/BroadcastEvent',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.BroadcastEventRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.BroadcastEventResponse.FromString,
+                _registered_method=True)
+        self.ListEvents = channel.unary_unary(
+                '/stepwell.v1.InstanceService/ListEvents',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.ListEventsRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.ListEventsResponse.FromString,
+                _registered_method=True)
+        self.GetEvent = channel.unary_unary(
+                '/stepwell.v1.InstanceService/GetEvent',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.GetEventRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.ReceivedEvent.FromString,
+                _registered_method=True)
         self.PauseInstance = channel.unary_unary(
                 '/stepwell.v1.InstanceService/PauseInstance',
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.PauseInstanceRequest.SerializeToString,
@@ -78,6 +93,16 @@ class InstanceServiceStub:
         self.RestartInstance = channel.unary_unary(
                 '/stepwell.v1.InstanceService/RestartInstance',
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.RestartInstanceRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
+                _registered_method=True)
+        self.ReplayInstance = channel.unary_unary(
+                '/stepwell.v1.InstanceService/ReplayInstance',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.ReplayInstanceRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.Replay.FromString,
+                _registered_method=True)
+        self.MigrateInstance = channel.unary_unary(
+                '/stepwell.v1.InstanceService/MigrateInstance',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.MigrateInstanceRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
                 _registered_method=True)
         self.TerminateInstance = channel.unary_unary(
@@ -155,6 +180,29 @@ class InstanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BroadcastEvent(self, request, context):
+        """Send an event to the instances of a workflow that wait for its type now, paused ones too: a page of those that have
+        not ended, newest first. Each decides by itself, as SendEvent with only_if_waiting. Instances that are created or
+        begin to wait meanwhile may be passed over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEvents(self, request, context):
+        """What was sent to an instance, and what became of it, as long as the instance is there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEvent(self, request, context):
+        """One of them with its whole payload. NOT_FOUND for a number that no event has.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PauseInstance(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -170,6 +218,23 @@ class InstanceServiceServicer:
     def RestartInstance(self, request, context):
         """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
         ended. Of what it did before, the history keeps all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayInstance(self, request, context):
+        """Whether a version's code does what the instance's journal says it did. Nothing is recorded, no step's body runs, and
+        the instance goes on meanwhile. NOT_FOUND for a version that does not have the workflow.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MigrateInstance(self, request, context):
+        """To another version, once a replay has found that its code does what the instance did so far. Of an instance that has
+        not ended; bodies that run are given up, and run again on the new version. REPLAY_MISMATCH where the replay differs,
+        NOT_FOUND for a version that does not have the workflow or is being retired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -250,6 +315,21 @@ def add_InstanceServiceServicer_to_server(servicer, server):
                     request_deserializer=stepwell_dot_v1_dot_instances__pb2.SendEventRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
+            'BroadcastEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.BroadcastEvent,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.BroadcastEventRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.BroadcastEventResponse.SerializeToString,
+            ),
+            'ListEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvents,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.ListEventsRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'GetEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEvent,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.GetEventRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.ReceivedEvent.SerializeToString,
+            ),
             'PauseInstance': grpc.unary_unary_rpc_method_handler(
                     servicer.PauseInstance,
                     request_deserializer=stepwell_dot_v1_dot_instances__pb2.PauseInstanceRequest.FromString,
@@ -263,6 +343,16 @@ def add_InstanceServiceServicer_to_server(servicer, server):
             'RestartInstance': grpc.unary_unary_rpc_method_handler(
                     servicer.RestartInstance,
                     request_deserializer=stepwell_dot_v1_dot_instances__pb2.RestartInstanceRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.Instance.SerializeToString,
+            ),
+            'ReplayInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayInstance,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.ReplayInstanceRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.Replay.SerializeToString,
+            ),
+            'MigrateInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.MigrateInstance,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.MigrateInstanceRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_instances__pb2.Instance.SerializeToString,
             ),
             'TerminateInstance': grpc.unary_unary_rpc_method_handler(
@@ -469,6 +559,87 @@ class InstanceService:
             _registered_method=True)
 
     @staticmethod
+    def BroadcastEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/BroadcastEvent',
+            stepwell_dot_v1_dot_instances__pb2.BroadcastEventRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.BroadcastEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/ListEvents',
+            stepwell_dot_v1_dot_instances__pb2.ListEventsRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/GetEvent',
+            stepwell_dot_v1_dot_instances__pb2.GetEventRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.ReceivedEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def PauseInstance(request,
             target,
             options=(),
@@ -538,6 +709,60 @@ class InstanceService:
             target,
             '/stepwell.v1.InstanceService/RestartInstance',
             stepwell_dot_v1_dot_instances__pb2.RestartInstanceRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/ReplayInstance',
+            stepwell_dot_v1_dot_instances__pb2.ReplayInstanceRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.Replay.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MigrateInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/MigrateInstance',
+            stepwell_dot_v1_dot_instances__pb2.MigrateInstanceRequest.SerializeToString,
             stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
             options,
             channel_credentials,

@@ -43,11 +43,29 @@ class InstanceServiceStub:
     ListSteps: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ListStepsRequest, _instances_pb2.ListStepsResponse]
     SendEvent: _grpc.UnaryUnaryMultiCallable[_instances_pb2.SendEventRequest, _empty_pb2.Empty]
     """Kept, first in first out by type, until the instance waits for that type. FAILED_PRECONDITION once it has ended."""
+    BroadcastEvent: _grpc.UnaryUnaryMultiCallable[_instances_pb2.BroadcastEventRequest, _instances_pb2.BroadcastEventResponse]
+    """Send an event to the instances of a workflow that wait for its type now, paused ones too: a page of those that have
+    not ended, newest first. Each decides by itself, as SendEvent with only_if_waiting. Instances that are created or
+    begin to wait meanwhile may be passed over.
+    """
+    ListEvents: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ListEventsRequest, _instances_pb2.ListEventsResponse]
+    """What was sent to an instance, and what became of it, as long as the instance is there."""
+    GetEvent: _grpc.UnaryUnaryMultiCallable[_instances_pb2.GetEventRequest, _instances_pb2.ReceivedEvent]
+    """One of them with its whole payload. NOT_FOUND for a number that no event has."""
     PauseInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.PauseInstanceRequest, _instances_pb2.Instance]
     ResumeInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ResumeInstanceRequest, _instances_pb2.Instance]
     RestartInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.RestartInstanceRequest, _instances_pb2.Instance]
     """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
     ended. Of what it did before, the history keeps all.
+    """
+    ReplayInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ReplayInstanceRequest, _instances_pb2.Replay]
+    """Whether a version's code does what the instance's journal says it did. Nothing is recorded, no step's body runs, and
+    the instance goes on meanwhile. NOT_FOUND for a version that does not have the workflow.
+    """
+    MigrateInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.MigrateInstanceRequest, _instances_pb2.Instance]
+    """To another version, once a replay has found that its code does what the instance did so far. Of an instance that has
+    not ended; bodies that run are given up, and run again on the new version. REPLAY_MISMATCH where the replay differs,
+    NOT_FOUND for a version that does not have the workflow or is being retired.
     """
     TerminateInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.TerminateInstanceRequest, _instances_pb2.Instance]
     DeleteInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.DeleteInstanceRequest, _empty_pb2.Empty]
@@ -77,11 +95,29 @@ class InstanceServiceAsyncStub(InstanceServiceStub):
     ListSteps: _aio.UnaryUnaryMultiCallable[_instances_pb2.ListStepsRequest, _instances_pb2.ListStepsResponse]  # type: ignore[assignment]
     SendEvent: _aio.UnaryUnaryMultiCallable[_instances_pb2.SendEventRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Kept, first in first out by type, until the instance waits for that type. FAILED_PRECONDITION once it has ended."""
+    BroadcastEvent: _aio.UnaryUnaryMultiCallable[_instances_pb2.BroadcastEventRequest, _instances_pb2.BroadcastEventResponse]  # type: ignore[assignment]
+    """Send an event to the instances of a workflow that wait for its type now, paused ones too: a page of those that have
+    not ended, newest first. Each decides by itself, as SendEvent with only_if_waiting. Instances that are created or
+    begin to wait meanwhile may be passed over.
+    """
+    ListEvents: _aio.UnaryUnaryMultiCallable[_instances_pb2.ListEventsRequest, _instances_pb2.ListEventsResponse]  # type: ignore[assignment]
+    """What was sent to an instance, and what became of it, as long as the instance is there."""
+    GetEvent: _aio.UnaryUnaryMultiCallable[_instances_pb2.GetEventRequest, _instances_pb2.ReceivedEvent]  # type: ignore[assignment]
+    """One of them with its whole payload. NOT_FOUND for a number that no event has."""
     PauseInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.PauseInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     ResumeInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.ResumeInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     RestartInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.RestartInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
     ended. Of what it did before, the history keeps all.
+    """
+    ReplayInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.ReplayInstanceRequest, _instances_pb2.Replay]  # type: ignore[assignment]
+    """Whether a version's code does what the instance's journal says it did. Nothing is recorded, no step's body runs, and
+    the instance goes on meanwhile. NOT_FOUND for a version that does not have the workflow.
+    """
+    MigrateInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.MigrateInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
+    """To another version, once a replay has found that its code does what the instance did so far. Of an instance that has
+    not ended; bodies that run are given up, and run again on the new version. REPLAY_MISMATCH where the replay differs,
+    NOT_FOUND for a version that does not have the workflow or is being retired.
     """
     TerminateInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.TerminateInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     DeleteInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.DeleteInstanceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -146,6 +182,33 @@ class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
         """Kept, first in first out by type, until the instance waits for that type. FAILED_PRECONDITION once it has ended."""
 
     @_abc_1.abstractmethod
+    def BroadcastEvent(
+        self,
+        request: _instances_pb2.BroadcastEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.BroadcastEventResponse, _abc.Awaitable[_instances_pb2.BroadcastEventResponse]]:
+        """Send an event to the instances of a workflow that wait for its type now, paused ones too: a page of those that have
+        not ended, newest first. Each decides by itself, as SendEvent with only_if_waiting. Instances that are created or
+        begin to wait meanwhile may be passed over.
+        """
+
+    @_abc_1.abstractmethod
+    def ListEvents(
+        self,
+        request: _instances_pb2.ListEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.ListEventsResponse, _abc.Awaitable[_instances_pb2.ListEventsResponse]]:
+        """What was sent to an instance, and what became of it, as long as the instance is there."""
+
+    @_abc_1.abstractmethod
+    def GetEvent(
+        self,
+        request: _instances_pb2.GetEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.ReceivedEvent, _abc.Awaitable[_instances_pb2.ReceivedEvent]]:
+        """One of them with its whole payload. NOT_FOUND for a number that no event has."""
+
+    @_abc_1.abstractmethod
     def PauseInstance(
         self,
         request: _instances_pb2.PauseInstanceRequest,
@@ -167,6 +230,27 @@ class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_instances_pb2.Instance, _abc.Awaitable[_instances_pb2.Instance]]:
         """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
         ended. Of what it did before, the history keeps all.
+        """
+
+    @_abc_1.abstractmethod
+    def ReplayInstance(
+        self,
+        request: _instances_pb2.ReplayInstanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.Replay, _abc.Awaitable[_instances_pb2.Replay]]:
+        """Whether a version's code does what the instance's journal says it did. Nothing is recorded, no step's body runs, and
+        the instance goes on meanwhile. NOT_FOUND for a version that does not have the workflow.
+        """
+
+    @_abc_1.abstractmethod
+    def MigrateInstance(
+        self,
+        request: _instances_pb2.MigrateInstanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.Instance, _abc.Awaitable[_instances_pb2.Instance]]:
+        """To another version, once a replay has found that its code does what the instance did so far. Of an instance that has
+        not ended; bodies that run are given up, and run again on the new version. REPLAY_MISMATCH where the replay differs,
+        NOT_FOUND for a version that does not have the workflow or is being retired.
         """
 
     @_abc_1.abstractmethod

@@ -17,9 +17,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from stepwell.v1 import instances_pb2 as i
 from stepwell.v1 import tenants_pb2 as t
 from stepwell.v1 import workflows_pb2 as w
-from stepwell.v1.instances_pb2_grpc import InstanceServiceServicer, add_InstanceServiceServicer_to_server
+from stepwell.v1.instances_pb2_grpc import add_InstanceServiceServicer_to_server
 from stepwell.v1.tenants_pb2_grpc import TenantServiceServicer, add_TenantServiceServicer_to_server
 from stepwell.v1.workflows_pb2_grpc import WorkflowServiceServicer, add_WorkflowServiceServicer_to_server
+from tests.unit.cli.fake_events import FakeEvents
+from tests.unit.cli.fake_other_versions import FakeOtherVersions
 from tests.unit.cli.troubles import Troubles, refuse
 
 OPERATOR = "swk_op_0123"
@@ -43,10 +45,11 @@ class TellingHealth(health.HealthServicer):
         return super().Check(request, context)
 
 
-class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceServiceServicer):
+class FakeServer(FakeOtherVersions, TenantServiceServicer, WorkflowServiceServicer, FakeEvents):
     """`with FakeServer() as server:` serves on `server.endpoint`. Tests set and read its attributes."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.tenants: dict[str, t.Tenant] = {"tenants/acme": t.Tenant(name="tenants/acme", uid="u1")}
         self.workflows: dict[str, w.Workflow] = {}
         self.versions: list[w.Version] = []
@@ -54,13 +57,14 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         self.version_files: dict[str, list[w.VersionFile]] = {}
         self.routes: dict[str, w.Route] = {}
         self.tokens: list[t.Token] = []
-        self.no_route = False
+        self.deploys: list[bool] = []
+        """Of each whether it was without routes."""
         self.instances: dict[str, i.Instance] = {}
         self.steps: dict[str, list[i.Step]] = {}
         self.events: dict[str, list[i.InstanceEvent]] = {}
         self.logs: dict[str, list[i.LogEntry]] = {}
         self.logs_asked: list[i.ListLogsRequest] = []
-        self.sent: list[i.SendEventRequest] = []
+        FakeEvents.__init__(self, self.found)
         self.created: list[i.CreateInstanceRequest] = []
         self.uploaded: dict[str, bytes] = {}
         self.executables: set[str] = set()
@@ -162,7 +166,7 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         if self.deploy_refusal:
             refuse(context, code_pb2.FAILED_PRECONDITION, "BUNDLE_REFUSED", self.deploy_refusal)
         self.manifest, self.uploaded, path = header.manifest, {}, ""
-        self.no_route = header.no_route
+        self.deploys.append(header.no_route)
         for part in request_iterator:
             if part.HasField("file"):
                 path = part.file.path
@@ -309,7 +313,7 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         return answer
 
     def GetInstance(self, request: i.GetInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
-        return self._found(request.name, context)
+        return self.found(request.name, context)
 
     def ListInstances(self, request: i.ListInstancesRequest, context: grpc.ServicerContext) -> i.ListInstancesResponse:
         parent = self.tenant_of(request.parent, context)
@@ -324,11 +328,6 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         end = start + min(request.page_size or 100, self.steps_page_max)
         return i.ListStepsResponse(steps=steps[start:end], next_page_token=str(end) if end < len(steps) else "")
 
-    def SendEvent(self, request: i.SendEventRequest, context: grpc.ServicerContext) -> Empty:
-        self._found(request.name, context)
-        self.sent.append(request)
-        return Empty()
-
     def PauseInstance(self, request: i.PauseInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
         return self._put(request.name, i.INSTANCE_STATUS_WAITING_FOR_PAUSE, context)
 
@@ -342,13 +341,13 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         return self._put(request.name, i.INSTANCE_STATUS_TERMINATED, context)
 
     def DeleteInstance(self, request: i.DeleteInstanceRequest, context: grpc.ServicerContext) -> Empty:
-        del self.instances[self._found(request.name, context).name]
+        del self.instances[self.found(request.name, context).name]
         return Empty()
 
     def WatchInstance(
         self, request: i.WatchInstanceRequest, context: grpc.ServicerContext
     ) -> Iterator[i.InstanceEvent]:
-        name = self._found(request.name, context).name
+        name = self.found(request.name, context).name
         self.watched_from.append(request.cursor)
         for number, event in enumerate(self.events[name]):
             if number == self.watch_breaks_after:
@@ -360,7 +359,7 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
             self.let_go.wait()
 
     def ListLogs(self, request: i.ListLogsRequest, context: grpc.ServicerContext) -> i.ListLogsResponse:
-        name = self._found(request.parent, context).name
+        name = self.found(request.parent, context).name
         self.logs_asked.append(request)
         start = int(request.page_token or 0)
         end = start + (request.page_size or 100)
@@ -368,7 +367,7 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         return i.ListLogsResponse(entries=entries[start:end], next_page_token=str(end) if end < len(entries) else "")
 
     def WatchLogs(self, request: i.WatchLogsRequest, context: grpc.ServicerContext) -> Iterator[i.LogEntry]:
-        name = self._found(request.name, context).name
+        name = self.found(request.name, context).name
         self.watched_from.append(request.cursor)
         for number, entry in enumerate(self.logs[name]):
             if number == self.watch_breaks_after:
@@ -381,13 +380,13 @@ class FakeServer(TenantServiceServicer, WorkflowServiceServicer, InstanceService
         if self.watch_hangs:
             self.let_go.wait()
 
-    def _found(self, name: str, context: grpc.ServicerContext) -> i.Instance:
+    def found(self, name: str, context: grpc.ServicerContext) -> i.Instance:
         name = self.tenant_of(name, context)
         if name not in self.instances:
             refuse(context, code_pb2.NOT_FOUND, "NOT_FOUND", f"{name} does not exist", instance=name)
         return self.instances[name]
 
     def _put(self, name: str, status: i.InstanceStatus.ValueType, context: grpc.ServicerContext) -> i.Instance:
-        found = self._found(name, context)
+        found = self.found(name, context)
         found.status = status
         return found

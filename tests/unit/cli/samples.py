@@ -60,3 +60,9 @@ def put_errored_order(server: FakeServer, message: str = "card refused") -> i.In
         step("charge", status=i.STEP_STATUS_ERRORED, error=failure, attempts=6),
     ]
     return order
+
+
+def received_event(number: int, state: i.EventState.ValueType, payload: bytes = b"1", **more: Any) -> i.ReceivedEvent:
+    made = i.ReceivedEvent(number=number, type="paid", state=state, payload=payload, **more)
+    made.receive_time.FromJsonString(f"2026-01-02T03:04:{number:02}Z")
+    return made

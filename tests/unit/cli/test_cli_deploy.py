@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from stepwell.v1 import instances_pb2 as i
+from stepwell.v1 import workflows_pb2 as w
 from tests.unit.cli.conftest import Cli
 from tests.unit.cli.fake_server import DIGEST, FakeServer
 
@@ -163,3 +165,57 @@ def test_a_file_that_vanishes_ends_the_upload_with_its_name(
     ended = cli("deploy", str(folder), "--tenant", "acme", "-o", "json")
     assert ended.status == 1
     assert "main.py" in ended.error["message"]
+
+
+OLD = "sha256-" + "cd" * 32
+ORDERS = "tenants/acme/workflows/order/instances"
+
+
+def put_routed(server: FakeServer, **versions: str) -> None:
+    """Instances that wait, by name each on a version; the route leads to the old one."""
+    target = w.RouteTarget(version=f"tenants/acme/versions/{OLD}", weight=100)
+    server.routes["tenants/acme/workflows/order/route"] = w.Route(
+        name="tenants/acme/workflows/order/route", version=target.version, targets=[target]
+    )
+    for name, version in versions.items():
+        server.instances[f"{ORDERS}/{name}"] = i.Instance(
+            name=f"{ORDERS}/{name}", status=i.INSTANCE_STATUS_WAITING, version=f"tenants/acme/versions/{version}"
+        )
+
+
+def test_a_check_that_finds_no_difference_routes_and_says_what_it_replayed(
+    cli: Cli, server: FakeServer, folder: Path
+) -> None:
+    put_routed(server, one=OLD, newer=DIGEST, older="sha256-" + "ef" * 32)
+    done = cli("deploy", str(folder), "--check", "--tenant", "acme", "-o", "json")
+    assert (done.status, done.err) == (0, "")
+    assert server.deploys == [True, False], "without routes, then with them"
+    assert server.replayed == [f"{ORDERS}/one"], "what the route leads to now, and nothing else"
+    told = done.document
+    assert (told["created"], told["routed"], told["check"]["matches"]) == (True, True, 1)
+
+
+def test_a_check_that_finds_a_difference_leaves_routes_as_they_are(cli: Cli, server: FakeServer, folder: Path) -> None:
+    put_routed(server, one=OLD, two=OLD)
+    server.verdicts[f"{ORDERS}/two"] = i.Replay(
+        verdict=i.REPLAY_VERDICT_DIFFERS, position=1, expected="step 'charge' (call 1)", got="run returned"
+    )
+    done = cli("deploy", str(folder), "--check", "--tenant", "acme")
+    assert done.status == 1
+    assert server.deploys == [True]
+    for words in ("step 'charge' (call 1)", "run returned", "Deployed without a route"):
+        assert words in done.out
+    assert "--force routes all the same" in done.err
+    assert cli("deploy", str(folder), "--check", "--tenant", "acme", "-o", "json").document["routed"] is False
+    forced = cli("deploy", str(folder), "--check", "--force", "--tenant", "acme", "-o", "json")
+    assert (forced.status, forced.document["routed"], forced.document["check"]["differs"]) == (0, True, 1)
+
+
+def test_a_workflow_without_a_route_has_nothing_to_check(cli: Cli, server: FakeServer, folder: Path) -> None:
+    done = cli("deploy", str(folder), "--check", "--tenant", "acme", "-o", "json")
+    assert (done.status, server.deploys, done.document["check"]["replays"]) == (0, [True, False], [])
+
+
+@pytest.mark.parametrize("words", [["--check", "--no-route"], ["--force"], ["--sample", "3"]])
+def test_options_of_a_check_go_with_it(cli: Cli, folder: Path, words: list[str]) -> None:
+    assert cli("deploy", str(folder), *words, "--tenant", "acme", "-o", "json").status == 2

@@ -39,11 +39,14 @@ def test_trigger_prints_the_new_instance(cli: Cli, server: FakeServer) -> None:
         "params": {"a": 1},
         "output": None,
         "error": None,
+        "rollback": None,
         "steps": [],
         "stepsNextPageToken": None,
         "createTime": "2026-01-02T03:04:05.678Z",
         "startTime": None,
         "endTime": None,
+        "bufferedEvents": None,
+        "deadEvents": None,
     }
     assert server.created[0].request_id
 
@@ -199,6 +202,9 @@ def test_an_event_is_sent_with_its_payload(cli: Cli, server: FakeServer) -> None
     request = server.sent[0]
     assert (request.name, request.type, request.payload) == (ORDER, "approval", b'{"ok": true}')
     assert request.request_id
+    assert request.event_id == ""
+    cli("instances", "send-event", "order", "o-1", "--tenant", "acme", "--type", "approval", "--event-id", "evt_1")
+    assert server.sent[1].event_id == "evt_1"
 
 
 def test_all_that_have_not_ended_are_ended_by_one_command(cli: Cli, server: FakeServer) -> None:
@@ -285,3 +291,45 @@ def test_describing_a_workflow_gives_its_route(cli: Cli, server: FakeServer) -> 
     }
     assert cli("workflows", "list", "--tenant", "acme").status == 0
     assert cli("workflows", "describe", "order", "--tenant", "acme").status == 0
+
+
+NEWER = "sha256-" + "cd" * 32
+
+
+def put_orders(server: FakeServer, *ids: str) -> None:
+    for id in ids:
+        name = f"tenants/acme/workflows/order/instances/{id}"
+        server.instances[name] = i.Instance(
+            name=name, status=i.INSTANCE_STATUS_WAITING, version=f"tenants/acme/versions/{DIGEST}"
+        )
+
+
+def test_one_is_migrated_and_shown_as_it_is_then(cli: Cli, server: FakeServer) -> None:
+    put_orders(server, "one")
+    done = cli("instances", "migrate", "order", "one", "--version", NEWER, "--tenant", "acme", "-o", "json")
+    assert done.document["version"] == NEWER
+    server.verdicts["tenants/acme/workflows/order/instances/one"] = i.Replay()
+    error = cli("instances", "migrate", "order", "one", "--version", DIGEST, "--tenant", "acme", "-o", "json").error
+    assert (error["reason"], error["metadata"]) == ("REPLAY_MISMATCH", {"position": "2"})
+
+
+def test_all_are_migrated_but_those_that_differ_which_are_told_of(cli: Cli, server: FakeServer) -> None:
+    put_orders(server, "one", "two", "three")
+    server.instances["tenants/acme/workflows/order/instances/three"].version = f"tenants/acme/versions/{NEWER}"
+    server.verdicts["tenants/acme/workflows/order/instances/two"] = i.Replay()
+    words = ("instances", "migrate", "order", "--all", "--version", NEWER, "--tenant", "acme")
+    done = cli(*words, "-o", "json")
+    assert done.status == 1
+    assert done.document == {
+        "tenant": "acme", "workflow": "order", "version": NEWER, "migrated": 1, "refused": 1,
+        "refusals": [{"id": "two", "reason": "REPLAY_MISMATCH", "message": "it differs"}],
+    }  # fmt: skip
+    assert server.migrated == ["tenants/acme/workflows/order/instances/one"]
+    server.verdicts.clear()
+    shown = cli(*words)
+    assert (shown.status, shown.out) == (0, f"Migrated 1 of order to {NEWER}\n")
+
+
+@pytest.mark.parametrize("words", [["order"], ["order", "one", "--all"]])
+def test_which_to_migrate_is_said_once(cli: Cli, words: list[str]) -> None:
+    assert cli("instances", "migrate", *words, "--version", NEWER, "--tenant", "acme", "-o", "json").status == 2

@@ -28,10 +28,10 @@ def folder(tmp_path: Path) -> str:
 
 def test_a_deploy_may_leave_the_routes_alone(cli: Cli, server: FakeServer, folder: str) -> None:
     shown = cli("deploy", folder, *ACME, "--no-route").out
-    assert server.no_route
+    assert server.deploys == [True]
     assert "Deployed without a route" in shown
     cli("deploy", folder, *ACME)
-    assert not server.no_route
+    assert server.deploys[-1] is False
     assert "its routes stay" in cli("deploy", folder, *ACME, "--no-route").out
 
 

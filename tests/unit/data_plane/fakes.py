@@ -264,12 +264,16 @@ class FakeLoader:
     def __init__(self) -> None:
         self.leases: list[FakeLease] = []
         self.alone: list[bool] = []
+        self.asked: list[tuple[Digest, bool]] = []
+        """Which version, and whether for replays."""
         self.refusals: list[Exception] = []
         self.doomed = 0
         self.held: asyncio.Event | None = None
         self.waiting = 0
 
-    async def acquire(self, tenant: TenantUid, digest: Digest, *, alone: bool = False) -> FakeLease:
+    async def acquire(
+        self, tenant: TenantUid, digest: Digest, *, alone: bool = False, replays: bool = False
+    ) -> FakeLease:
         await asyncio.sleep(0)
         if self.held is not None:
             self.waiting += 1
@@ -277,6 +281,7 @@ class FakeLoader:
         if self.refusals:
             raise self.refusals.pop(0)
         self.alone.append(alone)
+        self.asked.append((digest, replays))
         lease = FakeLease(FakeGuest())
         lease.guest.doomed = self.doomed > 0
         self.doomed -= lease.guest.doomed

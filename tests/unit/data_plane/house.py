@@ -9,7 +9,8 @@ from functools import wraps
 from itertools import count
 from typing import Any, cast
 
-from data_plane.calls import Choose, InstanceCalls, RoutedVersion
+from data_plane.calling import Choose, RoutedVersion
+from data_plane.calls import InstanceCalls
 from data_plane.journal.chain import chain
 from data_plane.journal.store import InstanceKey
 from data_plane.logs.limits import LogLimits
@@ -55,6 +56,12 @@ class Routes:
     async def check_version(self, tenant: TenantUid, digest: Digest) -> None:
         if digest in self.retired:
             raise NotFoundError("it is retired")
+
+    async def on_version(self, tenant: TenantUid, workflow: WorkflowId, digest: Digest) -> RoutedVersion:
+        await self.check_version(tenant, digest)
+        if workflow != FLOW:
+            raise NotFoundError("it has no such workflow")
+        return RoutedVersion(digest, "other:Flow")
 
 
 class House:

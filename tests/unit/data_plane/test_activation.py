@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from data_plane.activation import STOP_GRACE_S, Activation, error_from, failure_from
+from data_plane.activation import STOP_GRACE_S, Activation
+from data_plane.journal_frames import error_from, failure_from
 from loader import messages as m
 from stepwell.engine import events as e
 from stepwell.engine.actions import (
@@ -175,7 +176,7 @@ def test_each_completion_is_its_frame(
 def test_orders_are_frames_that_name_the_activation() -> None:
     frames = Rig().told(TellGo(FETCH, 3), TellHold(1), TellRelease(), TellStop())
     assert [envelope for envelope, _ in frames] == [
-        ["go", 1, "fetch", 2, 3],
+        ["go", 1, "do", "fetch", 2, 3],
         ["hold", 1, 1],
         ["release", 1],
         ["stop", 1],

@@ -156,21 +156,6 @@ async def test_a_large_payload_goes_round_as_a_blob() -> None:
         assert len(house.store.blobs) == 1
 
 
-@on_virtual_time
-async def test_an_event_that_is_repeated_or_refused_leaves_no_blob() -> None:
-    large = b'"' + b"x" * 100_000 + b'"'
-    async with serving() as house:
-        key = await house.create()
-        await house.guest(1)
-        for _ in range(2):
-            await house.calls.send_event(key, "approve", large, "call-1")
-        with pytest.raises(InvalidArgumentError):
-            await house.calls.send_event(key, "another", large, "call-1")
-        await house.calls.send_event(key, "approve", b"1", "call-2")
-        assert (await house.calls.get(key)).instance.events_received == 2
-        assert list(house.store.blobs.values()) == [large]
-
-
 class SlowToRead(MemoryStore):
     """A journal takes five seconds to read."""
 

@@ -88,7 +88,7 @@ async def test_a_retry_after_hibernation_starts_the_next_attempt() -> None:
         await house.asleep()
         guest = await house.guest(2)
         await until(lambda: guest.told("go"))
-        assert guest.told("go") == [["go", 1, "fetch", 1, 2]]
+        assert guest.told("go") == [["go", 1, "do", "fetch", 1, 2]]
 
 
 @on_virtual_time

@@ -1,7 +1,8 @@
 """The Python on the pages: workflows that are run in a guest, and programs that are run against a server.
 
 A block stands behind a comment that says what to expect: `<!-- run: {"params": …, "event": …, "output": …} -->` for a
-workflow, `event` being the payload of every event that it waits for; `<!-- program: {"last line": …} -->` for a
+workflow, `event` being the payload of every event that it waits for, and `"errored": message` for one that fails and is
+rolled back; `<!-- program: {"last line": …} -->` for a
 program, by what it prints last.
 """
 

@@ -45,6 +45,10 @@ def test_an_example_returns_what_its_page_says(terms: dict[str, Any], source: st
         assert isinstance(host.load(tmp_path, entrypoint), messages.Loaded)
         host.start(entrypoint=entrypoint, params=json.dumps(terms.get("params")).encode())
         last, output = host.serve()
+    if "errored" in terms:
+        assert isinstance(last, messages.Raised), last
+        assert (last.error.message, last.rolled_back, last.rollback_error) == (terms["errored"], True, None)
+        return
     assert isinstance(last, messages.Returned), last
     assert json.loads(output) == terms["output"]
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any, Final, TypeVar, get_args
 
 from stepwell.engine import events as e
-from stepwell.engine.records import BlobRef, Kind, Payload, StepKey
+from stepwell.engine.records import BlobRef, Kind, Payload, RolledBack, StepKey
 from tests.unit.engine.driven import BOOM
 
 T = TypeVar("T")
@@ -15,6 +15,7 @@ T = TypeVar("T")
 LENGTHS: Final = (0, 400, 1_000, 9_000, 90_000)
 TYPES: Final = ("x", "y")
 REQUEST_IDS: Final = ("", "", "r1", "r2")
+EVENT_IDS: Final = ("", "", "e1", "e2")
 PAYLOADS: Final[tuple[Payload, ...]] = (b"1", b"22", BlobRef("b", 5), b"x" * 700)
 POLICIES: Final = tuple(
     e.RetryPolicy(limit, delay_ms, backoff)
@@ -25,7 +26,7 @@ POLICIES: Final = tuple(
 
 _VALUES: Final[dict[str, Sequence[Any]]] = {
     "uid": ("u",),
-    "digest": ("d",),
+    "digest": ("d", "other"),
     "entrypoint": ("m:C",),
     "runtime": ("cpython-3.11",),
     "trace": (b"t" * 24,),
@@ -34,6 +35,8 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "payload": PAYLOADS,
     "output": PAYLOADS,
     "request_id": REQUEST_IDS,
+    "event_id": EVENT_IDS,
+    "only_if_waiting": (False, True),
     "failure": (BOOM,),
     "attempt": (1, 2, 3, 0),
     "elapsed_ms": (0, 50),
@@ -47,6 +50,8 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "expected": ("this",),
     "got": ("that",),
     "reason": ("gone",),
+    "rolled_back": (None, RolledBack(), RolledBack(BOOM)),
+    "rollback": (False, True),
 }
 """By the name of an event's field."""
 
@@ -54,6 +59,9 @@ _KINDS: Final[dict[type[e.Event], tuple[Kind, ...]]] = {
     e.SleepAsked: ("sleep", "timer"),
     e.WaitAsked: ("waitForEvent",),
     e.KeyCancelled: get_args(Kind),
+    e.StepStarted: ("do", "rollback"),
+    e.StepSucceeded: ("do", "rollback"),
+    e.StepAttemptFailed: ("do", "rollback"),
 }
 """What an event's key may be; the keys of all others are those of steps."""
 

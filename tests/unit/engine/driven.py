@@ -108,8 +108,8 @@ class Driven:
     def wait(self, name: str, event_type: str, timeout_ms: int | None = None) -> Actions:
         return self.handle(WaitAsked(self.at, key(name, kind="waitForEvent"), event_type, timeout_ms))
 
-    def send(self, event_type: str, payload: bytes = b"{}", request_id: str = "") -> Actions:
-        return self.handle(EventSent(self.at, event_type, payload, request_id))
+    def send(self, event_type: str, payload: bytes = b"{}", request_id: str = "", event_id: str = "") -> Actions:
+        return self.handle(EventSent(self.at, event_type, payload, request_id, event_id))
 
     def idle(self) -> Actions:
         assert self.instance.live is not None

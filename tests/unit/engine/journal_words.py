@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from stepwell.engine import records as r
-from stepwell.engine.actions import Completion
+from stepwell.engine.actions import TERMINATE, Completion
 from stepwell.engine.instance import Phase
 from tests.unit.engine.lives import DueTimes
 
@@ -26,7 +26,7 @@ def due_by(records: Iterable[r.Record]) -> DueTimes:
                 due[record.key], asked_in_pause[record.key] = record.retry_at, record.at
             case r.Paused():
                 paused_at, asked_in_pause = record.at, {}
-            case r.Resumed() | r.Restarted():
+            case r.Resumed() | r.Restarted() | r.RollbackBegun():
                 if isinstance(record, r.Resumed):
                     assert record.paused_for == max(0, record.at - paused_at)
                 for key, then in due.items():
@@ -53,6 +53,8 @@ def entered(records: Iterable[r.Record]) -> Iterator[Completion]:
                 yield Completion(record.key, record.at, "error", failure=record.failure)
             case r.SleepFired():
                 yield Completion(record.key, record.at, "fired")
+            case r.RollbackBegun():
+                yield Completion(TERMINATE, record.at, "terminate")
             case r.WaitTimedOut():
                 yield Completion(record.key, record.at, "timeout")
             case r.EventMatched():
@@ -91,6 +93,8 @@ def phase_of(records: Iterable[r.Record]) -> Phase:
                 may, after = {Phase.LIVE}, Phase.PAUSED
             case r.Resumed():
                 may, after = {Phase.PAUSED}, Phase.LIVE
+            case r.RollbackBegun():
+                after = Phase.LIVE
             case r.Restarted():
                 may, after = {Phase.LIVE, Phase.PAUSED, Phase.FINISHED}, Phase.LIVE
             case r.Completed() | r.Errored() | r.Terminated():
@@ -144,7 +148,7 @@ def rests(records: Iterable[r.Record]) -> bool:
                 resting = not record.runnable
             case r.Completed() | r.Errored() | r.Terminated():
                 resting = True
-            case r.Created() | r.Activated() | r.SandboxDied() | r.Resumed() | r.Restarted():
+            case r.Created() | r.Activated() | r.SandboxDied() | r.Resumed() | r.Restarted() | r.RollbackBegun():
                 resting = False
             case r.WaitStarted():
                 types[record.key] = record.event_type
@@ -163,7 +167,9 @@ def without_progress(records: Sequence[r.Record]) -> tuple[int, int]:
     begun, deaths, live = 0, 0, False
     for record in records:
         match record:
-            case r.EventReceived() | r.EventMatched() | r.NothingToDo() | r.SleepFired() | r.WaitTimedOut():
+            case r.EventReceived() | r.EventMatched() | r.NothingToDo() | r.RollbackBegun():
+                pass
+            case r.SleepFired() | r.WaitTimedOut():
                 pass
             case r.Activated():
                 begun, live = begun + 1, True

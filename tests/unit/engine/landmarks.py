@@ -9,7 +9,7 @@ from stepwell.engine import actions as a
 from stepwell.engine import events as e
 from stepwell.engine import records as r
 from stepwell.engine.instance import IllegalTransition, Phase
-from stepwell.errors import InvalidArgumentError, LimitExceededError, WrongStateError
+from stepwell.errors import InvalidArgumentError, LimitExceededError, NotWaitingError, WrongStateError
 from tests.unit.engine.driven import appended
 from tests.unit.engine.journal_words import kept
 from tests.unit.engine.lives import Life, Moment
@@ -37,6 +37,10 @@ LANDMARKS: Final = frozenset(
         "a resume moves a deadline by the whole pause",
         "a resume moves a deadline by a part of the pause",
         "it is terminated while bodies run",
+        "it is rolled back while bodies run",
+        "it is rolled back out of a pause",
+        "a handler runs",
+        "it is restarted while it is rolled back",
         "it is restarted while bodies run",
         "it is restarted after its end",
         "it is restarted from the beginning",
@@ -44,11 +48,16 @@ LANDMARKS: Final = frozenset(
         "a restart keeps what is still waited for",
         "a restart gives an event back",
         "a restart forgets an event",
+        "it is migrated while bodies run",
+        "it is migrated while it hibernates",
+        "it is migrated while it is paused",
+        "it is migrated to the version that it runs",
         "sandboxes die until it fails",
         "nodes die until it is paused",
         "it grows until it fails",
         "an id is taken again, and old rows are still there",
         "a call comes twice",
+        "an event comes twice",
         "the clock is set back",
     }
 )
@@ -57,7 +66,7 @@ LANDMARKS: Final = frozenset(
 def everything() -> set[str]:
     """All landmarks; each kind of event, carried out and refused; each record; each error."""
     events, records = get_args(e.Event), get_args(r.Record)
-    errors = (IllegalTransition, InvalidArgumentError, LimitExceededError, WrongStateError)
+    errors = (IllegalTransition, InvalidArgumentError, LimitExceededError, NotWaitingError, WrongStateError)
     return {
         *LANDMARKS,
         *(f"{kind.__name__} carried out" for kind in events),
@@ -102,20 +111,42 @@ def _of_an_event(moment: Moment, kinds: set[type[object]]) -> Iterator[str]:
             yield "a pause comes while bodies run"
         case e.ResumeRequested() if a.TellCompletion in kinds:
             yield "a resume tells what was withheld"
+        case e.TerminateRequested() if r.RollbackBegun in kinds:
+            if bodies:
+                yield "it is rolled back while bodies run"
+            if before.phase is Phase.PAUSED:
+                yield "it is rolled back out of a pause"
         case e.TerminateRequested() if bodies:
             yield "it is terminated while bodies run"
+        case e.MigrateRequested() if r.Migrated in kinds:
+            yield from _of_a_migration(moment, bodies=bool(bodies))
         case e.RestartRequested(step=step) if r.Restarted in kinds:
             yield from _of_a_restart(moment, step, bodies=bool(bodies))
         case e.EventSent(request_id=str() as name) if name and not kinds:
             yield "a call comes twice"
+        case e.EventSent(request_id="", event_id=str() as name) if name and not kinds:
+            yield "an event comes twice"
         case e.Tick() if a.EndGuest in kinds:
             yield "an attempt runs past its timeout"
         case _:
             pass
 
 
+def _of_a_migration(moment: Moment, *, bodies: bool) -> Iterator[str]:
+    if a.TellStop in {type(action) for action in moment.actions} and bodies:
+        yield "it is migrated while bodies run"
+    if moment.before.phase is Phase.PAUSED:
+        yield "it is migrated while it is paused"
+    elif moment.before.live is None and a.Activate not in {type(action) for action in moment.actions}:
+        yield "it is migrated while it hibernates"
+    if moment.before.live is not None and a.TellStop not in {type(action) for action in moment.actions}:
+        yield "it is migrated to the version that it runs"
+
+
 def _of_a_restart(moment: Moment, step: r.StepKey | None, *, bodies: bool) -> Iterator[str]:
     before = moment.before
+    if before.rolls_back:
+        yield "it is restarted while it is rolled back"
     (restarted,) = (record for record in appended(moment.actions) if isinstance(record, r.Restarted))
     if bodies:
         yield "it is restarted while bodies run"
@@ -129,6 +160,8 @@ def _of_a_restart(moment: Moment, step: r.StepKey | None, *, bodies: bool) -> It
 
 def _of_a_record(moment: Moment, record: r.Record) -> Iterator[str]:
     match record:
+        case r.StepCompleted(key=r.StepKey(kind="rollback")):
+            yield "a handler runs"
         case r.StepCompleted(attempt=attempt):
             if attempt >= 2:
                 yield "a step succeeds at a later attempt"

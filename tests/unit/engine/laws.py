@@ -9,6 +9,7 @@ from stepwell.engine import events as e
 from stepwell.engine import records as r
 from stepwell.engine.actions import Activate, Append, TellCompletion, TellStart, WakeNow
 from stepwell.engine.instance import IllegalTransition, Instance, Phase, Step
+from stepwell.engine.received import received_by
 from stepwell.errors import InvalidArgumentError, LimitExceededError, WrongStateError
 from tests.unit.engine.driven import appended
 from tests.unit.engine.journal_words import (
@@ -34,10 +35,14 @@ find the earliest of it, by what they find."""
 
 _FOLDED = [each.name for each in fields(Instance) if each.name not in NOT_IN_THE_JOURNAL | MADE_FROM_OPEN]
 
-_Called = r.EventReceived | r.Paused | r.Resumed | r.Restarted | r.NothingToDo | r.Terminated
-_Calls = e.EventSent | e.PauseRequested | e.ResumeRequested | e.RestartRequested | e.TerminateRequested
-_BehindAWake = r.Created | r.EventReceived | r.Resumed | r.Restarted | r.Terminated | r.Deleting
-"""What makes an instance runnable: its wake is durable first."""
+_Called = (
+    r.EventReceived | r.Paused | r.Resumed | r.Restarted | r.RollbackBegun | r.Migrated | r.NothingToDo | r.Terminated
+)
+_Calls = (
+    e.EventSent | e.PauseRequested | e.ResumeRequested | e.RestartRequested | e.MigrateRequested | e.TerminateRequested
+)
+_BehindAWake = r.Created | r.EventReceived | r.Resumed | r.Restarted | r.RollbackBegun | r.Terminated | r.Deleting
+"""What makes an instance runnable, by a call: its wake is durable first. After a rollback it is `run` that ends."""
 
 _GuestSays = (
     e.StepStarted
@@ -57,6 +62,7 @@ _REFUSALS: Final[dict[type[e.Event], tuple[type[Exception], ...]]] = {
     e.PauseRequested: (WrongStateError, InvalidArgumentError),
     e.ResumeRequested: (WrongStateError, InvalidArgumentError),
     e.RestartRequested: (WrongStateError, InvalidArgumentError, LimitExceededError),
+    e.MigrateRequested: (WrongStateError, InvalidArgumentError),
     e.TerminateRequested: (WrongStateError, InvalidArgumentError),
     e.DeleteRequested: (WrongStateError,),
     **dict.fromkeys(NEVER_REFUSED, ()),
@@ -102,12 +108,27 @@ def what_is_recorded_stays(life: Life, moment: Moment) -> None:
     buffered = {kind: [event.number for event in queue] for kind, queue in instance.events.items() if queue}
     assert buffered == kept(counting)
     assert instance.buffered_events == sum(map(len, buffered.values()))
+    assert instance.buffered_bytes == sum(
+        r.size_of(event.payload) for queue in instance.events.values() for event in queue
+    )
     waits = {kind: list(keys) for kind, keys in instance.waits.items() if keys}
     waiting = {key for keys in waits.values() for key in keys}
     assert waiting == {key for key in instance.open if key.kind == "waitForEvent"}
     if instance.live is not None or not instance.runnable:
         assert not waits.keys() & buffered.keys(), "an event lies beside a wait for it"
+    _check_received(records, counting, instance)
     _check_repeated(life, moment)
+    _check_known(counting, life, moment)
+
+
+def it_runs_the_version_that_it_came_to_last(life: Life, moment: Moment) -> None:
+    """What it was created with, or migrated to; no guest of another version goes on with it."""
+    instance = life.instance
+    versions = [(each.digest, each.entrypoint) for each in life.newest() if isinstance(each, r.Created | r.Migrated)]
+    if versions:
+        assert (instance.digest, instance.entrypoint) == versions[-1]
+    if len(versions) > 1 and any(isinstance(each, r.Migrated) for each in appended(moment.actions)):
+        assert versions[-1] == versions[-2] or instance.live is None
 
 
 def a_refusal_changes_nothing(life: Life, moment: Moment) -> None:
@@ -136,7 +157,8 @@ def no_instance_is_lost(life: Life, moment: Moment) -> None:
     for action in moment.actions:
         woken |= isinstance(action, WakeNow)
         if isinstance(action, Append):
-            assert woken or not isinstance(action.record, _BehindAWake), f"{action.record} without a wake"
+            by_call = isinstance(action.record, _BehindAWake) and not isinstance(moment.event, e.RunRaised)
+            assert woken or not by_call, f"{action.record} without a wake"
             if isinstance(action.record, r.ActivationEnded) and not action.record.runnable:
                 _check_hibernation(life, moment, action.record)
     # Whoever gives it up leaves it to another; what had nothing to do found it as it was, on its way perhaps.
@@ -148,18 +170,23 @@ def no_instance_is_lost(life: Life, moment: Moment) -> None:
 
 
 def all_is_bounded(life: Life, moment: Moment) -> None:
-    """No more is kept than the limits say, and no event is taken whose bytes would end the instance."""
+    """No more is kept than the limits say, and no event is taken that would end the instance."""
     instance, limits = life.instance, life.limits
     running = instance.live.running if instance.live is not None else {}
     timers = sum(key.kind == "timer" for key in instance.steps)
-    assert instance.timers == timers
-    assert max(len(running.keys() - instance.steps.keys()), timers, len(instance.steps) - timers) <= limits.steps_max
+    rollbacks = sum(key.kind == "rollback" for key in instance.steps)
+    assert (instance.timers, instance.rollbacks) == (timers, rollbacks)
+    steps = len(instance.steps) - timers - rollbacks
+    assert max(len(running.keys() - instance.steps.keys()), timers, rollbacks, steps) <= limits.steps_max
     many, large = instance.records > limits.records_max, instance.stored_bytes > limits.instance_bytes_max
     if moment.actions and instance.phase in (Phase.LIVE, Phase.PAUSED):
         assert not many
         assert not large
     if moment.actions and isinstance(moment.event, e.EventSent):
-        assert many or not large
+        if moment.event.only_if_waiting:
+            assert instance.received[-1] not in instance.events[moment.event.event_type], "kept, and not waited for"
+        assert not many
+        assert not large
 
 
 # -------------------------------------------------------------------- what they look at
@@ -207,11 +234,15 @@ def _check_repeated(life: Life, moment: Moment) -> None:
         return
     match event, call:
         case e.EventSent(), r.EventReceived():
-            same = (event.event_type, _known_by(event.payload)) == (call.event_type, _known_by(call.payload))
+            same = _is_same(event, call) and event.event_id == call.event_id
         case (e.PauseRequested(), r.Paused()) | (e.ResumeRequested(), r.Resumed()):
             same = True
         case e.RestartRequested(), r.Restarted():
             same = event.step == call.step
+        case e.TerminateRequested(), r.RollbackBegun():
+            same = event.rollback
+        case e.MigrateRequested(), r.Migrated():
+            same = event.digest == call.digest
         case (e.PauseRequested() | e.ResumeRequested(), r.NothingToDo()):
             same = isinstance(event, e.ResumeRequested) is call.resume
         case _:
@@ -220,9 +251,40 @@ def _check_repeated(life: Life, moment: Moment) -> None:
     assert moment.refusal is None if same else isinstance(moment.refusal, InvalidArgumentError)
 
 
-def _known_by(payload: r.Payload) -> object:
-    """Blobs are minted for each call."""
-    return payload.size_bytes if isinstance(payload, r.BlobRef) else payload
+def _check_received(records: list[r.Record], counting: list[r.Record], instance: Instance) -> None:
+    """Every event is kept, taken by a wait, or dead: its instance has ended, or a restart forgot it."""
+    numbers = [record.number for record in records if isinstance(record, r.EventReceived)]
+    received = received_by(instance)
+    assert [each.event.number for each in received] == numbers
+    has_ended = instance.outcome is not None
+    kept_now = {number for each in kept(counting).values() for number in each}
+    takers = {ended.number: key for key, ended in endings(counting).items() if isinstance(ended, r.EventMatched)}
+    for each in received:
+        state = "taken" if each.event.number in takers else "dead"
+        if each.event.number in kept_now and not has_ended:
+            state = "buffered"
+        assert (each.state, each.step) == (state, takers.get(each.event.number))
+    assert instance.dead_events == sum(each.state == "dead" for each in received)
+
+
+def _check_known(counting: list[r.Record], life: Life, moment: Moment) -> None:
+    """An event comes once by its own id, whatever call brings it, until a restart forgets it."""
+    received = [record for record in counting if isinstance(record, r.EventReceived) and record.event_id]
+    by_id = {record.event_id: record for record in received}
+    assert len(by_id) == len(received)
+    assert life.instance.event_ids == by_id
+    event = moment.event
+    if not isinstance(event, e.EventSent) or event.request_id:
+        return
+    before = by_id.get(event.event_id)
+    if before is None or before in appended(moment.actions):
+        return
+    assert not moment.actions
+    assert moment.refusal is None if _is_same(event, before) else isinstance(moment.refusal, InvalidArgumentError)
+
+
+def _is_same(event: e.EventSent, before: r.EventReceived) -> bool:
+    return (event.event_type, event.payload) == (before.event_type, before.payload)
 
 
 def _is_illegal(moment: Moment) -> bool:

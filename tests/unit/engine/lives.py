@@ -28,6 +28,7 @@ class Before:
     live: Live | None
     due: DueTimes
     records: int
+    rolls_back: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,14 @@ class Life(Driven):
 
     def _before(self) -> Before:
         instance = self.instance
-        return Before(repr(instance), instance.phase, aside(instance).live, self.due(), len(self.records))
+        return Before(
+            repr(instance),
+            instance.phase,
+            aside(instance).live,
+            self.due(),
+            len(self.records),
+            instance.terminating is not None,
+        )
 
     def _hear(self, actions: Actions) -> None:
         for action in actions:

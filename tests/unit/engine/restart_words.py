@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from stepwell.engine import records as r
 
 _Completes = r.StepCompleted | r.StepFailed | r.SleepFired | r.WaitTimedOut | r.EventMatched
+_Enters = _Completes | r.RollbackBegun
 _Ends = r.Completed | r.Errored | r.Terminated
 
 
@@ -37,21 +38,28 @@ def _without_what_it_forgot(records: list[r.Record], restarted: r.Restarted) -> 
         kept = open_since = set()
 
     def counts(place: int, record: r.Record) -> bool:
-        if isinstance(record, _Ends):
+        if isinstance(record, _Ends | r.RollbackBegun):
             return False
         if isinstance(record, r.EventReceived):
             return record.number <= restarted.events
         key = getattr(record, "key", None)
+        if key is not None and key.kind == "rollback":
+            return False
         if key is None or key in open_since:
             return True
         if isinstance(record, r.StepCancelled):
             return key in kept  # its event had crossed the cancelling
         return key in kept and place < cut
 
-    return [record for place, record in enumerate(records) if counts(place, record)]
+    moves = {place: each for place, each in enumerate(records) if isinstance(each, r.RollbackBegun) and each.paused_for}
+    return [
+        r.Resumed(record.at, moves[place].paused_for, "") if place in moves else record
+        for place, record in enumerate(records)
+        if place in moves or counts(place, record)
+    ]
 
 
 def _of_completion(records: list[r.Record], number: int) -> int:
     """Where the completion of that number, from 0, stands; behind all where there are no more."""
-    places = [place for place, record in enumerate(records) if isinstance(record, _Completes)]
+    places = [place for place, record in enumerate(records) if isinstance(record, _Enters)]
     return places[number] if number < len(places) else len(records)

@@ -11,14 +11,15 @@ from stepwell.engine.events import (
     DeleteRequested,
     PauseRequested,
     ResumeRequested,
+    RunRaised,
     RunReturned,
     StepStarted,
     StepSucceeded,
     TerminateRequested,
 )
 from stepwell.engine.instance import Instance, Live, Phase
-from stepwell.engine.records import Deleting, Record
-from tests.unit.engine.driven import Driven
+from stepwell.engine.records import Deleting, Record, RolledBack
+from tests.unit.engine.driven import BOOM, Driven
 
 TURNS_MAX = 200
 
@@ -98,7 +99,8 @@ def _work(run: Restart, live: Live) -> None:
             run.handle(StepStarted(run.at, key, attempt, 0))
             run.handle(StepSucceeded(run.at, key, attempt, 0, b"1"))
     elif not instance.open:
-        run.handle(RunReturned(run.at, b"null"))
+        over = RunReturned(run.at, b"null") if instance.terminating is None else RunRaised(run.at, BOOM, RolledBack())
+        run.handle(over)
     elif (due := instance.next_tick()) is not None and due <= run.at:
         run.tick()
     else:

@@ -40,7 +40,7 @@ def random_event(dice: random.Random, run: Driven) -> e.Event:
         key = dice.choice(list(instance.steps))
     step = instance.steps.get(key)
     attempt = dice.choice((1, 2, step.attempts + 1)) if step is not None else dice.choice((1, 1, 1, 2))
-    do = key._replace(kind="do")
+    do = key._replace(kind=dice.choice(("do", "do", "do", "rollback")))
     said: list[e.Event] = [
         e.StepStarted(at, do, attempt, dice.choice((0, 1_000, 60_000))),
         e.StepSucceeded(at, do, attempt, dice.randint(0, 50), b"1"),
@@ -64,7 +64,9 @@ def random_event(dice: random.Random, run: Driven) -> e.Event:
         e.ReplayMismatched(at, 0, "this", "that"),
         e.DrainRequested(at),
         e.RestartRequested(at, dice.choice((None, *instance.steps)), request_id),
+        e.MigrateRequested(at, Digest(dice.choice("de")), "m:C", request_id),
         e.TerminateRequested(at, request_id),
+        e.TerminateRequested(at, request_id, rollback=True),
         e.DeleteRequested(at, request_id),
         e.CreateRequested(at, InstanceUid("u"), Digest("d"), "m:C", b"null", request_id),
     ]
@@ -90,7 +92,7 @@ def check(run: Driven) -> None:
     if instance.retry_due and instance.phase is Phase.LIVE:
         assert instance.live is None
         assert instance.next_due() == 0
-        assert any(key.kind == "do" and (ask.due or 0) <= run.at for key, ask in instance.open.items())
+        assert any(key.kind in ("do", "rollback") and (ask.due or 0) <= run.at for key, ask in instance.open.items())
     else:
         gone = instance.live.gone if instance.live is not None else set()
         dues = [ask.due for key, ask in instance.open.items() if ask.due is not None and key not in gone]

@@ -30,6 +30,12 @@ def test_what_is_recorded_stays(steps: str) -> None:
 
 @tries(WALKS_TRIED)
 @given(WALKS)
+def test_it_runs_the_version_that_it_came_to_last(steps: str) -> None:
+    walk(steps, laws.it_runs_the_version_that_it_came_to_last)
+
+
+@tries(WALKS_TRIED)
+@given(WALKS)
 def test_a_deadline_is_fixed_when_it_is_first_seen(steps: str) -> None:
     walk(steps, a_deadline_is_fixed_when_it_is_first_seen)
 

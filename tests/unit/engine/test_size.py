@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.engine.events import EventSent, PauseRequested, ResumeRequested, StepSucceeded
+from stepwell.engine.events import (
+    EventSent,
+    PauseRequested,
+    ResumeRequested,
+    RunReturned,
+    StepSucceeded,
+    TerminateRequested,
+)
 from stepwell.engine.fold import RECORD_BYTES
-from stepwell.engine.limits import EngineLimits
+from stepwell.engine.limits import EVENTS_LEAVE_RECORDS, EngineLimits
 from stepwell.engine.records import BlobRef, Errored
 from stepwell.errors import LimitExceededError, WrongStateError
 from tests.unit.engine.driven import Driven, appended, key, names
@@ -54,6 +61,38 @@ def test_an_event_that_would_end_the_instance_is_not_taken() -> None:
 def test_an_event_whose_match_would_end_the_instance_is_not_taken() -> None:
     run = Driven(EngineLimits(instance_bytes_max=1_000)).running()
     run.wait("approval", "order")
-    room = 1_000 - run.instance.stored_bytes - 2 * RECORD_BYTES
+    room = 900 - run.instance.stored_bytes - 2 * RECORD_BYTES
     run.refused(EventSent(run.at, "order", b"x" * (room + 1), ""), LimitExceededError)
     assert names(run.send("order", b"x" * room)) == ["WakeNow", "EventReceived", "EventMatched", "TellCompletion"]
+
+
+def test_an_event_leaves_a_full_journal_room_to_end_in() -> None:
+    run = Driven(EngineLimits(records_max=100, buffered_events_max=1_000)).running()
+    run.wait("approval", "order")
+    run.idle()
+    while len(run.records) < 90:
+        run.send("noise")
+    run.refused(EventSent(run.at, "noise", b"1", ""), LimitExceededError, "would have 91 records")
+    run.refused(EventSent(run.at, "order", b"1", ""), LimitExceededError, "may have 100, the last 10 without events")
+    run.at += 1
+    assert names(run.handle(TerminateRequested(run.at, ""))) == ["WakeNow", "Terminated"]
+
+
+def test_what_an_event_wakes_in_a_nearly_full_journal_can_still_end_by_itself() -> None:
+    run = Driven(EngineLimits(records_max=100, buffered_events_max=1_000)).running()
+    run.wait("approval", "order")
+    run.idle()
+    while len(run.records) < 88:
+        run.send("noise")
+    run.send("order", b"1")
+    assert len(run.records) == 90
+    run.activate()
+    run.succeed("ship")
+    assert names(run.handle(RunReturned(run.at, b"1"))) == ["Completed", "TellStop"]
+
+
+def test_an_event_leaves_room_for_the_bytes_of_what_it_causes() -> None:
+    run = Driven(EngineLimits(instance_bytes_max=1024 * 1024)).running()
+    room = 1024 * 1024 - run.instance.stored_bytes - RECORD_BYTES - EVENTS_LEAVE_RECORDS * RECORD_BYTES
+    run.refused(EventSent(run.at, "order", BlobRef("b", room + 1), ""), LimitExceededError, "bytes stored")
+    run.handle(EventSent(run.at, "order", BlobRef("b", room), ""))

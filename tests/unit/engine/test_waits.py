@@ -6,17 +6,12 @@ import pytest
 
 from stepwell.engine.actions import TellStart
 from stepwell.engine.events import (
-    DeleteRequested,
     EventSent,
     KeyCancelled,
-    PauseRequested,
-    RunReturned,
-    TerminateRequested,
     WaitAsked,
 )
 from stepwell.engine.limits import EngineLimits
-from stepwell.engine.records import BlobRef, EventMatched, EventReceived, StepKey, WaitStarted
-from stepwell.errors import InvalidArgumentError, LimitExceededError, WrongStateError
+from stepwell.engine.records import EventMatched, EventReceived, StepKey, WaitStarted
 from tests.unit.engine.driven import T0, Driven, appended, key, names, told
 
 
@@ -141,73 +136,6 @@ def test_an_event_that_nothing_waits_for_wakes_nobody() -> None:
     run.idle()
     assert names(run.send("reject")) == ["WakeNow", "EventReceived"]
     assert run.instance.next_due() is None
-
-
-def test_the_same_call_twice_is_one_event() -> None:
-    run = Driven().running()
-    run.send("approve", b"1", "call-1")
-    run.no_effect(EventSent(run.at, "approve", b"1", "call-1"))
-    assert run.instance.events_received == 1
-
-
-def test_two_calls_without_a_request_id_are_two_events() -> None:
-    run = Driven().running()
-    run.send("approve", b"1")
-    run.send("approve", b"1")
-    assert run.instance.buffered_events == 2
-
-
-@pytest.mark.parametrize(("event_type", "payload"), [("reject", b"1"), ("approve", b"2"), ("approve", BlobRef("b", 1))])
-def test_a_request_id_of_another_event_is_refused(event_type: str, payload: bytes | BlobRef) -> None:
-    run = Driven().running()
-    run.send("approve", b"1", "call-1")
-    run.refused(EventSent(run.at, event_type, payload, "call-1"), InvalidArgumentError, "call-1")
-
-
-def test_a_request_id_of_another_call_is_refused() -> None:
-    run = Driven().running()
-    run.handle(PauseRequested(run.at, "call-1"))
-    run.refused(EventSent(run.at, "approve", b"1", "call-1"), InvalidArgumentError)
-
-
-def test_a_repeated_call_with_a_blob_is_the_same_call_when_the_sizes_agree() -> None:
-    run = Driven().running()
-    run.handle(EventSent(run.at, "approve", BlobRef("one", 99), "call-1"))
-    run.no_effect(EventSent(run.at, "approve", BlobRef("two", 99), "call-1"))
-    run.refused(EventSent(run.at, "approve", BlobRef("three", 98), "call-1"), InvalidArgumentError)
-
-
-def test_an_instance_that_has_ended_takes_no_events_but_knows_those_it_took() -> None:
-    run = Driven().running()
-    run.send("approve", b"1", "call-1")
-    run.handle(RunReturned(run.at, b"null"))
-    run.refused(EventSent(run.at, "approve", b"1", "call-2"), WrongStateError)
-    run.no_effect(EventSent(run.at, "approve", b"1", "call-1"))
-
-
-def test_an_instance_that_is_being_deleted_takes_no_events() -> None:
-    run = Driven().running()
-    run.handle(TerminateRequested(run.at, ""))
-    run.handle(DeleteRequested(run.at, ""))
-    run.refused(EventSent(run.at, "approve", b"1", ""), WrongStateError)
-
-
-def test_no_instance_takes_no_events() -> None:
-    Driven().refused(EventSent(T0, "approve", b"1", ""), WrongStateError)
-
-
-def test_only_so_many_events_are_kept() -> None:
-    run = Driven(EngineLimits(buffered_events_max=2)).running()
-    run.send("approve")
-    run.send("reject")
-    run.refused(EventSent(run.at, "approve", b"1", ""), LimitExceededError, "keeps 2 events")
-
-
-def test_kept_events_do_not_keep_out_the_one_that_is_waited_for() -> None:
-    run = Driven(EngineLimits(buffered_events_max=1)).running()
-    run.send("noise")
-    run.wait("approval", "approve")
-    assert names(run.send("approve")) == ["WakeNow", "EventReceived", "EventMatched", "TellCompletion"]
 
 
 def test_asking_for_a_wait_twice_is_illegal() -> None:

@@ -19,7 +19,7 @@ from stepwell.engine.instance import Phase
 from stepwell.engine.limits import EngineLimits
 from stepwell.engine.records import Kind, StepKey
 from stepwell.names import Digest, InstanceUid
-from tests.unit.engine.dice import LENGTHS, PAYLOADS, POLICIES, REQUEST_IDS, TYPES, Dice
+from tests.unit.engine.dice import EVENT_IDS, LENGTHS, PAYLOADS, POLICIES, REQUEST_IDS, TYPES, Dice
 from tests.unit.engine.driven import BOOM
 from tests.unit.engine.lives import Life, Moment
 
@@ -143,7 +143,9 @@ class Walker:
     def an_event_comes(self, dice: Dice) -> None:
         """Now and then its node dies before it is durable that a wait has it."""
         event_type, payload, request_id = dice.pick(TYPES), dice.pick(PAYLOADS), dice.pick(REQUEST_IDS)
-        self._is_called(e.EventSent(self.life.at, event_type, payload, request_id), dice)
+        event_id, only_if_waiting = dice.pick(EVENT_IDS), dice.pick((False, False, True))
+        sent = e.EventSent(self.life.at, event_type, payload, request_id, event_id, only_if_waiting)
+        self._is_called(sent, dice)
         if isinstance(self.life.newest()[-1], r.EventMatched) and dice.pick((False, True)):
             self._node_dies(lost=1)
 
@@ -158,7 +160,7 @@ class Walker:
         calls = [record for record in self.life.newest() if getattr(record, "request_id", "")]
         match calls[-1 - dice.pick(PLACES) % len(calls)] if calls else None:
             case r.EventReceived() as sent:
-                self.happens(e.EventSent(at, sent.event_type, sent.payload, sent.request_id))
+                self.happens(e.EventSent(at, sent.event_type, sent.payload, sent.request_id, sent.event_id))
             case r.Paused() as paused:
                 self.happens(e.PauseRequested(at, paused.request_id))
             case r.Resumed() as resumed:
@@ -168,10 +170,21 @@ class Walker:
                 self.happens(again(at, before.request_id))
             case r.Restarted() as restarted:
                 self.happens(e.RestartRequested(at, restarted.step, restarted.request_id))
+            case r.RollbackBegun() as begun:
+                self.happens(e.TerminateRequested(at, begun.request_id, rollback=True))
+            case r.Migrated() as migrated:
+                self.happens(e.MigrateRequested(at, migrated.digest, migrated.entrypoint, migrated.request_id))
             case r.Terminated() as terminated:
                 self.happens(e.TerminateRequested(at, terminated.request_id))
             case _:
                 pass
+
+    def an_event_comes_again(self, dice: Dice) -> None:
+        """With its own id, by another call."""
+        sent = [record for record in self.life.newest() if isinstance(record, r.EventReceived) and record.event_id]
+        if sent:
+            one = sent[-1 - dice.pick(PLACES) % len(sent)]
+            self.happens(e.EventSent(self.life.at, one.event_type, one.payload, "", one.event_id))
 
     def it_is_restarted(self, dice: Dice) -> None:
         """Whole, or from a step that it has; mostly once it has done something."""
@@ -180,14 +193,24 @@ class Walker:
             step = dice.pick((*steps, None))
             self._is_called(e.RestartRequested(self.life.at, step, dice.pick(REQUEST_IDS)), dice)
 
+    def it_is_migrated(self, dice: Dice) -> None:
+        """To the version that it runs, or to another."""
+        digest = dice.pick((Digest("other"), Digest("d")))
+        self._is_called(e.MigrateRequested(self.life.at, digest, "m:C", dice.pick(REQUEST_IDS)), dice)
+
     def it_ends(self, dice: Dice) -> None:
         if len(self.life.newest()) >= MIDDLE_AGE:
             how, request_id = dice.pick(("terminated", "returned", "raised")), dice.pick(REQUEST_IDS)
             if how == "terminated":
                 self._is_called(e.TerminateRequested(self.life.at, request_id), dice)
             elif self._awake(dice):
-                at = self.life.at
-                self.happens(e.RunReturned(at, b"null") if how == "returned" else e.RunRaised(at, BOOM))
+                at, rolled_back = self.life.at, dice.pick((None, r.RolledBack(), r.RolledBack(BOOM)))
+                self.happens(e.RunReturned(at, b"null") if how == "returned" else e.RunRaised(at, BOOM, rolled_back))
+
+    def it_is_rolled_back(self, dice: Dice) -> None:
+        """By a call, mostly once it has done something."""
+        if len(self.life.newest()) >= MIDDLE_AGE:
+            self._is_called(e.TerminateRequested(self.life.at, dice.pick(REQUEST_IDS), rollback=True), dice)
 
     def it_is_created_again(self, dice: Dice) -> None:
         if self.life.instance.phase in (Phase.FINISHED, Phase.DELETING):
@@ -266,12 +289,13 @@ class Walker:
     def _attempt(self, dice: Dice, *, begun: bool) -> tuple[StepKey, int]:
         """Of a step whose body runs, with `begun`, or was told to; of a new one; or of one that may not."""
         instance, live = self.life.instance, self.life.instance.live
+        kind: Kind = "rollback" if instance.terminating is not None else "do"
         running = live.running if live is not None else {}
         may = {key: body.attempt for key, body in running.items() if begun or not body.begun}
         may_not = [(key, body.attempt) for key, body in running.items() if key not in may]
-        may_not += [(key, instance.steps[key].attempts + 1) for key in instance.open if key.kind == "do"]
+        may_not += [(key, instance.steps[key].attempts + 1) for key in instance.open if key.kind == kind]
         steps = sorted(may.items(), key=lambda step: -step[1])
-        steps += [(self._new("do", Dice(0)), 1), *may_not]
+        steps += [(self._new(kind, Dice(0)), 1), *may_not]
         return steps[dice.pick(PLACES) % len(steps)]
 
 
@@ -290,8 +314,11 @@ _WEIGHTS: Final = {
     Walker.an_event_comes: 4,
     Walker.it_is_paused_or_resumed: 3,
     Walker.it_is_restarted: 2,
+    Walker.it_is_migrated: 2,
     Walker.a_call_comes_again: 2,
+    Walker.an_event_comes_again: 1,
     Walker.it_ends: 2,
+    Walker.it_is_rolled_back: 2,
     Walker.it_is_created_again: 1,
     Walker.the_clock_ticks: 1,
     Walker.a_deadline_comes: 5,

@@ -56,7 +56,7 @@ def test_a_step_is_tried_sent_and_returned_once_it_is_durable() -> None:
     assert (failed.retryable, failed.limit, failed.delay_ms, failed.backoff) == (True, 2, 50, "linear")
     assert failed.error.message == "not yet"
     assert host.told[1] == messages.Idle(1, 0)
-    host.instance.go("one", 1, 2)
+    host.instance.go("do", "one", 1, 2)
     host.run_body(key)
     host.settle()
     assert named(host)[2:] == ["Result"]
@@ -329,7 +329,7 @@ def test_open_asks_are_not_asked_for_again_and_an_open_step_waits_for_go() -> No
 
     host = host_of(run, opened=[("do", "one", 1), ("sleep", "nap", 1)])
     assert host.told == [messages.Sleep(1, "new", 1, 5, None), messages.Idle(1, 0)]
-    host.instance.go("one", 1, 4)
+    host.instance.go("do", "one", 1, 4)
     host.run_body(("do", "one", 1))
     host.settle()
     assert host.told[2] == messages.Result(1, "one", 1, 4, host.told[2].elapsed_us)

@@ -16,7 +16,7 @@ from tests.unit.guest.running import logs, of, run, write
 
 def test_a_guest_says_hello_first_with_protocol_and_versions(guest: GuestProcess) -> None:
     hello, _ = guest.seen[0]
-    assert (hello.protocol, hello.runtime.split()[0], hello.python.split(".")[:2]) == (2, "stepwell", ["3", "11"])
+    assert (hello.protocol, hello.runtime.split()[0], hello.python.split(".")[:2]) == (3, "stepwell", ["3", "11"])
 
 
 def test_everything_at_once_from_start_to_closed(guest: GuestProcess, bundle: Path) -> None:

@@ -36,6 +36,20 @@ async def test_tenants_with_the_same_bytes_never_share(store: FileBundleStore, l
         assert mine.guest is not theirs.guest
 
 
+async def test_replays_share_a_sandbox_with_each_other_and_with_nothing_that_lives(
+    store: FileBundleStore, launcher: CountingLauncher
+) -> None:
+    digest = await deployed(store)
+    async with loader_of(store, launcher) as loader:
+        live = await loader.acquire(ACME, digest)
+        first, second = [await loader.acquire(ACME, digest, replays=True) for _ in range(2)]
+        assert first.guest is second.guest is not live.guest
+        first.guest.kill("a replay spun")
+        assert live.guest.alive
+        assert (await loader.acquire(ACME, digest)).guest is live.guest
+        assert (await loader.acquire(ACME, digest, replays=True)).guest is not first.guest
+
+
 async def test_a_lease_alone_is_alone_and_its_sandbox_ends_with_it(
     store: FileBundleStore, launcher: CountingLauncher
 ) -> None:

@@ -8,7 +8,7 @@ from msgspec import inspect
 from loader.messages import GuestError, GuestMessage
 from stepwell import names
 from stepwell.guest import failures
-from stepwell.steps import UNTIL_MS_MAX
+from stepwell.step_arguments import UNTIL_MS_MAX
 
 LENGTHS = {
     "name": names.STEP_NAME_LENGTH_MAX,

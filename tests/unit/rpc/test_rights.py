@@ -34,7 +34,7 @@ def test_what_changes_nothing_asks_for_read_and_nothing_else_does() -> None:
         method
         for service in SERVICES
         for method, right in RIGHTS[service].items()
-        if right is not Right.OPERATE and method.startswith(("Get", "List", "Watch"))
+        if right is not Right.OPERATE and method.startswith(("Get", "List", "Watch", "Replay"))
     }
     part_of_a_deploy = {"GetGuestRuntime"}  # a token that may deploy and nothing else needs it, and no other does
     assert reading - part_of_a_deploy == {

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from stepwell import NonRetryableError, StepDefinitionError, StepValueError, WorkflowStep
+from stepwell.calls import Call
 from stepwell.config import StepConfig
 from stepwell.context import StepContext
-from stepwell.steps import Call
+from stepwell.rollbacks import Rollback
 from stepwell.values import decode, encode
 
 
@@ -30,15 +31,15 @@ class Runner:
         self.counts[kind, name] += 1
         return self.counts[kind, name]
 
-    async def do(self, name: str, count: int, call: Call, config: StepConfig) -> bytes:
+    async def do(self, name: str, count: int, call: Call, config: StepConfig, rollback: Rollback | None) -> bytes:
         self.ran.append(f"{name} {count}")
         self._running += 1
         self.running_max = max(self.running_max, self._running)
         await asyncio.sleep(0)
         try:
             context = StepContext.of("uid", name, count, 1, config.shown())
-            values = [context if each is None else decode(each) for each in call.positional]
-            keywords = {key: context if each is None else decode(each) for key, each in call.keywords}
+            values = [decode(each) if isinstance(each, bytes) else context for each in call.positional]
+            keywords = {key: decode(each) if isinstance(each, bytes) else context for key, each in call.keywords}
             result = call.function(*values, **keywords)
             return encode(await result if hasattr(result, "__await__") else result)
         finally:

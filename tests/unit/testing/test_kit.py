@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stepwell import DeterminismError, EventTimeoutError, RunRestrictionError, StepTimeoutError
-from stepwell.errors import AlreadyExistsError, WrongStateError
+from stepwell.errors import AlreadyExistsError, InvalidArgumentError, WrongStateError
 from stepwell.testing import Workflows, WorkflowTestError
 from tests.unit.testing import programs
 from tests.unit.testing.programs import Declined
@@ -240,3 +240,17 @@ def test_a_restart_keeps_what_came_before_the_step(workflows: Workflows) -> None
     order.restart(last)
     assert order.result()
     assert [step.name for step in order.steps] == [*first]
+
+
+def test_an_event_comes_once_by_its_own_id(workflows: Workflows) -> None:
+    order = workflows.start(programs.Order, {"card": 1})
+    order.send_event("approval", "yes", event_id="delivery-1")
+    order.send_event("approval", "yes", event_id="delivery-1")
+    with pytest.raises(InvalidArgumentError, match="delivery-1"):
+        order.send_event("approval", "no", event_id="delivery-1")
+    assert order.result() == ["paid 1", "yes"]
+    order.send_event("approval", "yes", event_id="delivery-1")
+    with pytest.raises(WrongStateError):
+        order.send_event("approval", "yes", event_id="delivery-2")
+    with pytest.raises(ValueError, match="event id"):
+        order.send_event("approval", event_id="a b")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.testing import Workflows, crash_at_every_record
+from stepwell.testing import Rollback, Workflows, crash_at_every_record
 from tests.unit.docs.test_authoring_examples import _class_in, examples
 
 BUNDLES = Path(__file__).resolve().parents[2] / "e2e" / "bundles"
@@ -47,7 +47,10 @@ def test_the_examples_return_what_their_pages_say(
     if "event" in terms:
         for wait in ("approval", "answer", "go"):
             instance.send_event(wait, terms["event"])
-    assert instance.result() == terms["output"]
+    if "errored" in terms:
+        assert (str(instance.error()), instance.rollback()) == (terms["errored"], Rollback("complete"))
+    else:
+        assert instance.result() == terms["output"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,87 @@
+"""What several records have in them ↔ its messages of stepwell.storage.v1: keys, payloads, failures, rollbacks."""
+
+from __future__ import annotations
+
+from data_plane.journal.v1 import journal_pb2 as pb
+from stepwell.engine import records as r
+
+
+class UnknownRecordError(Exception):
+    """The message says something that no record of this program stands for."""
+
+
+_KINDS: dict[r.Kind, pb.Kind.ValueType] = {
+    "do": pb.KIND_DO,
+    "sleep": pb.KIND_SLEEP,
+    "waitForEvent": pb.KIND_WAIT_FOR_EVENT,
+    "timer": pb.KIND_TIMER,
+    "rollback": pb.KIND_ROLLBACK,
+}
+_KIND_NAMES: dict[int, r.Kind] = {number: kind for kind, number in _KINDS.items()}
+
+
+def write_key(message: pb.StepKey, key: r.StepKey) -> None:
+    message.kind = _KINDS[key.kind]
+    message.name = key.name
+    message.count = key.count
+
+
+def read_key(message: pb.StepKey) -> r.StepKey:
+    kind = _KIND_NAMES.get(message.kind)
+    if kind is None:
+        raise UnknownRecordError(f"a step of the unknown kind {message.kind}")
+    return r.StepKey(kind, message.name, message.count)
+
+
+def write_payload(message: pb.Payload, payload: r.Payload) -> None:
+    if isinstance(payload, bytes):
+        message.inline = payload
+    else:
+        message.blob.id = payload.id
+        message.blob.size_bytes = payload.size_bytes
+
+
+def read_payload(message: pb.Payload) -> r.Payload:
+    match message.WhichOneof("place"):
+        case "inline":
+            return message.inline
+        case "blob":
+            return r.BlobRef(message.blob.id, message.blob.size_bytes)
+        case None:
+            raise UnknownRecordError("a payload in an unknown place")
+
+
+def write_failure(message: pb.Failure, failure: r.Failure) -> None:
+    _write_one_failure(message, failure)
+    cause = failure.cause
+    while cause is not None:
+        _write_one_failure(message.causes.add(), cause)
+        cause = cause.cause
+
+
+def _write_one_failure(message: pb.Failure, failure: r.Failure) -> None:
+    message.module = failure.module
+    message.type = failure.type
+    message.message = failure.message
+    message.traceback = failure.traceback
+
+
+def read_failure(message: pb.Failure) -> r.Failure:
+    cause: r.Failure | None = None
+    for each in reversed(message.causes):
+        cause = r.Failure(each.module, each.type, each.message, each.traceback, cause)
+    return r.Failure(message.module, message.type, message.message, message.traceback, cause)
+
+
+def write_rolled_back(message: pb.Errored | pb.Terminated, record: r.Errored | r.Terminated) -> None:
+    if record.rolled_back is not None:
+        message.rolled_back.SetInParent()
+        if record.rolled_back.failure is not None:
+            write_failure(message.rolled_back.failure, record.rolled_back.failure)
+
+
+def read_rolled_back(message: pb.Errored | pb.Terminated) -> r.RolledBack | None:
+    if not message.HasField("rolled_back"):
+        return None
+    rolled_back = message.rolled_back
+    return r.RolledBack(read_failure(rolled_back.failure) if rolled_back.HasField("failure") else None)
