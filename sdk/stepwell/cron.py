@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import takewhile
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -156,6 +157,20 @@ def times_after(cron: Cron, place: ZoneInfo, at_ms: int) -> Iterator[int]:
                     yield found
                     at_ms, barren = found, 0
         day += _DAY
+
+
+def newest(cron: Cron, place: ZoneInfo, after_ms: int, to_ms: int, count: int) -> list[int]:
+    """The last `count` of its times that are later than `after_ms` and not later than `to_ms`, in their order.
+
+    It costs what it finds, not what lies between: the looks go back twice as far each time.
+    """
+    back_ms = count * MINUTE_MS
+    while True:
+        begin = max(after_ms, to_ms - back_ms)
+        found = list(takewhile(lambda at: at <= to_ms, times_after(cron, place, begin)))
+        if len(found) >= count or begin == after_ms:
+            return found[-count:]
+        back_ms *= 2
 
 
 # -------------------------------------------------------------------- times of one day
