@@ -8,7 +8,7 @@ over begins behind the mark, and creates nothing twice. What a node knows withou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, NamedTuple, NoReturn
@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, NoReturn
 import structlog
 
 from cluster import keys
-from cluster.codec import decode_value, encode
+from cluster.codec import RecordFormatError, decode_value, encode
 from cluster.records import Active, Schedules, TickDone, Ticked
 from cluster.store import ClusterStore, CompactedError, Compare, KeyValue, Put
 from data_plane.calls import InstanceCalls
@@ -105,11 +105,13 @@ class Ticker:
                     if event.value is not None:
                         self._learn(KeyValue(event.key, event.value, 0, event.mod_revision))
 
-    def _shards_changed(self) -> None:
+    def _shards_changed(self, came: bool) -> None:
+        if came:
+            self._scan_soon()
+            return
         for name, driven in list(self._driven.items()):
             if not self._node.is_served(driver_key(*name)):
                 self._forget(driven)
-        self._scan_soon()
 
     def _scan_soon(self) -> None:
         self._scan_again = True
@@ -139,7 +141,11 @@ class Ticker:
 
     def _learn(self, stored: KeyValue) -> None:
         """What is gone, or not in force any more, shows when it is looked at."""
-        schedules = decode_value(Schedules, stored)
+        try:
+            schedules = decode_value(Schedules, stored)
+        except RecordFormatError:
+            log.exception("a tenant's schedules can't be read, and create nothing here")
+            return
         for scheduled in schedules.workflows:
             name = _Name(schedules.tenant_uid, scheduled.workflow)
             if scheduled.paused or not scheduled.active or not self._node.is_served(driver_key(*name)):
@@ -227,7 +233,7 @@ class Ticker:
         active: tuple[Active, ...],
         ticking: Active,
         at_ms: int,
-        done: dict[tuple[str, ...], TickDone],
+        done: Mapping[tuple[str, str], TickDone],
         marked: KeyValue | None,
     ) -> None:
         """Unless somebody else has done so by now. Only schedules that are in force keep a mark."""

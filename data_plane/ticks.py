@@ -24,8 +24,8 @@ say. Earlier ones are created in any case: a node's end is no reason to skip one
 CATCH_UP_TICKS_MAX: Final = 100
 """Missed times of one schedule that are made up for."""
 
-ID_CRON_LENGTH_MAX: Final = 60
-"""Characters of the expression in an instance's id, which may have 100 together."""
+ID_CRON_LENGTH_MAX: Final = 36
+"""Characters of the expression in an instance's id: it is the request id of its create too, which may have 64."""
 
 EXPRESSIONS_REMEMBERED: Final = 4_096
 

@@ -37,6 +37,7 @@ from data_plane.logs.recorder import Recorder
 from data_plane.logs.store_sqlite import SqliteLogStore
 from data_plane.node import Node
 from data_plane.ownership_solo import SHARD, DataLock, SoloOwner
+from data_plane.ticking import Ticker
 from loader.bundles.store_files import FileBundleStore
 from loader.loader import Loader
 from rpc.auth import Authenticator
@@ -158,6 +159,9 @@ async def _serve(config: DevConfig) -> int:
         deploys = Deploys(control_store, bundles, loader, turns, clock_ms=clock, limits=config.control_plane)
         calls = InstanceCalls(node, DirectoryRoutes(directory), mint=mint)
         log_reading = LogReading(calls, node.watchers, log_store, recorder)
+        ticker = Ticker(node, control_store, calls, heard=directory.heard)
+        ticking = tasks.create_task(ticker.run())
+        stack.callback(ticking.cancel)
         routes = Routes(control_store, clock_ms=clock, limits=config.control_plane)
 
         async def settled(revision: int) -> None:
