@@ -87,6 +87,9 @@ def instance(message: instances_pb2.Instance, steps: Sequence[instances_pb2.Step
         "endTime": _time(message, "end_time"),
         "bufferedEvents": message.buffered_events if message.HasField("buffered_events") else None,
         "deadEvents": message.dead_events if message.HasField("dead_events") else None,
+        "schedule": {"cron": message.schedule.cron, "scheduledTime": _time(message.schedule, "scheduled_time")}
+        if message.HasField("schedule")
+        else None,
     }
 
 

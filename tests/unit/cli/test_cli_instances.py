@@ -47,6 +47,7 @@ def test_trigger_prints_the_new_instance(cli: Cli, server: FakeServer) -> None:
         "endTime": None,
         "bufferedEvents": None,
         "deadEvents": None,
+        "schedule": None,
     }
     assert server.created[0].request_id
 

@@ -141,7 +141,8 @@ async def test_what_is_no_more_in_force_creates_nothing() -> None:
         await pass_time(70)
         assert story.created()[1:] == [("0 * * * *", BEGIN_MS - BEGIN_MS % 3_600_000 + 3_600_000)]
         mark = await story.mark()
-        assert mark is not None and [each.cron for each in mark.done] == ["0 * * * *"]
+        assert mark is not None
+        assert [each.cron for each in mark.done] == ["0 * * * *"]
         await story.control.txn((), (Delete(keys.schedules(TENANT)),))
         await pass_time(200)
         assert len(story.created()) == 2
@@ -163,7 +164,8 @@ async def test_a_crash_between_the_instance_and_its_mark_creates_no_second_one()
         await pass_time(1)
         assert story.created() == [("0 * * * *", hour_ms)]
         mark = await story.mark()
-        assert mark is not None and mark.done[0].done_ms == hour_ms
+        assert mark is not None
+        assert mark.done[0].done_ms == hour_ms
     assert rows.keys() == story.journal.rows.keys()
 
 
@@ -189,7 +191,7 @@ class Failing:
     def __init__(self, store: memory_store.MemoryStore) -> None:
         self.txns, self.failed = 0, False
         self._txn = store.txn
-        store.txn = self.txn  # type: ignore[method-assign]
+        store.txn = self.txn  # type: ignore[assignment,method-assign]
 
     async def txn(self, *args: Any) -> Any:
         if self.txns:
@@ -222,7 +224,8 @@ async def test_a_tenant_without_room_gets_its_instance_as_soon_as_there_is_some(
     await story.put(EVERY_HOUR, since_ms=BEGIN_MS - 3_600_000)
     async with story.node(TenantLimits(stored_bytes_max=0)):
         await pass_time(10)
-        assert story.created() == [] and await story.mark() is None
+        assert story.created() == []
+        assert await story.mark() is None
     async with story.node():
         await pass_time(1)
         assert len(story.created()) == 1
