@@ -24,7 +24,7 @@ say. Earlier ones are created in any case: a node's end is no reason to skip one
 CATCH_UP_TICKS_MAX: Final = 100
 """Missed times of one schedule that are made up for."""
 
-ID_CRON_LENGTH_MAX: Final = 36
+ID_CRON_LENGTH: Final = 36
 """Characters of the expression in an instance's id: it is the request id of its create too, which may have 64."""
 
 EXPRESSIONS_REMEMBERED: Final = 4_096
@@ -61,7 +61,7 @@ def tick_id(tenant: TenantUid, workflow: WorkflowId, schedule: Schedule, at_ms: 
     Cloudflare's is `<cron>-<ms since the epoch>`, which can't be an id here. This one has the expression's characters
     as far as ids may, a checksum that tells schedules apart, and ends as theirs.
     """
-    shown = re.sub(r"[^A-Za-z0-9-]", "_", schedule.cron.replace("*", "x").replace("/", "-"))[:ID_CRON_LENGTH_MAX]
+    shown = re.sub(r"[^A-Za-z0-9-]", "_", schedule.cron.replace("*", "x").replace("/", "-"))[:ID_CRON_LENGTH]
     driver = driver_key(tenant, workflow).instance
     candidates = (
         InstanceId(f"{shown}-{_digest(f'{schedule.cron} {schedule.timezone} {salt}').hex()[:12]}-{at_ms}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -46,20 +46,14 @@ class WorkflowEvent(AttributeDict, Generic[Payload]):
         """What created the instance; None when a call did."""
 
     @classmethod
-    def of(
-        cls,
-        payload: object,
-        created_ms: int,
-        instance_id: str,
-        workflow_name: str,
-        schedule: Sequence[Any] | None = None,
-    ) -> WorkflowEvent:
-        """A fresh event for one run. `schedule` is the cron expression and when it was due, in ms."""
+    def of(cls, payload: object, about: Mapping[str, Any]) -> WorkflowEvent:
+        """A fresh event for one run; `about` is what `frames` says of a start."""
+        schedule = about.get("schedule")
         return cls(
             payload=payload,
-            timestamp=time_from_ms(created_ms),
-            instanceId=instance_id,
-            workflowName=workflow_name,
+            timestamp=time_from_ms(about["created"]),
+            instanceId=about["id"],
+            workflowName=about["workflow"],
             schedule=None if schedule is None else WorkflowCronSchedule(cron=schedule[0], scheduledTime=schedule[1]),
         )
 
