@@ -43,6 +43,9 @@ RETRY_DELAY_S: Final = 1.0
 BACKOFF_MS_MAX: Final = 60_000
 """Between attempts to create an instance that was refused; the first comes after a second."""
 
+BACKOFF_AWAY_MS_MAX: Final = 5_000
+"""The same where a store was away, or the shard moves."""
+
 NO_PARAMS: Final = b"null"
 
 
@@ -178,9 +181,11 @@ class Ticker:
                 next_ms = await self._drive(driven.name)
             driven.failures = 0
         except Exception as error:
-            next_ms = self._node.clock() + min(BACKOFF_MS_MAX, 1_000 << min(driven.failures, 10))
+            away = isinstance(error, UnavailableError)
+            most = BACKOFF_AWAY_MS_MAX if away else BACKOFF_MS_MAX
+            next_ms = self._node.clock() + min(most, 1_000 << min(driven.failures, 10))
             driven.failures += 1
-            if not isinstance(error, UnavailableError):
+            if not away:
                 failed = log.warning if isinstance(error, ApiError) else log.exception
                 failed("a schedule's instance was not created", tenant=driven.name.tenant, error=str(error))
         finally:

@@ -40,6 +40,7 @@ from tests.simulation.network import Network
 from tests.simulation.oracle import Life, Oracle, Violation
 from tests.simulation.programs import Tokens, entrypoint_of, versions
 from tests.simulation.referee import Referee
+from tests.simulation.schedules import Operators
 
 MACHINES: Final = ("ash", "birch", "cedar")
 TENANTS: Final = ("acme", "globex")
@@ -91,6 +92,7 @@ class World:
         self.etcd: Etcd
         self.cassandra: Cassandra
         self.network = Network(self)
+        self.operators = Operators(self)
         self.sandbox_faults = sandbox.CALM if self.circumstances.poisonous else sandbox.HOSTILE
         self.referee = Referee(self)
         self.machines = {name: Machine(self, name) for name in MACHINES}
@@ -167,6 +169,7 @@ class World:
         havoc = Havoc(self)
         wreaking = self.loop.world.spawn(havoc.wreak())
         routing = self.loop.world.spawn(self._reroute())
+        operating = self.loop.world.spawn(self.operators.work(list(self._tenants.values())))
         ids = [f"id-{number}" for number in range(1, self.circumstances.ids + 1)]
         clients = [
             self.loop.world.spawn(Client(self, tenant, ids).live())
@@ -181,6 +184,7 @@ class World:
         self.quiet = True
         wreaking.cancel()
         routing.cancel()
+        operating.cancel()
         self._be_calm()
         havoc.mend()
         await self._watched(asyncio.sleep(self.random.random() * POWER_CUT_WITHIN_S), clients)
@@ -197,6 +201,7 @@ class World:
         self._check_rest()
         for tenant in TENANTS:
             await Client(self, tenant, ids).look_at_the_list()
+            await self.operators.check(self._tenants[tenant])
 
     async def _watched(self, work: Any, clients: list[asyncio.Task[None]]) -> None:
         """Wait for it; whatever is violated ends the run."""
@@ -254,6 +259,7 @@ class World:
             for digest, version in versions(self.oracle, tokens, tenant.id, VERSIONS).items():
                 self.classes[entrypoint_of(digest)] = version
             await self._route(tenant, 1)
+            await self.operators.deploy(tenant, tokens)
 
     async def _reroute(self) -> None:
         """New instances get another version, or one of two by weight, every now and then."""
