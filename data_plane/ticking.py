@@ -218,9 +218,20 @@ class Ticker:
                 return min(later) + delay_ms if later else None
             at_ms, ticking = min(times, key=lambda each: each[0])
             await self._heard(stored.mod_revision)
-            await self._create(name, ticking, at_ms)
-            await self._mark(name, active, ticking, at_ms, done, marked)
+            await self._tick(name, active, ticking, at_ms, done, marked)
         return None
+
+    async def _tick(
+        self,
+        name: _Name,
+        active: tuple[Active, ...],
+        ticking: Active,
+        at_ms: int,
+        done: Mapping[tuple[str, str], TickDone],
+        marked: KeyValue | None,
+    ) -> None:
+        await self._create(name, ticking, at_ms)
+        await self._mark(name, active, ticking, at_ms, done, marked)
 
     async def _create(self, name: _Name, ticking: Active, at_ms: int) -> None:
         """Return once the instance is durable. Raises what `InstanceCalls.create` does."""
