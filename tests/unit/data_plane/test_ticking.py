@@ -13,6 +13,7 @@ from cluster.records import Active, CatchUp, Schedule, ScheduledWorkflow, Schedu
 from cluster.store import Delete, Put
 from data_plane.journal.store import InstanceKey, PutRow
 from data_plane.quotas import TenantLimits
+from data_plane.shard import Shard
 from data_plane.ticking import Ticker
 from data_plane.ticks import TICK_LATE_MS_MAX, jitter_ms, tick_id
 from stepwell.cron import MINUTE_MS
@@ -21,7 +22,7 @@ from stepwell.engine.records import Created
 from stepwell.errors import UnavailableError
 from tests.contract import memory_store
 from tests.unit.data_plane.fakes import MemoryStore
-from tests.unit.data_plane.house import FLOW, TENANT, House, on_virtual_time, serving
+from tests.unit.data_plane.house import FLOW, SHARD, TENANT, House, on_virtual_time, serving
 from tests.unit.data_plane.virtual_loop import until
 
 EVERY_MINUTE, EVERY_HOUR = Schedule("* * * * *"), Schedule("0 * * * *", catch_up=CatchUp.ALL)
@@ -36,6 +37,8 @@ class Story:
     def __init__(self) -> None:
         self.control, self.journal = memory_store.MemoryStore(), MemoryStore()
         self.epoch = 0
+        self.heard: list[tuple[int, int]] = []
+        """Revisions whose routes were waited for, each with how many instances there were then."""
 
     async def put(self, *schedules: Schedule, since_ms: int = BEGIN_MS, paused: bool = False) -> None:
         """What the control plane writes when routes change, or schedules are paused."""
@@ -51,7 +54,8 @@ class Story:
         """A new owner of the shard, until the block ends; then it dies."""
         self.epoch += 1
 
-        async def heard(revision: int) -> None: ...
+        async def heard(revision: int) -> None:
+            self.heard.append((revision, len(self.created())))
 
         async with serving(self.journal, self.epoch, tenant_limits=limits) as house:
             ticking = asyncio.create_task(Ticker(house.node, self.control, house.calls, heard=heard).run())
@@ -98,6 +102,18 @@ async def test_each_time_creates_one_instance_a_little_later_that_knows_it() -> 
         assert await story.mark() == Ticked(TENANT, FLOW, (TickDone("* * * * *", "UTC", last_ms, last_ms),))
         start = (await house.guest(1)).told("start")[0]
         assert start[3]["schedule"] == ["* * * * *", first_ms]
+
+
+@on_virtual_time
+async def test_an_instance_is_created_by_routes_that_are_as_new_as_its_schedule() -> None:
+    story = Story()
+    async with story.node():
+        await story.put(EVERY_MINUTE)
+        await pass_time(1)
+        await story.put(EVERY_MINUTE._replace(catch_up=CatchUp.NONE))
+        newest = (await story.control.revision(), len(story.created()))
+        await pass_time(1)
+        assert story.heard == [(1, 0), newest]
 
 
 @on_virtual_time
@@ -262,10 +278,9 @@ async def test_a_node_drives_what_is_in_its_shards_and_lets_go_of_the_rest() -> 
     async with story.node() as house:
         await story.put(EVERY_MINUTE)
         await pass_time(1)
-        house.owned = False
-        house.node.drop(0)
+        house.node.drop(SHARD)
         await pass_time(5)
         assert story.times() == [0]
-        async with story.node():
-            await pass_time(1)
-            assert story.times() == [0, 1, 2, 3, 4, 5, 6]
+        await house.node.serve(Shard(SHARD, 2, lambda: house.owned))
+        await pass_time(1)
+        assert story.times() == [0, 1, 2, 3, 4, 5, 6]
