@@ -63,6 +63,8 @@ class Life:
     spare: int = 0
     """How many of them went to waits that would have given up: so many more are needed."""
     version: str = ""
+    moved_to: set[str] = field(default_factory=set)
+    """Versions that somebody asked to have it run."""
     returned: Any = None
     deleted: bool = False
     """Somebody was told that it is."""
@@ -87,6 +89,12 @@ class Life:
     """The last sandbox that it ended so, and when."""
     ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     """Set once `run` has returned."""
+    mark: Any = None
+    """What `run` saw first, where its plan begins so: it tells one life from the next, after a restart."""
+    before: Life | None = None
+    """The life before a restart."""
+    events_before: int = 0
+    """Those up to that number were sent before the restart."""
 
 
 @dataclass
@@ -138,9 +146,9 @@ class Oracle:
         life.activations += 1
         if not name.startswith(f"tenants/{tenant_of_plan}/"):
             self.violated(f"{name} runs with what {tenant_of_plan} sent")
-        if life.version and life.version != version:
+        if life.version and version != life.version and version not in life.moved_to:
             self.violated(f"{name} ({uid}) runs version {version}, and ran {life.version}")
-        life.version = version
+        life.version = life.version or version
         return life
 
     def asks(self, life: Life, place: Place, takes_s: float | None) -> float:
@@ -178,12 +186,49 @@ class Oracle:
         number, uid = payload
         if uid != life.uid:
             self.violated(f"{life.name} ({life.uid}) received an event of {uid}")
+        if number <= life.events_before:
+            self.violated(f"{life.name} ({life.uid}) received event {number}, sent before it was restarted")
         if number not in life.events:
             life.events[number] = place
             life.spare += could_do_without
         where = life.events[number]
         if where != place:
             self.violated(f"{life.name} ({life.uid}) received event {number} at {where}, and at {place}")
+
+    # ---------------------------------------------------------------- restarts
+    def begins_again(self, life: Life, events: int) -> Life:
+        """Somebody asks for that, after so many events: what will be, and is not late before the call is answered."""
+        self.counted["restarts asked for"] += 1
+        again = Life(life.uid, life.name, version=life.version, before=life, events_before=events)
+        again.moved_to = set(life.moved_to)
+        again.paused, again.paused_at_s = True, self.now_s()
+        self.lives[life.uid] = again
+        return again
+
+    def marked(self, uid: str, mark: Any) -> Life:
+        """Which life this is, by what `run` saw first. Of a former one there may be runs that do not know it yet."""
+        newest: Life | None = self.lives[uid]
+        life = newest
+        while life is not None and life.mark != mark:
+            life = life.before
+        if life is not None:
+            return life
+        assert newest is not None
+        if newest.mark is not None:
+            self.violated(f"{newest.name} ({uid}) began with {newest.mark!r}, and begins with {mark!r}")
+        newest.mark = mark
+        return newest
+
+    # ---------------------------------------------------------------- migrations
+    def moves(self, life: Life, version: str) -> None:
+        """Somebody asks for that. What runs it now, or is about to, may hear of it late."""
+        self.counted["migrations asked for"] += 1
+        life.moved_to |= {life.version, version}
+
+    def moved(self, life: Life, version: str) -> None:
+        """The call was answered."""
+        self.counted["migrated"] += 1
+        life.version = version
 
     # ---------------------------------------------------------------- rollbacks
     def may_be_undone(self, life: Life, place: Place) -> None:
@@ -251,7 +296,7 @@ class Oracle:
                 await life.ended.wait()
 
     def returns(self, life: Life, output: Any) -> None:
-        if life.returned is not None and life.returned != output:
+        if life.returned is not None and life.returned["saw"] != output["saw"]:
             self.violated(f"{life.name} ({life.uid}) returned {life.returned!r}, and then {output!r}")
         life.returned = output
         life.ended.set()
@@ -300,7 +345,8 @@ class Oracle:
             if not life.status:
                 self.counted[f"ended {status.lower()}"] += 1
             life.status = status
-        if status == "COMPLETE" and output != life.returned:
+        # What returned may have been moved before that was durable: then it returned once more, in that version.
+        if status == "COMPLETE" and (life.returned is None or output != life.returned | {"version": life.version}):
             self.violated(f"{life.name} ({life.uid}) has the output {output!r}, and returned {life.returned!r}")
 
     def told_step(self, life: Life, step: tuple[str, int], output: bytes) -> None:
@@ -331,3 +377,10 @@ class Oracle:
                 return
             until = max(until, gone_s)
         self.violated(f"a create of {tenant}/{workflow} at {asked_s:.3f} s got {version}, routed until {until:.3f} s")
+
+
+class Deaf(Oracle):
+    """For what is only replayed: nothing that is seen there is news, and nothing is wrong with when."""
+
+    def violated(self, what: str) -> None:
+        pass

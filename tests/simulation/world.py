@@ -18,7 +18,7 @@ from unittest import mock
 from cluster import keys
 from cluster.codec import encode
 from cluster.generations import Change, change
-from cluster.records import WEIGHTS_SUM, Route, Scope, Target, Tenant
+from cluster.records import WEIGHTS_SUM, Route, Scope, Target, Tenant, Version
 from cluster.store import Put
 from cluster.tenant_uids import tenant_uid
 from data_plane import wakes
@@ -27,7 +27,7 @@ from data_plane.journal.store import InstanceKey
 from stepwell.errors import StepwellError
 from stepwell.guest import bodies
 from stepwell.names import Digest, TenantId
-from tests.simulation import circumstances, etcd_faults, network, sandbox
+from tests.simulation import circumstances, etcd_faults, network, sandbox, steering
 from tests.simulation.cassandra import Cassandra
 from tests.simulation.cassandra_client import ReadUnavailableError
 from tests.simulation.circumstances import Circumstances
@@ -38,13 +38,12 @@ from tests.simulation.loop import SimulatedLoop, StuckError
 from tests.simulation.machine import WORKFLOW, Machine
 from tests.simulation.network import Network
 from tests.simulation.oracle import Life, Oracle, Violation
-from tests.simulation.programs import Tokens, entrypoint_of, versions
+from tests.simulation.programs import VERSIONS, Tokens, digest_of, entrypoint_of, versions
 from tests.simulation.referee import Referee
 from tests.simulation.schedules import Operators
 
 MACHINES: Final = ("ash", "birch", "cedar")
 TENANTS: Final = ("acme", "globex")
-VERSIONS: Final = 3
 
 BUCKET_MS: Final = 4_000
 """Narrower than in truth, so that marks move often within a run."""
@@ -82,6 +81,7 @@ class World:
         self.pace = self.random.choice((1.0, 3.0, 10.0))
         self.skew_s = self.random.choice((0.0, 1.0, 20.0))
         self.drift = 0.001
+        self.steering = steering.drawn(seed, self.circumstances)
         self.quiet = False
         self.last_fault_s = 0.0
         self.expected: dict[str, list[Any]] = {}
@@ -182,6 +182,8 @@ class World:
         await self._watched(asyncio.sleep(FAULTS_S), clients)
         self.tell("mended")
         self.quiet = True
+        if self.steering is not None:
+            self.steering.over = True
         wreaking.cancel()
         routing.cancel()
         operating.cancel()
@@ -257,7 +259,11 @@ class World:
         for tenant in self._tenants.values():
             await store.txn((), (Put(keys.tenant(tenant.id), encode(tenant)),))
             for digest, version in versions(self.oracle, tokens, tenant.id, VERSIONS).items():
-                self.classes[entrypoint_of(digest)] = version
+                entrypoint = entrypoint_of(Digest(digest))
+                self.classes[entrypoint] = version
+                if self.steering is not None:
+                    record = Version(tenant.uid, Digest(digest), ((WORKFLOW, entrypoint),), {}, 0, 1, 1)
+                    await store.txn((), (Put(keys.version(tenant.uid, record.digest), encode(record)),))
             await self._route(tenant, 1)
             await self.operators.deploy(tenant, tokens)
 
@@ -272,10 +278,10 @@ class World:
                 self.tell(f"not routed, maybe: {error!r}")
 
     async def _route(self, tenant: Tenant, number: int, canary: int | None = None) -> None:
-        digest = Digest(f"sha256-{tenant.id}-{number}")
+        digest = digest_of(tenant.id, number)
         route = Route(tenant.uid, WORKFLOW, digest, entrypoint_of(digest), 0, 0)
         if canary is not None:
-            other, weight = Digest(f"sha256-{tenant.id}-{canary}"), self.random.randint(1, WEIGHTS_SUM - 1)
+            other, weight = digest_of(tenant.id, canary), self.random.randint(1, WEIGHTS_SUM - 1)
             target = Target(other, entrypoint_of(other), weight)
             route = replace(route, weight=WEIGHTS_SUM - weight, others=(target,))
             self.seen["routes by weight"] += 1
