@@ -183,8 +183,16 @@ class Operators:
 
         await change(self._store, tenant.uid, decide)
 
-    async def check(self, tenant: Tenant) -> None:
-        """Once everything has come to rest."""
+    async def close(self, tenant: Tenant) -> None:
+        """What is in force has made all that it should; from here on it makes nothing more."""
+        await self._check(tenant)
+        calls = ScheduleCalls(self._store, clock_ms=self._now_ms)
+        for workflow in (STEADY, MOODY):
+            await calls.pause(tenant, workflow)
+            for term in self.ticks.terms[tenant.id, workflow]:
+                term.ended_ms = min(term.ended_ms, self._now_ms())
+
+    async def _check(self, tenant: Tenant) -> None:
         stored = await self._store.get(keys.schedules(tenant.uid))
         assert stored is not None
         for scheduled in decode_value(Schedules, stored).workflows:

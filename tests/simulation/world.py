@@ -200,10 +200,12 @@ class World:
                 stuck = [life for life in self.oracle.lives.values() if not life.status and life.uid in self.expected]
                 self.oracle.violated(f"not at its end {QUIET_S} s after the last fault: {stuck}")
         await asyncio.sleep(REST_S)
+        for each in self._tenants.values():
+            await self.operators.close(each)
+        await asyncio.sleep(REST_S)
         self._check_rest()
         for tenant in TENANTS:
             await Client(self, tenant, ids).look_at_the_list()
-            await self.operators.check(self._tenants[tenant])
 
     async def _watched(self, work: Any, clients: list[asyncio.Task[None]]) -> None:
         """Wait for it; whatever is violated ends the run."""

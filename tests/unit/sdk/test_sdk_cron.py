@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import islice, pairwise
+from itertools import islice, pairwise, takewhile
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepwell.cron import CRON_LENGTH_MAX, CronError, next_after, parsed, times_after, zone
+from stepwell.cron import CRON_LENGTH_MAX, CronError, newest, next_after, parsed, times_after, zone
 from stepwell.names import TooLongError
 
 BERLIN = "Europe/Berlin"
@@ -150,6 +150,25 @@ def test_every_minute_is_every_minute_wherever_it_is(at: int) -> None:
     for place in (BERLIN, "Australia/Lord_Howe", "America/Sao_Paulo"):
         found = list(islice(times_after(parsed("* * * * *"), zone(place), begin), 200))
         assert found == [begin + 60_000 * number for number in range(1, 201)]
+
+
+@given(
+    st.integers(1_700_000_000_000, 1_800_000_000_000),
+    st.integers(0, 3 * 86_400_000),
+    st.integers(1, 30),
+    st.sampled_from(("* * * * *", "*/7 3 * * *", "0 0 * * *", "0 0 1 1 *")),
+)
+def test_the_newest_times_are_the_last_of_all(after: int, span: int, count: int, text: str) -> None:
+    cron, where = parsed(text), zone(BERLIN)
+    all_ = list(takewhile(lambda at: at <= after + span, times_after(cron, where, after)))
+    assert newest(cron, where, after, after + span, count) == all_[-count:]
+
+
+def test_the_newest_times_of_many_years_are_found_in_little_time() -> None:
+    began = datetime.now(UTC)
+    assert len(newest(parsed("* * * * *"), zone(BERLIN), 0, ms("2027-01-01"), 100)) == 100
+    assert newest(parsed("0 0 29 2 *"), zone("UTC"), 0, ms("2027-01-01"), 1) == [ms("2024-02-29")]
+    assert datetime.now(UTC) - began < timedelta(seconds=1)
 
 
 def test_a_time_far_away_is_found_in_little_time() -> None:
