@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any, Final, TypeVar, get_args
 
 from stepwell.engine import events as e
-from stepwell.engine.records import BlobRef, Kind, Payload, RolledBack, StepKey
+from stepwell.engine.records import BlobRef, Kind, Payload, RolledBack, Schedule, StepKey
 from tests.unit.engine.driven import BOOM
 
 T = TypeVar("T")
@@ -30,6 +30,7 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "entrypoint": ("m:C",),
     "runtime": ("cpython-3.11",),
     "trace": (b"t" * 24,),
+    "schedule": (None, Schedule("0 9 * * *", 999_000)),
     "params": PAYLOADS,
     "result": PAYLOADS,
     "payload": PAYLOADS,
