@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from stepwell.cli.json_text import Json
+from stepwell.cli.schedule_documents import catch_up_text
 from stepwell.cli.screen import Cell
 from stepwell.client.resource_names import id_in
 from stepwell.v1 import workflows_pb2 as pb
@@ -33,11 +34,14 @@ class VersionDiff:
     files: Changes[tuple[bool, int, str]]
     """Of each file: executable, size in bytes, SHA-256."""
     workflows: Changes[str]
+    schedules: Changes[str]
+    """Of each, by workflow, expression and time zone: what becomes of missed times."""
     vars: Changes[str]
 
     @property
     def is_empty(self) -> bool:
-        return not any((each.added or each.removed or each.changed) for each in (self.files, self.workflows, self.vars))
+        all_ = (self.files, self.workflows, self.schedules, self.vars)
+        return not any((each.added or each.removed or each.changed) for each in all_)
 
 
 def compared(
@@ -50,6 +54,7 @@ def compared(
         after,
         _changes(old, new),
         _changes(_entrypoints(before), _entrypoints(after)),
+        _changes(_schedules(before), _schedules(after)),
         _changes(before.manifest.vars, after.manifest.vars),
     )
 
@@ -81,6 +86,7 @@ def document(diff: VersionDiff) -> Json:
             "unchanged": diff.files.unchanged,
         },
         "workflows": text("entrypoint", "name", diff.workflows),
+        "schedules": text("catchUp", "schedule", diff.schedules),
         "vars": text("value", "name", diff.vars),
     }
 
@@ -88,7 +94,7 @@ def document(diff: VersionDiff) -> Json:
 def lines(diff: VersionDiff) -> Iterator[tuple[Cell, str]]:
     """Each a sign (+, -, ~) and what it is about."""
     if diff.is_empty:
-        yield Cell("="), "the same files, workflows and values"
+        yield Cell("="), "the same files, workflows, schedules and values"
         return
     for path, told in diff.files.added.items():
         yield Cell("+", "good"), f"{path}  {_file_text(told)}"
@@ -97,7 +103,7 @@ def lines(diff: VersionDiff) -> Iterator[tuple[Cell, str]]:
     for path, (old, new) in diff.files.changed.items():
         content = "" if old[2] != new[2] else "  the same bytes"
         yield Cell("~", "waiting"), f"{path}  {_file_text(old)} → {_file_text(new)}{content}"
-    for what, changes in (("workflow", diff.workflows), ("var", diff.vars)):
+    for what, changes in (("workflow", diff.workflows), ("schedule", diff.schedules), ("var", diff.vars)):
         for name, value in changes.added.items():
             yield Cell("+", "good"), f"{what} {name}  {value}"
         for name, value in changes.removed.items():
@@ -119,6 +125,14 @@ def _changes(old: Mapping[str, T], new: Mapping[str, T]) -> Changes[T]:
 
 def _entrypoints(version: pb.Version) -> dict[str, str]:
     return {each.workflow_id: each.entrypoint for each in version.manifest.workflows}
+
+
+def _schedules(version: pb.Version) -> dict[str, str]:
+    return {
+        f"{entry.workflow_id}: {each.cron} {each.timezone}": catch_up_text(each.catch_up)
+        for entry in version.manifest.workflows
+        for each in entry.schedules
+    }
 
 
 def _file_text(told: tuple[bool, int, str]) -> str:
