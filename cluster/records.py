@@ -80,6 +80,8 @@ class Version:
     file_count: int
     size_bytes: int
     retiring: bool = False
+    bindings: tuple[tuple[str, WorkflowId], ...] = ()
+    """Workflows of its tenant that its code may use, each behind the name that it has for it."""
     schedules: tuple[tuple[WorkflowId, tuple[Schedule, ...]], ...] = ()
     """Of those of its workflows that have any."""
 

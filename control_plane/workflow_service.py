@@ -265,7 +265,8 @@ def _manifest(manifest: pb.Manifest) -> Manifest:
         )
         for at, entry in enumerate(manifest.workflows)
     )
-    return Manifest(tuple(entries), dict(manifest.vars))
+    bindings = {name: WorkflowId(workflow) for name, workflow in manifest.bindings.items()}
+    return Manifest(tuple(entries), dict(manifest.vars), bindings)
 
 
 def _schedule(schedule: pb.Schedule, field: str) -> Schedule:
@@ -311,7 +312,7 @@ def _version(tenant: TenantId, version: Version, routed: frozenset[Digest]) -> p
     ]
     return pb.Version(
         name=version_name(tenant, version.digest),
-        manifest=pb.Manifest(workflows=entries, vars=version.vars),
+        manifest=pb.Manifest(workflows=entries, vars=version.vars, bindings=dict(version.bindings)),
         create_time=timestamp(version.created_at_ms),
         file_count=version.file_count,
         size_bytes=version.size_bytes,

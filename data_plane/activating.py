@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -24,7 +24,7 @@ from stepwell.engine.instance import Phase
 from stepwell.engine.limits import EngineLimits
 from stepwell.engine.records import Failure
 from stepwell.errors import BundleRefusedError, NotFoundError, SandboxUnavailableError, UnavailableError
-from stepwell.names import Digest, TenantUid
+from stepwell.names import Digest, TenantUid, WorkflowId
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +37,8 @@ class LoadedGuest(Protocol):
 
     @property
     def runtime(self) -> str: ...
+    @property
+    def bindings(self) -> Mapping[str, WorkflowId]: ...
     def open(self, handler: GuestHandler) -> int: ...
     def send(self, frame: bytes) -> None: ...
     def close(self, act: int) -> None: ...

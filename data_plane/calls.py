@@ -14,7 +14,10 @@ from functools import partial
 from typing import Final
 
 from cluster.directory import ROUTE_AGE_S
+from data_plane.binding_calls import Elsewhere, Nowhere
+from data_plane.bindings import Bindings
 from data_plane.calling import Routes, Seen, durably, refuse_if_absent
+from data_plane.forking import Fork, Forks
 from data_plane.history import Happening, History
 from data_plane.journal.store import InstanceKey, ListingPage, Row
 from data_plane.migrating import Migrations
@@ -25,6 +28,7 @@ from data_plane.replaying import Verdict
 from data_plane.shard_server import ShardServer
 from stepwell.engine import events, receiving
 from stepwell.engine.events import Event
+from stepwell.engine.family import Parent
 from stepwell.engine.instance import Instance, Phase
 from stepwell.engine.records import BlobRef, Deleting, Payload, Schedule, StepKey
 from stepwell.errors import AlreadyExistsError, InvalidArgumentError, UnavailableError
@@ -44,11 +48,15 @@ class InstanceCalls:
     UnavailableError when the shard is lost while it is served: whether it took effect is unknown then.
     """
 
-    def __init__(self, node: Node, routes: Routes, *, mint: Callable[[], str]) -> None:
+    def __init__(
+        self, node: Node, routes: Routes, *, mint: Callable[[], str], elsewhere: Elsewhere | None = None
+    ) -> None:
         self._node = node
+        self.bindings = node.bindings = Bindings(node, self, elsewhere or Nowhere())
         self._routes = routes
         self._mint = mint
         self._migrations = Migrations(node, routes, self.get)
+        self._forks = Forks(node, routes, self._rows, mint=mint)
         self._monotonic_s = asyncio.get_running_loop().time
 
     # ---------------------------------------------------------------- create
@@ -60,10 +68,12 @@ class InstanceCalls:
         params: bytes,
         request_id: str,
         trace: bytes = b"",
+        parent: Parent | None = None,
+        depth: int = 0,
         schedule: Schedule | None = None,
     ) -> Seen:
-        """A new instance on the version that the workflow's route gives its id now; `trace` is kept with it, unread,
-        and `schedule` where one creates it.
+        """A new instance on the version that the workflow's route gives its id now; `trace` is kept with it, unread.
+        `parent` is the instance that creates it, if one does, and `schedule` the schedule.
 
         Raises NotFoundError without a route, AlreadyExistsError when the id is taken by another create,
         InvalidArgumentError when the request_id was used with another body, LimitExceededError over the tenant's
@@ -96,6 +106,8 @@ class InstanceCalls:
                             payload,
                             request_id,
                             trace,
+                            parent,
+                            depth,
                             schedule=schedule,
                         )
                     )
@@ -125,7 +137,7 @@ class InstanceCalls:
     ) -> Seen:
         if not request_id or state.request_id != request_id:
             raise AlreadyExistsError(f"instance {key.instance!r} of workflow {key.workflow!r} exists already")
-        if await fetch(state.params, key, state.uid, self._node.store) != params:
+        if state.origin is not None or await fetch(state.params, key, state.uid, self._node.store) != params:
             raise InvalidArgumentError(
                 f"request_id {request_id!r} was used before, with other params; use a new one", field="request_id"
             )
@@ -248,6 +260,14 @@ class InstanceCalls:
                 resident.step(events.RestartRequested(self._node.clock(), step, request_id))
             await server.listed(resident)
         return await self._seen(server, key)
+
+    async def cancel(self, key: InstanceKey, reason: str, request_id: str) -> Seen:
+        """Its code may clean up; see `stepwell.engine.cancelling`."""
+        return await self._carry_out(key, lambda at, id: events.CancelInstanceRequested(at, reason, id), request_id)
+
+    async def fork(self, asked: Fork) -> Seen:
+        """Raises what `data_plane.forking` does."""
+        return await self.get(await self._forks.fork(asked))
 
     async def replay(self, key: InstanceKey, digest: Digest) -> Verdict:
         """Whether that version's code does what the instance's journal says.

@@ -34,6 +34,9 @@ MANIFEST_VARS_MAX: Final = 100
 MANIFEST_VAR_NAME_LENGTH_MAX: Final = 128
 """Characters in a value's name."""
 
+MANIFEST_BINDINGS_MAX: Final = 50
+"""Workflows that a bundle may be granted."""
+
 MANIFEST_SCHEDULES_MAX: Final = 10
 """Schedules of one workflow; a tenant may have `schedules_max` together."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -17,10 +18,11 @@ from cluster.directory import STALENESS_S
 from stepwell.errors import AlreadyExistsError, ConflictError, NotFoundError, WrongStateError
 from stepwell.v1 import instances_pb2 as pb
 from tests.simulation.calls import PAUSE_S, Calls, Refused
+from tests.simulation.forks import Forks
 from tests.simulation.lines import STATUSES
 from tests.simulation.machine import WORKFLOW
 from tests.simulation.oracle import Life
-from tests.simulation.programs import EVENT_TYPE, digest_of, drawn_plan, params_of, poison_in, waits_in
+from tests.simulation.programs import EVENT_TYPE, digest_of, drawn_plan, params_of, poison_in, wait_places, waits_in
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -60,6 +62,9 @@ class Client:
             if life is None:
                 return
             life = await self._driven(life)
+            if world.forks is not None and not world.quiet and world.forks.is_due():
+                with suppress(Refused):
+                    await self._forked(world.forks, life)
             if world.random.random() < 0.5:
                 await world.network.without_strays(name)
                 await self._deleted(life)
@@ -202,6 +207,12 @@ class Client:
         oracle.moved(life, version)
         self._told(life, moved)
 
+    async def _forked(self, forks: Forks, life: Life) -> None:
+        """A fork of it is driven to its end."""
+        waits = set(wait_places(self._world.expected[life.uid]))
+        if (fork := await forks.made(self._calls, self._world, life, waits)) is not None:
+            await self._driven(fork)
+
     async def _restarted(self, life: Life, name: str) -> Life:
         """Nobody else looks at it meanwhile: they could be told of the former life or of the new one."""
         oracle = self._world.oracle
@@ -229,7 +240,9 @@ class Client:
                 continue
             chance = world.random.random()
             try:
-                if world.steering is not None and (version := world.steering.version(life)):
+                if world.forks is not None and not world.quiet and world.forks.is_due_early():
+                    await self._forked(world.forks, life)
+                elif world.steering is not None and (version := world.steering.version(life)):
                     await self._migrate(life, digest_of(self._tenant, version))
                 elif sent < events and chance < 0.5:
                     sent = world.sent[life.uid] = sent + 1

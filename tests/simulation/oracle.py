@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from tests.simulation import forks
 from tests.simulation.loop import PROCESS
 
 POISONINGS_MAX: Final = {"poison": 3, "poison machine": 6}
@@ -87,6 +88,10 @@ class Life:
     """By it, since all was calm, or somebody resumed it."""
     poisoned: tuple[str, float] = ("", 0.0)
     """The last sandbox that it ended so, and when."""
+    origin: Life | None = None
+    """Of a fork: what it is one of."""
+    copied: dict[Place, Any] = field(default_factory=dict)
+    """What its origin's `run` saw before the step that it begins from."""
     ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     """Set once `run` has returned."""
     mark: Any = None
@@ -110,6 +115,9 @@ class Oracle:
     """Of (tenant, workflow): from when, and until when at the latest, a route was being set to which versions."""
     made_by: dict[str, str] = field(default_factory=dict)
     """By the nonce of a create: the uid of what it made."""
+    forking: dict[str, tuple[Life, dict[Place, Any], int]] = field(default_factory=dict)
+    """By the nonce of a create: the instance that a fork was asked of last, what is copied, and how many waits that
+    are over."""
     violations: list[str] = field(default_factory=list)
     let_go_s: dict[str, float] = field(default_factory=dict)
     """When a machine let go of a shard last."""
@@ -137,7 +145,7 @@ class Oracle:
     def made(self, life: Life, nonce: str) -> None:
         """By that create, which may have been sent any number of times."""
         uid = self.made_by.setdefault(nonce, life.uid)
-        if uid != life.uid:
+        if uid != life.uid and not forks.is_one(self, life, nonce):
             self.violated(f"the create {nonce} made {self.lives[uid].name} ({uid}), and {life.name} ({life.uid})")
 
     def runs(self, uid: str, name: str, version: str, tenant_of_plan: str) -> Life:
@@ -167,6 +175,7 @@ class Oracle:
         """`run` was given this there."""
         life.awaited.pop(place, None)
         if place not in life.seen:
+            forks.compares(self, life, place, value)
             life.seen[place] = value
             self.counted["results seen"] += 1
         elif life.seen[place] != value:
@@ -176,6 +185,9 @@ class Oracle:
         """A sleep is over that was to end then."""
         if place in life.seen:
             return
+        if place in life.copied:
+            self.sees(life, place, "awake")
+            return
         early_s = due_s - self.clock_error_s - self.now_s()
         if early_s > 0:
             self.violated(f"{life.name} ({life.uid}) woke {early_s:.3f} s early at {place}")
@@ -184,6 +196,8 @@ class Oracle:
     def received(self, life: Life, place: Place, payload: list[Any], *, could_do_without: bool = False) -> None:
         """A wait was given an event: [its number, the instance's uid]."""
         number, uid = payload
+        if place in life.copied or forks.is_an_origins(life, uid):
+            return
         if uid != life.uid:
             self.violated(f"{life.name} ({life.uid}) received an event of {uid}")
         if number <= life.events_before:

@@ -27,7 +27,7 @@ from data_plane.journal.store import InstanceKey
 from stepwell.errors import StepwellError
 from stepwell.guest import bodies
 from stepwell.names import Digest, TenantId
-from tests.simulation import circumstances, etcd_faults, network, sandbox, steering
+from tests.simulation import circumstances, etcd_faults, forks, network, sandbox, steering
 from tests.simulation.cassandra import Cassandra
 from tests.simulation.cassandra_client import ReadUnavailableError
 from tests.simulation.circumstances import Circumstances
@@ -82,6 +82,7 @@ class World:
         self.skew_s = self.random.choice((0.0, 1.0, 20.0))
         self.drift = 0.001
         self.steering = steering.drawn(seed, self.circumstances)
+        self.forks = forks.drawn(seed, self.circumstances) if self.steering is None else None
         self.quiet = False
         self.last_fault_s = 0.0
         self.expected: dict[str, list[Any]] = {}
@@ -263,7 +264,7 @@ class World:
             for digest, version in versions(self.oracle, tokens, tenant.id, VERSIONS).items():
                 entrypoint = entrypoint_of(Digest(digest))
                 self.classes[entrypoint] = version
-                if self.steering is not None:
+                if self.steering is not None or self.forks is not None:
                     record = Version(tenant.uid, Digest(digest), ((WORKFLOW, entrypoint),), {}, 0, 1, 1)
                     await store.txn((), (Put(keys.version(tenant.uid, record.digest), encode(record)),))
             await self._route(tenant, 1)

@@ -43,7 +43,7 @@ def bundled(app: App, folder: Path, tenant: str | None, tell: Callable[[str], No
         for cron, timezone, catch_up in declared.schedules.get(entry.workflow_id, ()):
             policy = CatchUp.Value(f"CATCH_UP_{catch_up.upper()}")
             entry.schedules.append(Schedule(cron=cron, timezone=timezone, catch_up=policy))
-    manifest = Manifest(workflows=entries, vars=declared.vars)
+    manifest = Manifest(workflows=entries, vars=declared.vars, bindings=declared.bindings)
 
     def target() -> Target:
         return Target.of(app.ask(lambda client: client.workflows.guest_runtime(tenant)))

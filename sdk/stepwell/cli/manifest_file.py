@@ -7,6 +7,10 @@ schedules = ["0 * * * *", { cron = "0 9 * * MON-FRI", timezone = "Europe/Berlin"
 
 [vars]
 GREETING = "hello"
+
+[[bindings]]
+name = "SHIPPING"
+workflow = "shipping"
 """
 
 from __future__ import annotations
@@ -42,6 +46,8 @@ class ManifestFile:
     """By workflow, of those that have any."""
     ignored: tuple[str, ...] = ()
     """What else it says, that has no meaning here."""
+    bindings: Mapping[str, str] = field(default_factory=dict)
+    """Workflows of the same tenant, by the names that the code has for them."""
 
 
 def read_manifest(folder: Path) -> ManifestFile:
@@ -51,9 +57,10 @@ def read_manifest(folder: Path) -> ManifestFile:
         document = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:
         raise refused(str(error), _line_in(str(error))) from None
-    _only(document, {"workflows", "vars"}, source, "")
+    _only(document, {"workflows", "vars", "bindings"}, source, "")
+    bindings = _bindings(document, source)
     workflows, schedules = _workflows(document, source)
-    return ManifestFile(workflows, _vars(document, source), folder, schedules)
+    return ManifestFile(workflows, _vars(document, source), folder, schedules, bindings=bindings)
 
 
 def source_of(path: Path, size_max: int = SIZE_MAX) -> str:
@@ -87,10 +94,10 @@ def _workflows(
     for number, table in enumerate(tables):
         line = _line_of(source, r"\[\[\s*workflows\s*\]\]", number)
         _only(table, {"name", "entrypoint", "schedules"}, source, " in [[workflows]]", line)
-        name = _text(table, "name", names.workflow_id, source, line)
+        name = _text(table, "name", names.workflow_id, source, line, "a workflow", '"order"')
         if name in found:
             raise refused(f"workflow {name} is declared twice", line)
-        found[name] = _text(table, "entrypoint", names.entrypoint, source, line)
+        found[name] = _text(table, "entrypoint", names.entrypoint, source, line, "a workflow", '"main:Order"')
         try:
             entries = schedule_entries(table.get("schedules", []))
         except ValueError as error:
@@ -100,12 +107,41 @@ def _workflows(
     return tuple(found.items()), schedules
 
 
-def _text(table: Mapping[str, Any], key: str, rule: Callable[[str], str], source: str, line: int | None) -> str:
+def _bindings(document: Mapping[str, Any], source: str) -> Mapping[str, str]:
+    tables = document.get("bindings", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        example = '[[bindings]]\nname = "SHIPPING"\nworkflow = "shipping"'
+        raise refused(f"bindings are tables: write\n{example}", _line_of(source, r"\[?\[?\s*bindings"))
+    found: dict[str, str] = {}
+    for number, table in enumerate(tables):
+        line = _line_of(source, r"\[\[\s*bindings\s*\]\]", number)
+        _only(table, {"name", "workflow"}, source, " in [[bindings]]", line)
+        name = _text(table, "name", _identifier, source, line, "a binding", '"SHIPPING"')
+        if name in found:
+            raise refused(f"binding {name} is declared twice", line)
+        found[name] = _text(table, "workflow", names.workflow_id, source, line, "a binding", '"shipping"')
+    return found
+
+
+def _identifier(text: str) -> str:
+    if not text.isidentifier() or not text.isascii():
+        raise ValueError(f"{shortened(clean(text), 60)!r} can't be a binding's name: use a-z, A-Z, 0-9 and '_'")
+    return text
+
+
+def _text(
+    table: Mapping[str, Any],
+    key: str,
+    rule: Callable[[str], str],
+    source: str,
+    line: int | None,
+    what: str,
+    example: str,
+) -> str:
     text = table.get(key)
     here = _line_of(source, rf"{key}\s*=", after=line) if key in table else line
     if not isinstance(text, str):
-        example = {"name": '"order"', "entrypoint": '"main:Order"'}[key]
-        raise refused(f"a workflow needs a text as its {key}: {key} = {example}", here)
+        raise refused(f"{what} needs a text as its {key}: {key} = {example}", here)
     try:
         return rule(text)
     except ValueError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from stepwell.cli.json_text import Json
 from stepwell.cli.schedule_documents import catch_up_text
@@ -37,11 +37,12 @@ class VersionDiff:
     schedules: Changes[str]
     """Of each, by workflow, expression and time zone: what becomes of missed times."""
     vars: Changes[str]
+    bindings: Changes[str]
 
     @property
     def is_empty(self) -> bool:
-        all_ = (self.files, self.workflows, self.schedules, self.vars)
-        return not any((each.added or each.removed or each.changed) for each in all_)
+        parts: tuple[Changes[Any], ...] = (self.files, self.workflows, self.schedules, self.vars, self.bindings)
+        return not any((each.added or each.removed or each.changed) for each in parts)
 
 
 def compared(
@@ -56,6 +57,7 @@ def compared(
         _changes(_entrypoints(before), _entrypoints(after)),
         _changes(_schedules(before), _schedules(after)),
         _changes(before.manifest.vars, after.manifest.vars),
+        _changes(before.manifest.bindings, after.manifest.bindings),
     )
 
 
@@ -88,13 +90,14 @@ def document(diff: VersionDiff) -> Json:
         "workflows": text("entrypoint", "name", diff.workflows),
         "schedules": text("catchUp", "schedule", diff.schedules),
         "vars": text("value", "name", diff.vars),
+        "bindings": text("workflow", "name", diff.bindings),
     }
 
 
 def lines(diff: VersionDiff) -> Iterator[tuple[Cell, str]]:
     """Each a sign (+, -, ~) and what it is about."""
     if diff.is_empty:
-        yield Cell("="), "the same files, workflows, schedules and values"
+        yield Cell("="), "the same files, workflows, schedules, values and bindings"
         return
     for path, told in diff.files.added.items():
         yield Cell("+", "good"), f"{path}  {_file_text(told)}"
@@ -103,7 +106,13 @@ def lines(diff: VersionDiff) -> Iterator[tuple[Cell, str]]:
     for path, (old, new) in diff.files.changed.items():
         content = "" if old[2] != new[2] else "  the same bytes"
         yield Cell("~", "waiting"), f"{path}  {_file_text(old)} → {_file_text(new)}{content}"
-    for what, changes in (("workflow", diff.workflows), ("schedule", diff.schedules), ("var", diff.vars)):
+    texts = (
+        ("workflow", diff.workflows),
+        ("schedule", diff.schedules),
+        ("var", diff.vars),
+        ("binding", diff.bindings),
+    )
+    for what, changes in texts:
         for name, value in changes.added.items():
             yield Cell("+", "good"), f"{what} {name}  {value}"
         for name, value in changes.removed.items():

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from stepwell.engine.records import Failure, Payload, RolledBack, Schedule, StepKey
+from stepwell.engine.family import Parent
+from stepwell.engine.records import Failure, Origin, Payload, RolledBack, Schedule, StepKey
 from stepwell.names import Digest, InstanceUid
 
 
@@ -31,6 +32,10 @@ class CreateRequested:
     params: Payload
     request_id: str
     trace: bytes = b""
+    parent: Parent | None = None
+    depth: int = 0
+    origin: Origin | None = None
+    """Of a fork, whose version is its origin's, or one that does what is copied."""
     schedule: Schedule | None = None
 
 
@@ -207,6 +212,13 @@ class RestartRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelInstanceRequested:
+    at: int
+    reason: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class MigrateRequested:
     """To that version, whose code was found to do all that the journal has by now."""
 
@@ -223,6 +235,31 @@ class TerminateRequested:
     at: int
     request_id: str
     rollback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChildAsked:
+    """Its code is about to create this one."""
+
+    at: int
+    child: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnded:
+    """One that it created has ended. `request_id` names that end: the word of it may come more than once."""
+
+    at: int
+    child: str
+    payload: Payload
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParentHeard:
+    """Its parent has the word of its end."""
+
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +290,11 @@ Event = (
     | PauseRequested
     | ResumeRequested
     | RestartRequested
+    | CancelInstanceRequested
     | MigrateRequested
     | TerminateRequested
+    | ChildAsked
+    | ChildEnded
+    | ParentHeard
     | DeleteRequested
 )

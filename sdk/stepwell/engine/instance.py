@@ -13,12 +13,16 @@ from enum import Enum
 from typing import Literal
 
 from stepwell.engine.actions import Completion
+from stepwell.engine.family import Parent
 from stepwell.engine.records import (
+    CANCEL,
     BlobRef,
+    CancelRequested,
     Completed,
     Errored,
     EventReceived,
     Failure,
+    Origin,
     Paused,
     Payload,
     Record,
@@ -83,6 +87,15 @@ class Open:
     pauses_ms: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Cancelling:
+    """The cancel that `run` was given: as which completion, from 0, and how many events had been received by then."""
+
+    request: CancelRequested
+    completion: int
+    events_before: int
+
+
 @dataclass(slots=True)
 class Running:
     """A body that runs in the guest; past `deadline` its sandbox is killed.
@@ -139,7 +152,17 @@ class Instance:
     """What created it, of one that no call did."""
     activation_trace: bytes = b""
     """Of its newest activation that has one."""
+    parent: Parent | None = None
+    depth: int = 0
+    children: dict[str, None] = field(default_factory=dict)
+    """What it has created, or was about to."""
+    untold: bool = False
+    """It has ended, and its parent may not know."""
     created_at: int = 0
+    origin: Origin | None = None
+    """Of a fork; what was copied is not in it any more."""
+    clock_at: int | None = None
+    """When the clock of its `run` began: with its first activation, or with its origin's."""
     started_at: int | None = None
     ended_at: int | None = None
     phase: Phase = Phase.ABSENT
@@ -147,6 +170,8 @@ class Instance:
     """The code has something to do that no deadline or event has to bring about."""
     outcome: Completed | Errored | Terminated | None = None
     paused: Paused | None = None
+    cancelling: Cancelling | None = None
+    """Since `run` was cancelled, and once the instance has ended so."""
     steps: dict[StepKey, Step] = field(default_factory=dict)
     open: dict[StepKey, Open] = field(default_factory=dict)
     completions: list[Completion] = field(default_factory=list)
@@ -198,7 +223,7 @@ class Instance:
 
     def next_due(self) -> int | None:
         """When a wake must lead here: 0 for now, None for never."""
-        if self.phase is Phase.DELETING:
+        if self.phase is Phase.DELETING or self.untold:
             return 0
         if self.phase is not Phase.LIVE:
             return None
@@ -245,6 +270,16 @@ class Instance:
             ask.pauses_ms = self.pauses_ms
         self.deadlines = [(ask.due, key) for key, ask in self.open.items() if ask.due is not None]
         heapq.heapify(self.deadlines)
+
+    @property
+    def asked(self) -> tuple[StepKey, ...]:
+        """What `run` asked for and waits for: not the grace of its cancel, which is open too."""
+        return tuple(key for key in self.open if key != CANCEL)
+
+    @property
+    def event_at(self) -> int:
+        """When it was created, as its `run` is told."""
+        return self.created_at if self.origin is None else self.origin.created_at
 
     @property
     def node_deaths(self) -> int:

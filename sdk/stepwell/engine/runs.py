@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stepwell.engine.actions import EndGuest, TellGo, TellStart
+from stepwell.engine.cancelling import end_grace, ends_cancelled
 from stepwell.engine.events import (
     ActivationStarted,
     DrainRequested,
@@ -17,6 +18,7 @@ from stepwell.engine.events import (
 )
 from stepwell.engine.instance import IllegalTransition, Live, Phase, Running
 from stepwell.engine.records import (
+    CANCEL,
     Activated,
     ActivationEnded,
     Completed,
@@ -52,7 +54,7 @@ def on_activation_started(turn: Turn, event: ActivationStarted) -> None:
     instance.live = Live(event.at, told=len(instance.completions))
     instance.retry_due = False
     instance.rearm()
-    turn.do(TellStart(len(instance.completions), tuple(instance.open)))
+    turn.do(TellStart(len(instance.completions), instance.asked))
 
 
 def on_suspended(turn: Turn, event: Suspended) -> None:
@@ -91,6 +93,9 @@ def on_tick(turn: Turn, event: Tick) -> None:
             attempt = instance.steps[key].attempts + 1
             instance.live.running[key] = Running(attempt, event.at, None, begun=False)
             turn.do(TellGo(key, attempt))
+        elif key == CANCEL:
+            end_grace(turn, event.at)
+            return
         elif key.kind == "waitForEvent":
             time_out(turn, key, event.at)
         else:
@@ -131,16 +136,17 @@ def on_run_returned(turn: Turn, event: RunReturned) -> None:
     turn.live()
     if turn.instance.terminating is not None:
         raise IllegalTransition("it returned after it was terminated")
-    turn.record(Completed(event.at, event.output))
+    turn.end(Completed(event.at, event.output))
     turn.end_activation()
 
 
 def on_run_raised(turn: Turn, event: RunRaised) -> None:
+    """It is terminated where a call ended `run`, or where it was cancelled and let that out; else it failed."""
     turn.live()
-    if turn.instance.terminating is not None:
-        turn.record(Terminated(event.at, "", event.rolled_back))
+    if turn.instance.terminating is not None or ends_cancelled(turn.instance, event.failure):
+        turn.end(Terminated(event.at, "", event.rolled_back))
     else:
-        turn.record(Errored(event.at, event.failure, event.rolled_back))
+        turn.end(Errored(event.at, event.failure, event.rolled_back))
     turn.end_activation()
 
 
@@ -171,7 +177,7 @@ def on_guest_lost(turn: Turn, event: GuestLost) -> None:
             f"its sandbox died {instance.sandbox_deaths} times without progress, the last time: {event.reason}; "
             "look for what ends the process or uses up its memory"
         )
-        turn.record(Errored(event.at, Failure("stepwell.errors", "SandboxDiedError", message)))
+        turn.end(Errored(event.at, Failure("stepwell.errors", "SandboxDiedError", message)))
     turn.activate()
 
 

@@ -43,6 +43,7 @@ def test_a_version_is_described(cli: Cli, folder: str) -> None:
         "version": DIGEST,
         "workflows": [{"name": "order", "entrypoint": "main:Order"}],
         "vars": {"REGION": "eu"},
+        "bindings": {},
         "fileCount": 2,
         "sizeBytes": 0,
         "state": "unspecified",
@@ -189,7 +190,7 @@ def test_two_versions_are_compared(cli: Cli, server: FakeServer) -> None:
         "  ~ var REGION  eu → us",
     ]
     assert cli("versions", "diff", old, old, *ACME).out.endswith(
-        "  = the same files, workflows, schedules and values\n"
+        "  = the same files, workflows, schedules, values and bindings\n"
     )
 
 

@@ -46,6 +46,7 @@ def on_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
 class Routes:
     digest = Digest("sha256-1")
     retired: frozenset[Digest] = frozenset()
+    other_entrypoint = "other:Flow"
 
     async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> Choose:
         if workflow != FLOW:
@@ -61,7 +62,7 @@ class Routes:
         await self.check_version(tenant, digest)
         if workflow != FLOW:
             raise NotFoundError("it has no such workflow")
-        return RoutedVersion(digest, "other:Flow")
+        return RoutedVersion(digest, self.other_entrypoint)
 
 
 class House:
@@ -75,6 +76,7 @@ class House:
         settings: NodeSettings,
         tenant_limits: TenantLimits,
         observer: InstanceObserver | None,
+        limits: EngineLimits | None = None,
     ) -> None:
         loop = cast(VirtualLoop, asyncio.get_running_loop())
         self.owned = True
@@ -89,7 +91,7 @@ class House:
             tasks,
             shard_of=lambda key: SHARD,
             clock=loop.clock,
-            limits=EngineLimits(),
+            limits=limits or EngineLimits(),
             settings=settings,
             tenant_limits=tenant_limits,
             forget_logs=self.recorder.forget,
@@ -135,11 +137,18 @@ async def serving(
     settings: NodeSettings | None = None,
     tenant_limits: TenantLimits | None = None,
     observer: InstanceObserver | None = None,
+    limits: EngineLimits | None = None,
 ) -> AsyncIterator[House]:
     """A node that owns the shard until the block ends, and then dies as by SIGKILL."""
     async with asyncio.TaskGroup() as tasks:
         house = House(
-            store or MemoryStore(), epoch, tasks, settings or NodeSettings(), tenant_limits or TenantLimits(), observer
+            store or MemoryStore(),
+            epoch,
+            tasks,
+            settings or NodeSettings(),
+            tenant_limits or TenantLimits(),
+            observer,
+            limits,
         )
         await house.serve()
         recording = tasks.create_task(house.recorder.run())

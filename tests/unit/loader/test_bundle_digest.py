@@ -59,6 +59,9 @@ def test_a_manifest_comes_back_from_its_canonical_bytes() -> None:
         (Manifest((replace(ORDER, entrypoint="main.Order"),), {}), "module:Class"),
         (Manifest((replace(ORDER, workflow_id=WorkflowId("-")),), {}), "workflow name"),
         (Manifest((ORDER,), {"": "x"}), "vars"),
+        (Manifest((ORDER,), {}, {"a-b": WorkflowId("order")}), "binding's name"),
+        (Manifest((ORDER,), {"A": "x"}, {"A": WorkflowId("order")}), "both a binding and a value"),
+        (Manifest((ORDER,), {}, {"A": WorkflowId("-")}), "The binding 'A' can't be used"),
     ],
 )
 def test_a_manifest_that_cannot_work_is_refused_with_the_reason(manifest: Manifest, why: str) -> None:
