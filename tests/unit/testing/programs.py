@@ -165,4 +165,8 @@ class Scheduled(WorkflowEntrypoint):
         await step.sleep("a while", "1 hour")
         if event.schedule is not None:
             assert event.schedule.scheduledTime <= event.timestamp.timestamp() * 1000
-        return event.schedule
+
+        async def note(schedule: Any) -> Any:
+            return schedule
+
+        return await step.call("note", note, event.schedule)

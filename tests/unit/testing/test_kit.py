@@ -48,6 +48,7 @@ def test_an_instance_of_a_schedule_knows_it_before_and_after_a_crash() -> None:
         workflows.settle()
         workflows.kill()
         assert report.result() == {"cron": "0 9 * * *", "scheduledTime": 1_893_488_400_000}
+        assert report.fork("note").result() == {"cron": "0 9 * * *", "scheduledTime": 1_893_488_400_000}
         report.restart()
         assert report.result() == {"cron": "0 9 * * *", "scheduledTime": 1_893_488_400_000}
         assert workflows.start(programs.Scheduled).result() is None
