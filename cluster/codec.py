@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from cluster import keys
-from cluster.records import Route, Tenant, Token, Version
+from cluster.records import Route, Schedules, Tenant, Ticked, Token, Version
 from cluster.store import KeyValue
 from stepwell.errors import StepwellError
 
@@ -31,6 +31,8 @@ _IN_KEY: Final[Mapping[type, Mapping[str, Callable[[str], str]]]] = {
     Token: {"id": keys.last_part},
     Version: {"tenant_uid": keys.owner, "digest": keys.last_part},
     Route: {"tenant_uid": keys.owner, "workflow": keys.last_part},
+    Schedules: {"tenant_uid": keys.owner},
+    Ticked: {"tenant_uid": keys.owner, "workflow": keys.last_part},
 }
 """Fields that a record's key says."""
 

@@ -78,6 +78,23 @@ def route(uid: TenantUid, workflow: WorkflowId) -> str:
     return f"{routes(uid)}{workflow}"
 
 
+SCHEDULES = "schedules/"
+"""The prefix of what is in force for each tenant that has schedules, which every node watches."""
+
+
+def schedules(uid: TenantUid) -> str:
+    return f"{SCHEDULES}{uid}"
+
+
+def ticked_of(uid: TenantUid) -> str:
+    """The prefix of how far a tenant's schedules have come, by workflow."""
+    return f"ticked/{uid}/"
+
+
+def ticked(uid: TenantUid, workflow: WorkflowId) -> str:
+    return f"{ticked_of(uid)}{workflow}"
+
+
 def request(request_id: str) -> str:
     """An operator's request_id; it may hold a '/', and is the last part of its key."""
     return f"request/{request_id}"

@@ -49,6 +49,22 @@ class Token:
     """Minted by a starting server for its own operator: such tokens give way to newer ones."""
 
 
+class CatchUp(StrEnum):
+    """What becomes of a schedule's times at which nobody could create instances. The values are stored."""
+
+    NONE = "none"
+    LAST = "last"
+    ALL = "all"
+
+
+class Schedule(NamedTuple):
+    """When instances of a workflow are created by the clock: a cron expression, in a time zone."""
+
+    cron: str
+    timezone: str = "UTC"
+    catch_up: CatchUp = CatchUp.LAST
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """An immutable bundle that passed its check. Its files are in the bundle store under (tenant_uid, digest).
@@ -66,6 +82,8 @@ class Version:
     retiring: bool = False
     bindings: tuple[tuple[str, WorkflowId], ...] = ()
     """Workflows of its tenant that its code may use, each behind the name that it has for it."""
+    schedules: tuple[tuple[WorkflowId, tuple[Schedule, ...]], ...] = ()
+    """Of those of its workflows that have any."""
 
 
 WEIGHTS_SUM: Final = 100
@@ -116,6 +134,51 @@ class Route:
     def targets(self) -> Targets:
         """All of them; their weights add up to WEIGHTS_SUM."""
         return (Target(self.digest, self.entrypoint, self.weight), *self.others)
+
+
+class Active(NamedTuple):
+    """A schedule in force. What was due at `since_ms` or before is not its business."""
+
+    schedule: Schedule
+    since_ms: int
+
+
+class ScheduledWorkflow(NamedTuple):
+    """What is in force for a workflow; nothing is due while it is paused."""
+
+    workflow: WorkflowId
+    paused: bool
+    active: tuple[Active, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedules:
+    """All that is in force for a tenant's workflows, by workflow: written in the transactions that change its routes.
+
+    Data nodes watch these records, and know the tenants that have any by them.
+    """
+
+    tenant_uid: TenantUid
+    workflows: tuple[ScheduledWorkflow, ...]
+
+
+class TickDone(NamedTuple):
+    """How far a schedule has come: what was due at `done_ms` or before is done with, one way or the other."""
+
+    cron: str
+    timezone: str
+    done_ms: int
+    fired_ms: int
+    """When the newest instance was due; 0 for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """How far each of a workflow's schedules has come, as the node knows that creates the instances."""
+
+    tenant_uid: TenantUid
+    workflow: WorkflowId
+    done: tuple[TickDone, ...]
 
 
 @dataclass(frozen=True, slots=True)

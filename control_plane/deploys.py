@@ -193,4 +193,9 @@ class Deploys:
             created_at_ms=self._clock_ms(),
             file_count=bundle.file_count,
             size_bytes=bundle.size_bytes,
+            schedules=tuple(
+                (entry.workflow_id, entry.schedules)
+                for entry in sorted(bundle.manifest.workflows, key=lambda each: each.workflow_id)
+                if entry.schedules
+            ),
         )

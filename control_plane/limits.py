@@ -21,6 +21,9 @@ class ControlLimits:
     workflows_max: int = 500
     """Routed workflows of a tenant. The routes of one deploy fit one transaction of the store."""
 
+    schedules_max: int = 100
+    """Schedules of a tenant that are in force, of all its workflows together."""
+
     tokens_max: int = 100
     """Tokens of a tenant, and of the operator; a starting server's own give way to newer ones."""
 

@@ -18,8 +18,10 @@ from cluster.codec import decode_value, encode
 from cluster.generations import Change, change
 from cluster.records import Route, Tenant, Version
 from cluster.store import ClusterStore, Compare, Delete, KeyValue, Put
+from control_plane.limits import ControlLimits
 from control_plane.pinned import PinnedInstances
 from control_plane.route_changes import digests, drained
+from control_plane.schedules import enforced
 from control_plane.turns import DeployTurns, Turn, Turns
 from control_plane.versions import Versions
 from control_plane.workflows import Workflows
@@ -58,7 +60,9 @@ class Retirement:
         settled: Settled,
         *,
         clock_ms: Callable[[], int],
+        limits: ControlLimits,
     ) -> None:
+        self._limits = limits
         self._store = store
         self._bundles = bundles
         self._pinned = pinned
@@ -96,7 +100,10 @@ class Retirement:
             now_ms = self._clock_ms()
             after = [drained(route, digest, now_ms) for route in before]
             puts = tuple(Put(keys.route(tenant.uid, route.workflow), encode(route)) for route in after)
-            return Change(puts, lambda revision: tuple(replace(route, mod_revision=revision) for route in after))
+            schedules = await enforced(self._store, tenant, after, self._limits, now_ms)
+            return Change(
+                (*puts, *schedules), lambda revision: tuple(replace(route, mod_revision=revision) for route in after)
+            )
 
         return await change(self._store, tenant.uid, decide)
 

@@ -12,6 +12,7 @@ from cluster.records import WEIGHTS_SUM, Asked, Route, Target, Targets, Tenant
 from cluster.store import ClusterStore, Put
 from control_plane.limits import ControlLimits, refuse_over
 from control_plane.route_changes import TARGETS_MAX, digests, promoted, rolled_back, routed_to
+from control_plane.schedules import enforced
 from control_plane.versions import Versions, refuse_retiring
 from control_plane.workflows import Workflows
 from stepwell.errors import (
@@ -73,7 +74,8 @@ class Routes:
             if after == before:
                 return Change((), lambda _: after)
             put = Put(keys.route(tenant.uid, workflow), encode(after))
-            return Change((put,), lambda revision: replace(after, mod_revision=revision))
+            schedules = await enforced(self._store, tenant, [after], self._limits, self._clock_ms())
+            return Change((put, *schedules), lambda revision: replace(after, mod_revision=revision))
 
         return await change(self._store, tenant.uid, decide)
 
@@ -140,7 +142,10 @@ class Routes:
             if request_id:
                 after = replace(after, asked=Asked(request_id, call, route.targets))
             put = Put(keys.route(tenant.uid, workflow), encode(after))
-            return Change((put,), lambda revision: Changed(replace(after, mod_revision=revision), route.targets))
+            schedules = await enforced(self._store, tenant, [after], self._limits, self._clock_ms())
+            return Change(
+                (put, *schedules), lambda revision: Changed(replace(after, mod_revision=revision), route.targets)
+            )
 
         return await change(self._store, tenant.uid, decide)
 

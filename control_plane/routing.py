@@ -11,6 +11,7 @@ from cluster.records import Route, Target, Tenant, Version
 from cluster.store import ClusterStore, Operation, Put
 from control_plane.limits import ControlLimits, refuse_over
 from control_plane.route_changes import routed_to
+from control_plane.schedules import enforced
 from control_plane.turns import Turn
 from control_plane.versions import refuse_retiring
 from stepwell.names import WorkflowId
@@ -75,6 +76,9 @@ class Routing:
         )
         changed = {workflow for workflow, route in after.items() if route != before.get(workflow)}
         operations += [Put(keys.route(version.tenant_uid, each), encode(after[each])) for each in sorted(changed)]
+        operations += await enforced(
+            self._store, self._tenant, [after[each] for each in sorted(changed)], self._limits, self._now_ms, version
+        )
         warnings = self._warnings(sorted(before.keys() - after.keys()))
 
         def answer(revision: int) -> Routed:

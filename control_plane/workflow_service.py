@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.empty_pb2 import Empty
 
 from cluster.directory import Directory
-from cluster.records import WEIGHTS_SUM, Route, Targets, Version
+from cluster.records import WEIGHTS_SUM, CatchUp, Route, Schedule, Targets, Version
 from control_plane.deploys import Deploys, FileStart
 from control_plane.guests import Guests
 from control_plane.retirement import Retirement
 from control_plane.routes import Routes, Share
+from control_plane.schedules import ScheduleCalls, WorkflowSchedules
 from control_plane.version_files import VersionFiles
 from control_plane.versions import Versions
 from control_plane.workflows import Workflows
@@ -51,6 +52,7 @@ class WorkflowService(WorkflowServiceServicer):
         workflows: Workflows,
         routes: Routes,
         retirement: Retirement,
+        schedules: ScheduleCalls,
     ) -> None:
         self._directory = directory
         self._deploys = deploys
@@ -60,6 +62,7 @@ class WorkflowService(WorkflowServiceServicer):
         self._workflows = workflows
         self._routes = routes
         self._retirement = retirement
+        self._schedules = schedules
 
     async def DeployVersion(
         self, request_iterator: AsyncIterator[pb.DeployVersionRequest], context: Any
@@ -194,6 +197,33 @@ class WorkflowService(WorkflowServiceServicer):
             route=_route(tenant_id, changed.route), replaced_targets=_targets(tenant_id, changed.replaced)
         )
 
+    async def ListSchedules(self, request: pb.ListSchedulesRequest, context: Any) -> pb.ListSchedulesResponse:
+        tenant = await self._directory.tenant(parse_tenant(request.parent, principal(context), "parent"))
+        scope = f"schedules/{tenant.uid}"
+        page = await self._schedules.list(tenant, page_size(request.page_size), position(scope, request.page_token))
+        return pb.ListSchedulesResponse(
+            workflows=[_schedules(tenant.id, each) for each in page.items],
+            next_page_token=page_token(scope, page.position) if page.position else "",
+        )
+
+    async def PauseSchedules(self, request: pb.PauseSchedulesRequest, context: Any) -> pb.WorkflowSchedules:
+        tenant_id, workflow = parse_workflow(request.name, principal(context))
+        paused = await self._schedules.pause(await self._directory.tenant(tenant_id), workflow)
+        return _schedules(tenant_id, paused)
+
+    async def ResumeSchedules(self, request: pb.ResumeSchedulesRequest, context: Any) -> pb.WorkflowSchedules:
+        tenant_id, workflow = parse_workflow(request.name, principal(context))
+        resumed = await self._schedules.resume(await self._directory.tenant(tenant_id), workflow)
+        return _schedules(tenant_id, resumed)
+
+
+_CATCH_UP: Final = {
+    pb.CATCH_UP_NONE: CatchUp.NONE,
+    pb.CATCH_UP_LAST: CatchUp.LAST,
+    pb.CATCH_UP_ALL: CatchUp.ALL,
+}
+_CATCH_UP_TOLD: Final = {catch_up: told for told, catch_up in _CATCH_UP.items()}
+
 
 async def _header(requests: AsyncIterator[pb.DeployVersionRequest]) -> pb.DeployVersionRequest.Header:
     async for request in requests:
@@ -224,9 +254,29 @@ async def _parts(requests: AsyncIterator[pb.DeployVersionRequest]) -> AsyncItera
 
 def _manifest(manifest: pb.Manifest) -> Manifest:
     """Unjudged: the deploy does that."""
-    entries = (WorkflowEntry(WorkflowId(entry.workflow_id), entry.entrypoint) for entry in manifest.workflows)
+    entries = (
+        WorkflowEntry(
+            WorkflowId(entry.workflow_id),
+            entry.entrypoint,
+            tuple(
+                _schedule(schedule, f"header.manifest.workflows[{at}].schedules[{number}]")
+                for number, schedule in enumerate(entry.schedules)
+            ),
+        )
+        for at, entry in enumerate(manifest.workflows)
+    )
     bindings = {name: WorkflowId(workflow) for name, workflow in manifest.bindings.items()}
     return Manifest(tuple(entries), dict(manifest.vars), bindings)
+
+
+def _schedule(schedule: pb.Schedule, field: str) -> Schedule:
+    catch_up = _CATCH_UP.get(schedule.catch_up or pb.CATCH_UP_LAST)
+    if catch_up is None:
+        raise InvalidArgumentError(
+            f"{field}.catch_up: {schedule.catch_up} is none of CATCH_UP_NONE, CATCH_UP_LAST and CATCH_UP_ALL",
+            field=f"{field}.catch_up",
+        )
+    return Schedule(" ".join(schedule.cron.split()), schedule.timezone or "UTC", catch_up)
 
 
 def _shares(request: pb.SetRouteRequest, tenant: TenantId, caller: Principal) -> list[Share]:
@@ -255,7 +305,11 @@ def _digests(routes: Iterable[Route]) -> frozenset[Digest]:
 
 
 def _version(tenant: TenantId, version: Version, routed: frozenset[Digest]) -> pb.Version:
-    entries = [pb.WorkflowEntry(workflow_id=name, entrypoint=entrypoint) for name, entrypoint in version.entrypoints]
+    schedules = dict(version.schedules)
+    entries = [
+        pb.WorkflowEntry(workflow_id=name, entrypoint=entrypoint, schedules=map(_shown, schedules.get(name, ())))
+        for name, entrypoint in version.entrypoints
+    ]
     return pb.Version(
         name=version_name(tenant, version.digest),
         manifest=pb.Manifest(workflows=entries, vars=version.vars, bindings=dict(version.bindings)),
@@ -264,6 +318,23 @@ def _version(tenant: TenantId, version: Version, routed: frozenset[Digest]) -> p
         size_bytes=version.size_bytes,
         state=_state(version, routed),
     )
+
+
+def _shown(schedule: Schedule) -> pb.Schedule:
+    return pb.Schedule(
+        cron=schedule.cron, timezone=schedule.timezone, catch_up=_CATCH_UP_TOLD[CatchUp(schedule.catch_up)]
+    )
+
+
+def _schedules(tenant: TenantId, scheduled: WorkflowSchedules) -> pb.WorkflowSchedules:
+    told = pb.WorkflowSchedules(name=workflow_name(tenant, scheduled.workflow), paused=scheduled.paused)
+    for each in scheduled.schedules:
+        shown = told.schedules.add(schedule=_shown(each.schedule))
+        if each.next_ms is not None:
+            shown.next_tick_time.CopyFrom(timestamp(each.next_ms))
+        if each.last_ms is not None:
+            shown.last_tick_time.CopyFrom(timestamp(each.last_ms))
+    return told
 
 
 def _state(version: Version, routed: frozenset[Digest]) -> pb.VersionState.ValueType:

@@ -26,6 +26,11 @@ def shard_of(tenant: TenantUid, instance: InstanceId, shard_count: int) -> int:
     return (_hash(tenant) + _hash(instance) % spread_of(tenant)) % shard_count
 
 
+def together(tenant: TenantUid, one: InstanceId, other: InstanceId) -> bool:
+    """Whether two of its instances are in one shard, however many shards there are."""
+    return (_hash(one) - _hash(other)) % spread_of(tenant) == 0
+
+
 def shards_of(tenant: TenantUid, shard_count: int) -> frozenset[int]:
     """All shards that instances of the tenant can be in."""
     return frozenset((_hash(tenant) + each) % shard_count for each in range(spread_of(tenant)))

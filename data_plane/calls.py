@@ -30,7 +30,7 @@ from stepwell.engine import events, receiving
 from stepwell.engine.events import Event
 from stepwell.engine.family import Parent
 from stepwell.engine.instance import Instance, Phase
-from stepwell.engine.records import BlobRef, Deleting, Payload, StepKey
+from stepwell.engine.records import BlobRef, Deleting, Payload, Schedule, StepKey
 from stepwell.errors import AlreadyExistsError, InvalidArgumentError, UnavailableError
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowId
 
@@ -70,9 +70,10 @@ class InstanceCalls:
         trace: bytes = b"",
         parent: Parent | None = None,
         depth: int = 0,
+        schedule: Schedule | None = None,
     ) -> Seen:
         """A new instance on the version that the workflow's route gives its id now; `trace` is kept with it, unread.
-        `parent` is the instance that creates it, if one does.
+        `parent` is the instance that creates it, if one does, and `schedule` the schedule.
 
         Raises NotFoundError without a route, AlreadyExistsError when the id is taken by another create,
         InvalidArgumentError when the request_id was used with another body, LimitExceededError over the tenant's
@@ -107,6 +108,7 @@ class InstanceCalls:
                             trace,
                             parent,
                             depth,
+                            schedule=schedule,
                         )
                     )
                     seen = Seen(key, replace(state))

@@ -156,7 +156,7 @@ class Forks:
             resident.step(
                 CreateRequested(
                     at, uid, version.digest, version.entrypoint, params, asked.request_id, asked.trace,
-                    origin=replace(origin, records=records),
+                    origin=replace(origin, records=records), schedule=state.schedule,
                 )
             )  # fmt: skip
             await server.flushed(resident)

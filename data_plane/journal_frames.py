@@ -12,7 +12,7 @@ from stepwell.engine.records import Failure
 
 def about_instance(key: InstanceKey, instance: Instance, now: int) -> dict[str, object]:
     """What the first frame of an activation, or of a replay, says of the instance."""
-    return {
+    about: dict[str, object] = {
         "id": key.instance,
         "uid": instance.uid,
         "workflow": key.workflow,
@@ -20,6 +20,9 @@ def about_instance(key: InstanceKey, instance: Instance, now: int) -> dict[str, 
         "started": instance.event_at if instance.clock_at is None else instance.clock_at,
         "now": now,
     }
+    if instance.schedule is not None:
+        about["schedule"] = (instance.schedule.cron, instance.schedule.scheduled_at)
+    return about
 
 
 def completion_frame(act: int, completion: Completion, payload: bytes) -> bytes:

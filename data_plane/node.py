@@ -88,6 +88,8 @@ class Node:
         self.replays = Replays(loader, store, clock)
         self.shard_of = shard_of
         self._servers: dict[int, ShardServer] = {}
+        self.on_shards: Callable[[bool], None] = lambda came: None
+        """Told whenever a shard has come, or gone."""
         self._tasks = tasks
         self._running: dict[asyncio.Task[None], None] = {}
         self._loop = asyncio.get_running_loop()
@@ -154,6 +156,7 @@ class Node:
             server.drop()
             raise OwnershipLostError(f"shard {shard.number} was lost while epoch {shard.epoch} took it over")
         self._servers[shard.number] = server
+        self.on_shards(True)
 
     async def release(self, number: int, within_s: float) -> None:
         """Begin nothing more in the shard, end its activations in good order, and let go of it. Idempotent."""
@@ -173,6 +176,12 @@ class Node:
         if self._servers.get(server.shard.number) is server:
             del self._servers[server.shard.number]
             self.watchers.lose(lambda key: self.shard_of(key) == server.shard.number)
+            self.on_shards(False)
+
+    def is_served(self, key: InstanceKey) -> bool:
+        """Whether it is in a shard that is served here and surely owned, and things may be begun in it."""
+        server = self._servers.get(self.shard_of(key))
+        return server is not None and server.serving()
 
     def server_of(self, key: InstanceKey) -> ShardServer:
         """Who serves the instance. Raises NotOwnedError."""

@@ -101,6 +101,9 @@ def instance_message(
         message.start_time.CopyFrom(timestamp(instance.started_at))
     if instance.ended_at is not None:
         message.end_time.CopyFrom(timestamp(instance.ended_at))
+    if instance.schedule is not None:
+        message.schedule.cron = instance.schedule.cron
+        message.schedule.scheduled_time.CopyFrom(timestamp(instance.schedule.scheduled_at))
     if instance.parent is not None:
         message.parent = instance_name(tenant, instance.parent.workflow, instance.parent.instance)
     if instance.cancelling is not None:

@@ -37,6 +37,9 @@ MANIFEST_VAR_NAME_LENGTH_MAX: Final = 128
 MANIFEST_BINDINGS_MAX: Final = 50
 """Workflows that a bundle may be granted."""
 
+MANIFEST_SCHEDULES_MAX: Final = 10
+"""Schedules of one workflow; a tenant may have `schedules_max` together."""
+
 MANIFEST_BYTES_MAX: Final = 64 * 1024
 """Canonical bytes of a manifest: that of the `stepwell.toml` that it was read from, and well inside one frame."""
 

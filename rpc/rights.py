@@ -54,6 +54,9 @@ RIGHTS: Final[Table] = {
         "SetRoute": Right.DEPLOY,
         "PromoteRoute": Right.DEPLOY,
         "RollBackRoute": Right.DEPLOY,
+        "ListSchedules": Right.READ,
+        "PauseSchedules": Right.DEPLOY,
+        "ResumeSchedules": Right.DEPLOY,
     },
     "stepwell.v1.InstanceService": {
         "CreateInstance": Right.RUN,

@@ -19,6 +19,7 @@ from control_plane.deploys import Deploys
 from control_plane.pinned_remote import RemotePinned
 from control_plane.retirement import Retirement
 from control_plane.routes import Routes
+from control_plane.schedules import ScheduleCalls
 from control_plane.tenant_service import TenantService
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens
@@ -111,7 +112,9 @@ async def _serve(config: ControlConfig) -> int:
             """Data nodes believe what their directories remember for so long, and creates what these said."""
             await asyncio.sleep(STALENESS_S + ROUTE_AGE_S)
 
-        retirement = Retirement(store, bundles, RemotePinned(peers, nodes), turns, settled, clock_ms=clock)
+        retirement = Retirement(
+            store, bundles, RemotePinned(peers, nodes), turns, settled, clock_ms=clock, limits=config.control_plane
+        )
         routes = Routes(store, clock_ms=clock, limits=config.control_plane)
         services = (
             Service(add_TenantServiceServicer_to_server, TenantService(tenants, tokens, directory)),
@@ -126,6 +129,7 @@ async def _serve(config: ControlConfig) -> int:
                     Workflows(store),
                     routes,
                     retirement,
+                    ScheduleCalls(store, clock_ms=clock),
                 ),
             ),
         )

@@ -20,6 +20,7 @@ from cluster.store_sqlite import open_sqlite_store
 from control_plane.deploys import Deploys
 from control_plane.retirement import Retirement
 from control_plane.routes import Routes
+from control_plane.schedules import ScheduleCalls
 from control_plane.tenant_service import TenantService
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens
@@ -36,6 +37,7 @@ from data_plane.logs.recorder import Recorder
 from data_plane.logs.store_sqlite import SqliteLogStore
 from data_plane.node import Node
 from data_plane.ownership_solo import SHARD, DataLock, SoloOwner
+from data_plane.ticking import Ticker
 from loader.bundles.store_files import FileBundleStore
 from loader.loader import Loader
 from rpc.auth import Authenticator
@@ -157,6 +159,9 @@ async def _serve(config: DevConfig) -> int:
         deploys = Deploys(control_store, bundles, loader, turns, clock_ms=clock, limits=config.control_plane)
         calls = InstanceCalls(node, DirectoryRoutes(directory), mint=mint)
         log_reading = LogReading(calls, node.watchers, log_store, recorder)
+        ticker = Ticker(node, control_store, calls, heard=directory.heard)
+        ticking = tasks.create_task(ticker.run())
+        stack.callback(ticking.cancel)
         routes = Routes(control_store, clock_ms=clock, limits=config.control_plane)
 
         async def settled(revision: int) -> None:
@@ -164,7 +169,9 @@ async def _serve(config: DevConfig) -> int:
             await directory.heard(revision)
             await asyncio.sleep(ROUTE_AGE_S)
 
-        retirement = Retirement(control_store, bundles, NodePinned(node), turns, settled, clock_ms=clock)
+        retirement = Retirement(
+            control_store, bundles, NodePinned(node), turns, settled, clock_ms=clock, limits=config.control_plane
+        )
         workflow_service = WorkflowService(
             directory,
             deploys,
@@ -174,6 +181,7 @@ async def _serve(config: DevConfig) -> int:
             Workflows(control_store),
             routes,
             retirement,
+            ScheduleCalls(control_store, clock_ms=clock),
         )
         open_calls = OpenCalls(directory, config.rpc, time.monotonic)
         rechecking = tasks.create_task(open_calls.run())

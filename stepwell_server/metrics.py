@@ -28,6 +28,9 @@ STEP_SECONDS: Final = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60, 300, 1_800)
 
 BOOT_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
+LATE_SECONDS: Final = (1, 5, 10, 20, 30, 45, 60, 120, 300, 3_600)
+"""A tenant's jitter is up to 30 s; over 300 s, times count as missed."""
+
 WRITE_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 """From an fsync of a good disk to a store that is about to be given up."""
 
@@ -61,6 +64,12 @@ class Metrics:
             "stepwell_step_seconds", "Bodies of steps.", buckets=STEP_SECONDS, registry=registry
         )
         self.created = Counter("stepwell_instances_created", "Instances created.", registry=registry)
+        self.schedule_late = Histogram(
+            "stepwell_schedule_late_seconds",
+            "How long after their time instances of schedules were created.",
+            buckets=LATE_SECONDS,
+            registry=registry,
+        )
         endings = Counter("stepwell_instances_ended", "Instances ended.", ("outcome",), registry=registry)
         self.endings = {outcome: endings.labels(outcome) for outcome in ENDINGS}
         self.begun = Counter("stepwell_activations_begun", "Activations begun.", registry=registry)

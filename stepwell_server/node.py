@@ -23,6 +23,7 @@ from data_plane.node import Node
 from data_plane.ownership_leased import LeasedOwnership
 from data_plane.ownership_solo import DataLock
 from data_plane.peer_service import PeerServicer
+from data_plane.ticking import Ticker
 from loader.bundles.store_cassandra import CassandraBundleStore
 from loader.loader import Loader
 from rpc.internal.v1.peers_pb2_grpc import add_PeerServiceServicer_to_server
@@ -133,6 +134,9 @@ async def _serve(config: NodeConfig) -> int:
         elsewhere = BindingPeers(process.peers, ownership.owner_of)
         calls = InstanceCalls(node, DirectoryRoutes(directory), mint=mint, elsewhere=elsewhere)
         log_reading = LogReading(calls, node.watchers, log_store, recorder)
+        ticker = Ticker(node, process.store, calls, heard=directory.heard)
+        ticking = tasks.create_task(ticker.run())
+        stack.callback(ticking.cancel)
         instances = ForwardingServicer(
             InstanceServicer(calls, directory, log_reading), ownership.owner_of, InstancePeers(process.peers)
         )

@@ -171,6 +171,8 @@ class ObservedInstances:
             case Created():
                 if self._metrics is not None:
                     self._metrics.created.inc()
+                    if record.schedule is not None and record.origin is None:
+                        self._metrics.schedule_late.observe((record.at - record.schedule.scheduled_at) / 1000)
             case Activated():
                 if self._metrics is not None:
                     self._metrics.begun.inc()

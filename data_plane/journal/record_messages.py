@@ -88,6 +88,8 @@ def _write_created(m: pb.Created, record: r.Created) -> None:
     m.request_id = record.request_id
     m.trace = record.trace
     families.write_parent(m, record)
+    if record.schedule is not None:
+        m.schedule.cron, m.schedule.scheduled_at = record.schedule.cron, record.schedule.scheduled_at
     if record.origin is not None:
         _write_origin(m.origin, record.origin)
 
@@ -96,7 +98,8 @@ def _read_created(m: pb.Created) -> r.Created:
     uid, digest, params = InstanceUid(m.uid), Digest(m.digest), read_payload(m.params)
     parent, depth = families.read_parent(m)
     origin = _read_origin(m.origin) if m.HasField("origin") else None
-    return r.Created(m.at, uid, digest, m.entrypoint, params, m.request_id, m.trace, parent, depth, origin)
+    schedule = r.Schedule(m.schedule.cron, m.schedule.scheduled_at) if m.HasField("schedule") else None
+    return r.Created(m.at, uid, digest, m.entrypoint, params, m.request_id, m.trace, parent, depth, origin, schedule)
 
 
 def _write_origin(m: pb.Origin, origin: r.Origin) -> None:

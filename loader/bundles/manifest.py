@@ -9,14 +9,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cluster.records import CatchUp, Schedule
 from loader.limits import (
     MANIFEST_BINDINGS_MAX,
     MANIFEST_BYTES_MAX,
+    MANIFEST_SCHEDULES_MAX,
     MANIFEST_VAR_NAME_LENGTH_MAX,
     MANIFEST_VARS_MAX,
     MANIFEST_WORKFLOWS_MAX,
 )
-from stepwell import names
+from stepwell import cron, names
 from stepwell.errors import BundleRefusedError, LimitExceededError
 from stepwell.names import WorkflowId
 
@@ -27,6 +29,7 @@ class WorkflowEntry:
 
     workflow_id: WorkflowId
     entrypoint: str
+    schedules: tuple[Schedule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +47,20 @@ class Manifest:
         value: dict[str, object] = {"vars": dict(self.vars), "workflows": workflows}
         if self.bindings:  # those without keep the digest that they had before there were any
             value["bindings"] = dict(self.bindings)
+        schedules = {entry.workflow_id: sorted(entry.schedules) for entry in self.workflows if entry.schedules}
+        if schedules:
+            value["schedules"] = schedules
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
     @classmethod
     def from_canonical(cls, data: bytes) -> Manifest:
         """The manifest that `canonical` wrote, its workflows in the order of their names."""
         value = json.loads(data)
-        workflows = (WorkflowEntry(WorkflowId(name), entry) for name, entry in sorted(value["workflows"].items()))
+        schedules = value.get("schedules", {})
+        workflows = (
+            WorkflowEntry(WorkflowId(name), entry, tuple(_schedule(*each) for each in schedules.get(name, ())))
+            for name, entry in sorted(value["workflows"].items())
+        )
         bindings = {name: WorkflowId(workflow) for name, workflow in value.get("bindings", {}).items()}
         return cls(tuple(workflows), dict(value["vars"]), bindings)
 
@@ -77,6 +87,7 @@ def check_manifest(manifest: Manifest) -> None:
         if entry.workflow_id in seen:
             raise BundleRefusedError(f"The workflow {entry.workflow_id!r} is named twice: give each its own name.")
         seen.add(entry.workflow_id)
+        _check_schedules(entry)
     for name in manifest.vars:
         _check_limit(
             "manifest_var_name_length_max", MANIFEST_VAR_NAME_LENGTH_MAX, len(name), "characters in a name of [vars]"
@@ -87,6 +98,32 @@ def check_manifest(manifest: Manifest) -> None:
             )
     _check_bindings(manifest)
     _check_limit("manifest_bytes_max", MANIFEST_BYTES_MAX, len(manifest.canonical()), "bytes of manifest")
+
+
+def _schedule(text: str, timezone: str, catch_up: str) -> Schedule:
+    return Schedule(text, timezone, CatchUp(catch_up))
+
+
+def _check_schedules(entry: WorkflowEntry) -> None:
+    _check_limit(
+        "manifest_schedules_max",
+        MANIFEST_SCHEDULES_MAX,
+        len(entry.schedules),
+        f"schedules of the workflow {entry.workflow_id!r}",
+    )
+    seen: set[tuple[str, str]] = set()
+    for schedule in entry.schedules:
+        shown = schedule.cron[: cron.CRON_LENGTH_MAX]
+        where = f"The schedule {shown!r} of the workflow {entry.workflow_id!r} can't be used"
+        try:
+            cron.parsed(schedule.cron)
+            cron.zone(schedule.timezone)
+        except (cron.CronError, names.TooLongError) as error:
+            more = error.metadata if isinstance(error, names.TooLongError) else {}
+            raise BundleRefusedError(f"{where}: {error}.", workflow=entry.workflow_id, schedule=shown, **more) from None
+        if schedule[:2] in seen:
+            raise BundleRefusedError(f"{where}: it is there twice.", workflow=entry.workflow_id, schedule=shown)
+        seen.add(schedule[:2])
 
 
 def _check_bindings(manifest: Manifest) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from stepwell.attributes import AttributeDict
 from stepwell.typed import Payload
@@ -14,6 +15,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def time_from_ms(ms: int) -> datetime:
     """Milliseconds since the epoch as an aware time in UTC; exact, as integers are."""
     return _EPOCH + timedelta(milliseconds=ms)
+
+
+class WorkflowCronSchedule(AttributeDict):
+    """The schedule that an instance was created by."""
+
+    if TYPE_CHECKING:
+        cron: str
+        """As the manifest has it."""
+        scheduledTime: int
+        """When it was due, in milliseconds since the epoch, as Cloudflare's is; the instance may have been created
+        later, which is what the event's `timestamp` says."""
 
 
 class WorkflowEvent(AttributeDict, Generic[Payload]):
@@ -30,18 +42,19 @@ class WorkflowEvent(AttributeDict, Generic[Payload]):
         """When the instance was created: aware, UTC."""
         instanceId: str
         workflowName: str
-        schedule: None
-        """Reserved for instances that a schedule creates."""
+        schedule: WorkflowCronSchedule | None
+        """What created the instance; None when a call did."""
 
     @classmethod
-    def of(cls, payload: object, created_ms: int, instance_id: str, workflow_name: str) -> WorkflowEvent:
-        """A fresh event for one run."""
+    def of(cls, payload: object, about: Mapping[str, Any]) -> WorkflowEvent:
+        """A fresh event for one run; `about` is what `frames` says of a start."""
+        schedule = about.get("schedule")
         return cls(
             payload=payload,
-            timestamp=time_from_ms(created_ms),
-            instanceId=instance_id,
-            workflowName=workflow_name,
-            schedule=None,
+            timestamp=time_from_ms(about["created"]),
+            instanceId=about["id"],
+            workflowName=about["workflow"],
+            schedule=None if schedule is None else WorkflowCronSchedule(cron=schedule[0], scheduledTime=schedule[1]),
         )
 
 

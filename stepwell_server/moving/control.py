@@ -12,12 +12,12 @@ from typing import Final
 
 from cluster import keys
 from cluster.codec import decode, decode_value
-from cluster.records import Route, Tenant, Token, Version
+from cluster.records import Route, Schedules, Tenant, Ticked, Token, Version
 from cluster.store import ClusterStore, KeyValue
 from stepwell.names import TenantUid
 from stepwell_server.moving.refusals import MoveRefusedError
 
-MOVING: Final = ("tenant", "version", "version-of", "route", "token-of", "token")
+MOVING: Final = ("tenant", "version", "version-of", "route", "schedules", "ticked", "token-of", "token")
 """Kinds of keys, in their order: a token is written after the entry by which it is listed, or lists would miss it."""
 
 TOKENS: Final = frozenset({"token-of", "token"})
@@ -25,7 +25,14 @@ TOKENS: Final = frozenset({"token-of", "token"})
 RECORDS_AT_ONCE: Final = 500
 """Read together: with the largest manifests some 50 MiB."""
 
-_RECORDS: Final[dict[str, type]] = {"tenant": Tenant, "version": Version, "route": Route, "token": Token}
+_RECORDS: Final[dict[str, type]] = {
+    "tenant": Tenant,
+    "version": Version,
+    "route": Route,
+    "schedules": Schedules,
+    "ticked": Ticked,
+    "token": Token,
+}
 """The others' values are no records: sizes, or nothing."""
 
 STAYING: Final = frozenset({"generation", "request"})

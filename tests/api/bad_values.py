@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from control_plane.workflow_service import CHUNK_BYTES_MAX
 from rpc.json_edge import DEPTH_MAX, NUMBER_CHARACTERS_MAX, PAYLOAD_BYTES_MAX
 from stepwell import names
+from stepwell.cron import CRON_LENGTH_MAX
 from tests.api.requests import KINDS, NAMES, Value
 
 CONTROLS = {
@@ -188,6 +189,18 @@ BAD: Mapping[str, tuple[Bad, ...]] = {
         *_bundle_refused("text", "mäin:Order", *(f"main:a{text}b" for text in CONTROLS.values())),
         too_long("entrypoint_length_max", names.ENTRYPOINT_LENGTH_MAX, "main:" + "O" * 252, "BUNDLE_REFUSED"),
     ),
+    "cron": (
+        *_bundle_refused("text", "", "* * * *", "60 * * * *", "* * * * 1-5", "0 0 30 2 *", "@daily", "*/0 * * * *"),
+        *_bundle_refused("text", "٣ * * * *", *(f"0 0 {text} * *" for text in CONTROLS.values())),
+        too_long("cron_length_max", CRON_LENGTH_MAX, "0 0 1 1 *" + ",*" * 46, "BUNDLE_REFUSED"),
+        too_long("cron_length_max", CRON_LENGTH_MAX, "*," * 500_000, "BUNDLE_REFUSED"),
+    ),
+    "time zone": (
+        *_bundle_refused("text", "Mars/Olympus", "../../etc/passwd", "/etc/localtime", "Europe", " UTC"),
+        *_bundle_refused("text", "z" * 1_000_000),
+        *_bundle_refused("text", *(f"U{text}TC" for text in CONTROLS.values())),
+    ),
+    "catch up": tuple(_refused("enum", 99, -1)),
     "vars": (
         *_bundle_refused("names", {"": "x"}, {"a\n": "x"}, {"\u202e": "x"}),
         Bad("a long name", {"a" * 129: "x"}, "LIMIT_EXCEEDED", over("manifest_var_name_length_max", 128, 129)),

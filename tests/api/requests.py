@@ -58,6 +58,9 @@ KINDS: Mapping[str, Value] = {
     "bindings": {},
     "path": "main.py",
     "chunk": b"1",
+    "cron": "0 0 29 2 *",
+    "time zone": "Europe/Berlin",
+    "catch up": 0,
 }
 """What a field can mean, each with a value that is in order."""
 
@@ -73,6 +76,9 @@ FIELDS: Mapping[str, str] = {
     "Header.no_route": "flag",
     "WorkflowEntry.workflow_id": "workflow id",
     "WorkflowEntry.entrypoint": "entrypoint",
+    "Schedule.cron": "cron",
+    "Schedule.timezone": "time zone",
+    "Schedule.catch_up": "catch up",
     "Manifest.vars": "vars",
     "Manifest.bindings": "bindings",
     "File.path": "path",
@@ -100,6 +106,9 @@ FIELDS: Mapping[str, str] = {
     "RollBackRouteRequest.name": "route",
     "RollBackRouteRequest.etag": "etag",
     "GetRouteRequest.name": "route",
+    "ListSchedulesRequest.parent": "tenant",
+    "PauseSchedulesRequest.name": "workflow",
+    "ResumeSchedulesRequest.name": "workflow",
     "CreateInstanceRequest.parent": "workflow",
     "CreateInstanceRequest.instance_id": "instance id",
     "CreateInstanceRequest.params": "json",

@@ -9,6 +9,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,7 @@ from cluster.store_sqlite import SqliteStore
 from data_plane.journal.store_sqlite import SqliteJournalStore
 from data_plane.logs.store_sqlite import SqliteLogStore
 from data_plane.shard_server import ShardServer
+from data_plane.ticking import Ticker
 from loader.sandbox.sandbox import SandboxLauncher
 from stepwell.client.contexts import load
 from stepwell.client.errors import DETAILS_TRAILER, error_from
@@ -135,6 +137,8 @@ def running(folder: Path, *, says: Says = two_lines_and_two_sleeps, **config: An
         launcher: SandboxLauncher = PuppetLauncher(folder, says)
         patch.setattr(dev, "sandbox_launcher", lambda *_: launcher)
         patch.setattr(dev, "log", log)
+        for name in ("_follow", "_scan_once", "_drive"):
+            patch.setattr(Ticker, name, _by_itself(name))
         for owner, name in LOOK_UPS:
             patch.setattr(owner, name, _told(owner, name, looked_up.append))
         settings = DevConfig(data=folder / "data", port=0, sandbox="process", **config)
@@ -200,10 +204,26 @@ class _Thread(threading.Thread):
             raise self.failure
 
 
+_BY_ITSELF: ContextVar[bool] = ContextVar("by_itself", default=False)
+"""What schedules are looked up for no call asked for."""
+
+
+def _by_itself(name: str) -> Any:
+    method = getattr(Ticker, name)
+
+    async def marked(self: Any, *arguments: Any) -> Any:
+        _BY_ITSELF.set(True)
+        return await method(self, *arguments)
+
+    return marked
+
+
 def _told(owner: type, name: str, tell: Callable[[str], None]) -> Any:
     method = getattr(owner, name)
 
     def told(self: Any, *arguments: Any, **named: Any) -> Any:
+        if _BY_ITSELF.get():
+            return method(self, *arguments, **named)
         tell(f"{owner.__name__}.{name} {arguments[0] if arguments else ''}")
         return method(self, *arguments, **named)
 

@@ -74,6 +74,15 @@ def a_route_to_a_version_more(world: World) -> ApiError:
     return world.server.refused("/stepwell.v1.WorkflowService/SetRoute", asked, world.ours.token)
 
 
+def a_schedule_more(world: World) -> ApiError:
+    schedules = [w.Schedule(cron=f"{minute} 0 29 2 *") for minute in (1, 2)]
+    entry = w.WorkflowEntry(workflow_id=WORKFLOW, entrypoint="main:Order", schedules=schedules)
+    header = w.DeployVersionRequest.Header(parent="tenants/-", manifest=w.Manifest(workflows=[entry]))
+    _, *files = deploy("tenants/-", b"more")
+    begin = w.DeployVersionRequest(header=header).SerializeToString()
+    return world.server.refused(DEPLOY, [begin, *files], world.ours.token)
+
+
 def a_token_more(world: World) -> ApiError:
     asked = t.CreateTokenRequest(parent=f"tenants/{world.ours.id}").SerializeToString()
     return world.server.refused("/stepwell.v1.TenantService/CreateToken", asked, world.server.operator)
@@ -191,6 +200,7 @@ CASES = [
     Case("versions_bytes_max", {"control_plane": ControlLimits(versions_bytes_max=16)}, a_version_more, "16", "20"),
     Case("workflows_max", {"control_plane": ControlLimits(workflows_max=2)}, a_workflow_more, "2", "3"),
     Case("targets_max", {}, a_route_to_a_version_more, "4", "5"),
+    Case("schedules_max", {"control_plane": ControlLimits(schedules_max=2)}, a_schedule_more, "2", "3"),
     Case("tokens_max", {"control_plane": ControlLimits(tokens_max=2)}, a_token_more, "2", "3"),
     Case("upload_seconds_max", {"control_plane": ControlLimits(upload_seconds_max=0.05)}, a_slow_upload, "0.05"),
     Case(

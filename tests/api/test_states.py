@@ -233,6 +233,16 @@ def test_what_continues_an_instance_does_not_continue_another_of_its_id(world: W
 BEGIN, FILE, CHUNK = [Part.FromString(part) for part in deploy("tenants/-", b"code")]
 TWICE = w.Manifest(workflows=[w.WorkflowEntry(workflow_id=WORKFLOW, entrypoint="main:Order")] * 2)
 MANY = w.Manifest(workflows=[w.WorkflowEntry(workflow_id=f"w{n}", entrypoint="main:Order") for n in range(101)])
+OFTEN, DOUBLY = (
+    w.Manifest(
+        workflows=[
+            w.WorkflowEntry(
+                workflow_id="w", entrypoint="main:Order", schedules=[w.Schedule(cron=f"{each} 0 * * *") for each in at]
+            )
+        ]
+    )
+    for at in (range(11), (1, 1))
+)
 
 
 def manifest(manifest: w.Manifest) -> Part:
@@ -260,6 +270,8 @@ STREAMS: dict[str, tuple[list[Part], str, dict[str, str]]] = {
     "no workflow": ([manifest(w.Manifest()), FILE, CHUNK], "BUNDLE_REFUSED", {}),
     "a workflow twice": ([manifest(TWICE), FILE, CHUNK], "BUNDLE_REFUSED", {}),
     "workflows without end": ([manifest(MANY), FILE, CHUNK], "LIMIT_EXCEEDED", {"limit": "manifest_workflows_max"}),
+    "schedules without end": ([manifest(OFTEN), FILE, CHUNK], "LIMIT_EXCEEDED", {"limit": "manifest_schedules_max"}),
+    "a schedule twice": ([manifest(DOUBLY), FILE, CHUNK], "BUNDLE_REFUSED", {"workflow": "w"}),
     "files without end": (
         [BEGIN, *(file(f"f{n}") for n in range(10_001))],
         "LIMIT_EXCEEDED",

@@ -6,12 +6,13 @@ import asyncio
 import json
 import time
 import tomllib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
 
+from stepwell.cli.schedule_entries import schedule_entries
 from stepwell.client.errors import error_from
 from stepwell.v1 import instances_pb2 as pb
 from stepwell.v1 import instances_pb2_grpc, tenants_pb2, tenants_pb2_grpc, workflows_pb2, workflows_pb2_grpc
@@ -172,7 +173,9 @@ async def _parts(
 ) -> AsyncIterator[workflows_pb2.DeployVersionRequest]:
     declared = tomllib.loads((folder / "stepwell.toml").read_text())
     entries = [
-        workflows_pb2.WorkflowEntry(workflow_id=entry["name"], entrypoint=entry["entrypoint"])
+        workflows_pb2.WorkflowEntry(
+            workflow_id=entry["name"], entrypoint=entry["entrypoint"], schedules=_schedules(entry.get("schedules", []))
+        )
         for entry in declared["workflows"]
     ]
     bindings = {each["name"]: each["workflow"] for each in declared.get("bindings", [])}
@@ -183,6 +186,12 @@ async def _parts(
         name = path.relative_to(folder).as_posix()
         yield workflows_pb2.DeployVersionRequest(file=workflows_pb2.DeployVersionRequest.File(path=name))
         yield workflows_pb2.DeployVersionRequest(chunk=path.read_bytes())
+
+
+def _schedules(declared: object) -> Iterator[workflows_pb2.Schedule]:
+    for cron, timezone, catch_up in schedule_entries(declared):
+        policy = workflows_pb2.CatchUp.Value(f"CATCH_UP_{catch_up.upper()}")
+        yield workflows_pb2.Schedule(cron=cron, timezone=timezone, catch_up=policy)
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:

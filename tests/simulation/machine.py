@@ -22,6 +22,7 @@ from data_plane.ownership import Ownership
 from data_plane.ownership_leased import LeasedOwnership
 from data_plane.quotas import TenantLimits
 from data_plane.shard import Shard
+from data_plane.ticking import Ticker
 from loader.bundles.manifest import Manifest, WorkflowEntry
 from loader.bundles.store import BundleStore
 from loader.loader import Loader
@@ -187,6 +188,7 @@ class Machine:
             )
             self.ownership = self._owner(process, control)
             calls = InstanceCalls(node, DirectoryRoutes(directory), mint=world.mint)
+            tasks.create_task(Ticker(node, control, calls, heard=directory.heard).run())
             logs = cast(LogReading, None)
             self._local = InstanceServicer(calls, directory, logs)
             self._servicer = ForwardingServicer(self._local, self.ownership.owner_of, Neighbours(self))

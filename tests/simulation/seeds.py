@@ -97,7 +97,9 @@ def garbage_stays() -> Iterator[None]:
 
 def story_of(violation: str, trace: list[str]) -> list[str]:
     """The lines about the instance that the violation names, and about machines, the last ones first to be kept."""
-    names = set(re.findall(r"tenants/\S+?/instances/\w+", violation)) | set(re.findall(r"\b[0-9a-f]{22}\b", violation))
+    names = set(re.findall(r"tenants/\S+?/instances/[\w-]+", violation)) | set(
+        re.findall(r"\b[0-9a-f]{22}\b", violation)
+    )
     lines = [
         line[:LINE_LENGTH_MAX]
         for line in trace

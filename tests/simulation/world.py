@@ -40,6 +40,7 @@ from tests.simulation.network import Network
 from tests.simulation.oracle import Life, Oracle, Violation
 from tests.simulation.programs import VERSIONS, Tokens, digest_of, entrypoint_of, versions
 from tests.simulation.referee import Referee
+from tests.simulation.schedules import Operators
 
 MACHINES: Final = ("ash", "birch", "cedar")
 TENANTS: Final = ("acme", "globex")
@@ -92,6 +93,7 @@ class World:
         self.etcd: Etcd
         self.cassandra: Cassandra
         self.network = Network(self)
+        self.operators = Operators(self)
         self.sandbox_faults = sandbox.CALM if self.circumstances.poisonous else sandbox.HOSTILE
         self.referee = Referee(self)
         self.machines = {name: Machine(self, name) for name in MACHINES}
@@ -168,6 +170,7 @@ class World:
         havoc = Havoc(self)
         wreaking = self.loop.world.spawn(havoc.wreak())
         routing = self.loop.world.spawn(self._reroute())
+        operating = self.loop.world.spawn(self.operators.work(list(self._tenants.values())))
         ids = [f"id-{number}" for number in range(1, self.circumstances.ids + 1)]
         clients = [
             self.loop.world.spawn(Client(self, tenant, ids).live())
@@ -184,6 +187,7 @@ class World:
             self.steering.over = True
         wreaking.cancel()
         routing.cancel()
+        operating.cancel()
         self._be_calm()
         havoc.mend()
         await self._watched(asyncio.sleep(self.random.random() * POWER_CUT_WITHIN_S), clients)
@@ -196,6 +200,9 @@ class World:
             if not client.done():
                 stuck = [life for life in self.oracle.lives.values() if not life.status and life.uid in self.expected]
                 self.oracle.violated(f"not at its end {QUIET_S} s after the last fault: {stuck}")
+        await asyncio.sleep(REST_S)
+        for each in self._tenants.values():
+            await self.operators.close(each)
         await asyncio.sleep(REST_S)
         self._check_rest()
         for tenant in TENANTS:
@@ -261,6 +268,7 @@ class World:
                     record = Version(tenant.uid, Digest(digest), ((WORKFLOW, entrypoint),), {}, 0, 1, 1)
                     await store.txn((), (Put(keys.version(tenant.uid, record.digest), encode(record)),))
             await self._route(tenant, 1)
+            await self.operators.deploy(tenant, tokens)
 
     async def _reroute(self) -> None:
         """New instances get another version, or one of two by weight, every now and then."""

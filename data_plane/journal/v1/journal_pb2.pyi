@@ -357,6 +357,7 @@ class Created(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     DEPTH_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     uid: _builtins.str
     digest: _builtins.str
@@ -376,6 +377,10 @@ class Created(_message.Message):
     def origin(self) -> Global___Origin:
         """Of a fork: its row has format 2."""
 
+    @_builtins.property
+    def schedule(self) -> Global___Schedule:
+        """Of an instance that a schedule created."""
+
     def __init__(
         self,
         *,
@@ -389,10 +394,11 @@ class Created(_message.Message):
         parent: Global___Parent | None = ...,
         depth: _builtins.int = ...,
         origin: Global___Origin | None = ...,
+        schedule: Global___Schedule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_origin", b"_origin", "_parent", b"_parent", "origin", b"origin", "params", b"params", "parent", b"parent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_origin", b"_origin", "_parent", b"_parent", "origin", b"origin", "params", b"params", "parent", b"parent", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_origin", b"_origin", "_parent", b"_parent", "at", b"at", "depth", b"depth", "digest", b"digest", "entrypoint", b"entrypoint", "origin", b"origin", "params", b"params", "parent", b"parent", "request_id", b"request_id", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_origin", b"_origin", "_parent", b"_parent", "at", b"at", "depth", b"depth", "digest", b"digest", "entrypoint", b"entrypoint", "origin", b"origin", "params", b"params", "parent", b"parent", "request_id", b"request_id", "schedule", b"schedule", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__origin: _TypeAlias = _typing.Literal["origin"]  # noqa: Y015
     _WhichOneofArgType__origin: _TypeAlias = _typing.Literal["_origin", b"_origin"]  # noqa: Y015
@@ -475,6 +481,30 @@ class Origin(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__started_at) -> _WhichOneofReturnType__started_at | None: ...
 
 Global___Origin: _TypeAlias = Origin  # noqa: Y015
+
+@_typing.final
+class Schedule(_message.Message):
+    """A cron expression, and the time of it that had come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CRON_FIELD_NUMBER: _builtins.int
+    SCHEDULED_AT_FIELD_NUMBER: _builtins.int
+    cron: _builtins.str
+    scheduled_at: _builtins.int
+    def __init__(
+        self,
+        *,
+        cron: _builtins.str = ...,
+        scheduled_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cron", b"cron", "scheduled_at", b"scheduled_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Schedule: _TypeAlias = Schedule  # noqa: Y015
 
 @_typing.final
 class Activated(_message.Message):

@@ -32,13 +32,17 @@ def bundled(app: App, folder: Path, tenant: str | None, tell: Callable[[str], No
     from stepwell.cli.packages.cache import PackageCache
     from stepwell.cli.packages.target import Target
     from stepwell.cli.wrangler_file import read_wrangler
-    from stepwell.v1.workflows_pb2 import Manifest, WorkflowEntry
+    from stepwell.v1.workflows_pb2 import CatchUp, Manifest, Schedule, WorkflowEntry
 
     declared = (None if (folder / FILE).exists() else read_wrangler(folder)) or read_manifest(folder)
     for why in declared.ignored:
         app.screen.aside(f"Ignored: {why}")
     own = files_of(declared.root)
     entries = [WorkflowEntry(workflow_id=name, entrypoint=entrypoint) for name, entrypoint in declared.workflows]
+    for entry in entries:
+        for cron, timezone, catch_up in declared.schedules.get(entry.workflow_id, ()):
+            policy = CatchUp.Value(f"CATCH_UP_{catch_up.upper()}")
+            entry.schedules.append(Schedule(cron=cron, timezone=timezone, catch_up=policy))
     manifest = Manifest(workflows=entries, vars=declared.vars, bindings=declared.bindings)
 
     def target() -> Target:

@@ -91,6 +91,9 @@ def instance(message: instances_pb2.Instance, steps: Sequence[instances_pb2.Step
         "parent": instance_reference(message.parent) if message.parent else None,
         "bufferedEvents": message.buffered_events if message.HasField("buffered_events") else None,
         "deadEvents": message.dead_events if message.HasField("dead_events") else None,
+        "schedule": {"cron": message.schedule.cron, "scheduledTime": _time(message.schedule, "scheduled_time")}
+        if message.HasField("schedule")
+        else None,
     }
 
 

@@ -98,6 +98,9 @@ def _facts(instance: Instance, now: datetime) -> list[tuple[str, Cell | str]]:
         ("version", id_in(instance.version, "versions") or ""),
         ("created", f"{clock(created)}  ({ago(created, now)})"),
     ]
+    if instance.HasField("schedule"):
+        due = clock(datetime_of(instance.schedule.scheduled_time))
+        facts.append(("schedule", f"{instance.schedule.cron}, due at {due}"))
     if instance.HasField("start_time"):
         started = datetime_of(instance.start_time)
         facts.append(("started", f"{clock(started)}  (after {took((started - created).total_seconds())})"))

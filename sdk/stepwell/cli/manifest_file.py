@@ -3,6 +3,7 @@
 [[workflows]]
 name = "order"
 entrypoint = "main:Order"
+schedules = ["0 * * * *", { cron = "0 9 * * MON-FRI", timezone = "Europe/Berlin", catch_up = "all" }]
 
 [vars]
 GREETING = "hello"
@@ -24,6 +25,7 @@ from typing import Any
 
 from stepwell import names
 from stepwell.cli.clean import clean, shortened
+from stepwell.cli.schedule_entries import ScheduleEntry, schedule_entries
 from stepwell.errors import BundleRefusedError
 
 FILE = "stepwell.toml"
@@ -40,6 +42,8 @@ class ManifestFile:
     vars: Mapping[str, str]
     root: Path
     """The folder that is uploaded."""
+    schedules: Mapping[str, tuple[ScheduleEntry, ...]] = field(default_factory=dict)
+    """By workflow, of those that have any."""
     ignored: tuple[str, ...] = ()
     """What else it says, that has no meaning here."""
     bindings: Mapping[str, str] = field(default_factory=dict)
@@ -55,7 +59,8 @@ def read_manifest(folder: Path) -> ManifestFile:
         raise refused(str(error), _line_in(str(error))) from None
     _only(document, {"workflows", "vars", "bindings"}, source, "")
     bindings = _bindings(document, source)
-    return ManifestFile(_workflows(document, source), _vars(document, source), folder, bindings=bindings)
+    workflows, schedules = _workflows(document, source)
+    return ManifestFile(workflows, _vars(document, source), folder, schedules, bindings=bindings)
 
 
 def source_of(path: Path, size_max: int = SIZE_MAX) -> str:
@@ -78,19 +83,28 @@ def source_of(path: Path, size_max: int = SIZE_MAX) -> str:
         raise refused("it is not UTF-8", line, path.name) from None
 
 
-def _workflows(document: Mapping[str, Any], source: str) -> tuple[tuple[str, str], ...]:
+def _workflows(
+    document: Mapping[str, Any], source: str
+) -> tuple[tuple[tuple[str, str], ...], Mapping[str, tuple[ScheduleEntry, ...]]]:
     tables = document.get("workflows")
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise refused(f"it declares no workflow: write\n{EXAMPLE}", _line_of(source, r"\[?\[?\s*workflows"))
     found: dict[str, str] = {}
+    schedules: dict[str, tuple[ScheduleEntry, ...]] = {}
     for number, table in enumerate(tables):
         line = _line_of(source, r"\[\[\s*workflows\s*\]\]", number)
-        _only(table, {"name", "entrypoint"}, source, " in [[workflows]]", line)
+        _only(table, {"name", "entrypoint", "schedules"}, source, " in [[workflows]]", line)
         name = _text(table, "name", names.workflow_id, source, line, "a workflow", '"order"')
         if name in found:
             raise refused(f"workflow {name} is declared twice", line)
         found[name] = _text(table, "entrypoint", names.entrypoint, source, line, "a workflow", '"main:Order"')
-    return tuple(found.items())
+        try:
+            entries = schedule_entries(table.get("schedules", []))
+        except ValueError as error:
+            raise refused(str(error), _line_of(source, r"(\[\[\s*workflows\.)?schedules\b", after=line)) from None
+        if entries:
+            schedules[name] = entries
+    return tuple(found.items()), schedules
 
 
 def _bindings(document: Mapping[str, Any], source: str) -> Mapping[str, str]:

@@ -18,6 +18,7 @@ VERBS = {
     ),
     "versions": "list, describe, diff, drain, retire",
     "routes": "list, describe, set, promote, rollback",
+    "schedules": "list, pause, resume",
     "tenants": "create, list (operator)",
     "tokens": "create, list, revoke (operator)",
     "contexts": "list, use, add",

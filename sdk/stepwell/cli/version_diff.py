@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from stepwell.cli.json_text import Json
+from stepwell.cli.schedule_documents import catch_up_text
 from stepwell.cli.screen import Cell
 from stepwell.client.resource_names import id_in
 from stepwell.v1 import workflows_pb2 as pb
@@ -33,12 +34,14 @@ class VersionDiff:
     files: Changes[tuple[bool, int, str]]
     """Of each file: executable, size in bytes, SHA-256."""
     workflows: Changes[str]
+    schedules: Changes[str]
+    """Of each, by workflow, expression and time zone: what becomes of missed times."""
     vars: Changes[str]
     bindings: Changes[str]
 
     @property
     def is_empty(self) -> bool:
-        parts: tuple[Changes[Any], ...] = (self.files, self.workflows, self.vars, self.bindings)
+        parts: tuple[Changes[Any], ...] = (self.files, self.workflows, self.schedules, self.vars, self.bindings)
         return not any((each.added or each.removed or each.changed) for each in parts)
 
 
@@ -52,6 +55,7 @@ def compared(
         after,
         _changes(old, new),
         _changes(_entrypoints(before), _entrypoints(after)),
+        _changes(_schedules(before), _schedules(after)),
         _changes(before.manifest.vars, after.manifest.vars),
         _changes(before.manifest.bindings, after.manifest.bindings),
     )
@@ -84,6 +88,7 @@ def document(diff: VersionDiff) -> Json:
             "unchanged": diff.files.unchanged,
         },
         "workflows": text("entrypoint", "name", diff.workflows),
+        "schedules": text("catchUp", "schedule", diff.schedules),
         "vars": text("value", "name", diff.vars),
         "bindings": text("workflow", "name", diff.bindings),
     }
@@ -92,7 +97,7 @@ def document(diff: VersionDiff) -> Json:
 def lines(diff: VersionDiff) -> Iterator[tuple[Cell, str]]:
     """Each a sign (+, -, ~) and what it is about."""
     if diff.is_empty:
-        yield Cell("="), "the same files, workflows, values and bindings"
+        yield Cell("="), "the same files, workflows, schedules, values and bindings"
         return
     for path, told in diff.files.added.items():
         yield Cell("+", "good"), f"{path}  {_file_text(told)}"
@@ -101,7 +106,13 @@ def lines(diff: VersionDiff) -> Iterator[tuple[Cell, str]]:
     for path, (old, new) in diff.files.changed.items():
         content = "" if old[2] != new[2] else "  the same bytes"
         yield Cell("~", "waiting"), f"{path}  {_file_text(old)} → {_file_text(new)}{content}"
-    for what, changes in (("workflow", diff.workflows), ("var", diff.vars), ("binding", diff.bindings)):
+    texts = (
+        ("workflow", diff.workflows),
+        ("schedule", diff.schedules),
+        ("var", diff.vars),
+        ("binding", diff.bindings),
+    )
+    for what, changes in texts:
         for name, value in changes.added.items():
             yield Cell("+", "good"), f"{what} {name}  {value}"
         for name, value in changes.removed.items():
@@ -123,6 +134,14 @@ def _changes(old: Mapping[str, T], new: Mapping[str, T]) -> Changes[T]:
 
 def _entrypoints(version: pb.Version) -> dict[str, str]:
     return {each.workflow_id: each.entrypoint for each in version.manifest.workflows}
+
+
+def _schedules(version: pb.Version) -> dict[str, str]:
+    return {
+        f"{entry.workflow_id}: {each.cron} {each.timezone}": catch_up_text(each.catch_up)
+        for entry in version.manifest.workflows
+        for each in entry.schedules
+    }
 
 
 def _file_text(told: tuple[bool, int, str]) -> str:

@@ -1,9 +1,9 @@
 """`wrangler.json`, `.jsonc` and `.toml`: what a project written for Cloudflare says of itself, where it has no
 `stepwell.toml`.
 
-Taken from it are `main`, `workflows` (`name`, `binding`, `class_name`) and those `vars` that are texts. As there, the
-folder of `main` is what the code is imported from, and so what is uploaded. What else it says has no meaning here, and
-is told to the author.
+Taken from it are `main`, `workflows` (`name`, `binding`, `class_name`, `schedules`) and those `vars` that are texts. As
+there, the folder of `main` is what the code is imported from, and so what is uploaded. What else it says has no meaning
+here, and is told to the author.
 
 {
   "main": "src/entry.py",
@@ -24,13 +24,14 @@ from typing import Any
 from stepwell import names
 from stepwell.cli.clean import clean, shortened
 from stepwell.cli.manifest_file import ManifestFile, refused, source_of
+from stepwell.cli.schedule_entries import ScheduleEntry, schedule_entries
 from stepwell.errors import BundleRefusedError
 
 FILES = ("wrangler.json", "wrangler.jsonc", "wrangler.toml")
 """The first that is there is read, in Cloudflare's order."""
 
 _TAKEN = frozenset({"name", "main", "workflows", "vars", "$schema"})
-_OF_A_WORKFLOW = frozenset({"name", "binding", "class_name", "script_name"})
+_OF_A_WORKFLOW = frozenset({"name", "binding", "class_name", "schedules", "script_name"})
 _TEXT = r'"(?:[^"\\\n]|\\.)*"'
 _COMMENTS = re.compile(rf"{_TEXT}|//[^\n]*|/\*.*?\*/", re.DOTALL)
 _LAST_COMMAS = re.compile(rf"{_TEXT}|,(?=\s*[\]}}])")
@@ -50,6 +51,7 @@ class _Wrangler:
         self._folder = folder
         self._file = file
         self._ignored: list[str] = []
+        self._schedules: dict[str, tuple[ScheduleEntry, ...]] = {}
         self._bindings: dict[str, str] = {}
 
     def manifest(self) -> ManifestFile:
@@ -67,11 +69,13 @@ class _Wrangler:
         self._ignore(document.keys() - _TAKEN, "")
         if (self._folder / "python_modules").is_dir():
             self._ignored.append("python_modules: list what is in it in requirements.txt, beside this file")
+        ignored = tuple(f"{self._file}: {why}" for why in self._ignored)
         return ManifestFile(
             tuple(workflows.items()),
             texts,
             root,
-            tuple(f"{self._file}: {why}" for why in self._ignored),
+            self._schedules,
+            ignored,
             self._bindings,
         )
 
@@ -115,11 +119,14 @@ class _Wrangler:
             self._ignore(each.keys() - _OF_A_WORKFLOW, f"the workflow {_shown(name)}: ")
             try:
                 entry = names.workflow_id(name), names.entrypoint(f"{module}:{class_name}")
+                schedules = schedule_entries(each.get("schedules", []))
             except ValueError as error:
                 raise self._refused(str(error)) from None
             if name in seen:
                 raise self._refused(f"workflow {name} is declared twice")
             seen.add(name)
+            if schedules:
+                self._schedules[name] = schedules
             yield entry
 
     def _vars(self, document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -173,6 +173,23 @@ class Workflows:
         )
         return await self._caller.unary(self._stub.RollBackRoute, request)
 
+    async def list_schedules(
+        self, tenant: str | None, *, page_size: int = 0, page_token: str = ""
+    ) -> pb.ListSchedulesResponse:
+        """Of workflows that have schedules in force, or are paused, by name."""
+        request = pb.ListSchedulesRequest(parent=tenant_name(tenant), page_size=page_size, page_token=page_token)
+        return await self._caller.unary(self._stub.ListSchedules, request)
+
+    async def pause_schedules(self, tenant: str | None, workflow: str) -> pb.WorkflowSchedules:
+        """None of its schedules creates an instance until `resume_schedules`, whatever is deployed. Idempotent."""
+        request = pb.PauseSchedulesRequest(name=workflow_name(tenant, workflow))
+        return await self._caller.unary(self._stub.PauseSchedules, request)
+
+    async def resume_schedules(self, tenant: str | None, workflow: str) -> pb.WorkflowSchedules:
+        """They go on with their next times; what was due meanwhile is not made up for. Idempotent."""
+        request = pb.ResumeSchedulesRequest(name=workflow_name(tenant, workflow))
+        return await self._caller.unary(self._stub.ResumeSchedules, request)
+
 
 def _conflicts_are_final(error: ApiError) -> bool:
     """Of a route that is set where it has an etag: once it was set, or by somebody else, it has another."""

@@ -47,6 +47,7 @@ def on_create_requested(turn: Turn, event: CreateRequested) -> None:
             event.parent,
             event.depth,
             event.origin,
+            schedule=event.schedule,
         )
     )
     turn.activate()

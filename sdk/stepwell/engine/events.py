@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from stepwell.engine.family import Parent
-from stepwell.engine.records import Failure, Origin, Payload, RolledBack, StepKey
+from stepwell.engine.records import Failure, Origin, Payload, RolledBack, Schedule, StepKey
 from stepwell.names import Digest, InstanceUid
 
 
@@ -36,6 +36,7 @@ class CreateRequested:
     depth: int = 0
     origin: Origin | None = None
     """Of a fork, whose version is its origin's, or one that does what is copied."""
+    schedule: Schedule | None = None
 
 
 @dataclass(frozen=True, slots=True)

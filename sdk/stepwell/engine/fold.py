@@ -195,6 +195,7 @@ def _create(instance: Instance, record: Created) -> None:
     instance.uid, instance.digest, instance.entrypoint = record.uid, record.digest, record.entrypoint
     instance.params, instance.request_id, instance.created_at = record.params, record.request_id, record.at
     instance.trace, instance.parent, instance.depth = record.trace, record.parent, record.depth
+    instance.schedule = record.schedule
     instance.hold(record.params)
     instance.phase, instance.runnable = Phase.LIVE, True
     if record.origin is not None:

@@ -27,6 +27,7 @@ from stepwell.engine.records import (
     Payload,
     Record,
     RollbackBegun,
+    Schedule,
     StepKey,
     Terminated,
 )
@@ -147,6 +148,8 @@ class Instance:
     request_id: str = ""
     trace: bytes = b""
     """Of the call that created it; empty where its trace is not kept."""
+    schedule: Schedule | None = None
+    """What created it, of one that no call did."""
     activation_trace: bytes = b""
     """Of its newest activation that has one."""
     parent: Parent | None = None

@@ -64,6 +64,14 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """What created an instance that no call did: a cron expression, and the time of it that had come."""
+
+    cron: str
+    scheduled_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class RolledBack:
     """What became of the rollback handlers: all ran, or one failed for good, and none after it ran."""
 
@@ -85,6 +93,8 @@ class Created:
     """How many parents it has, one above the other."""
     origin: Origin | None = None
     """Of a fork."""
+    schedule: Schedule | None = None
+    """Of one that a schedule created."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,8 +112,7 @@ class Instance:
         self._main = self._asking.loop.create_task(self._run(), name="run", context=context)
 
     async def _run(self) -> bytes:
-        info = self._info
-        event = WorkflowEvent.of(decode(self._params), info["created"], info["id"], info["workflow"])
+        event = WorkflowEvent.of(decode(self._params), self._info)
         output = self._entrypoint().run(event, WorkflowStep(self._asking))
         if hasattr(output, "__await__"):
             output = await output

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -183,7 +183,8 @@ class InstanceUnderTest:
         modifiers = origin.modifiers.for_instance(lambda type, payload: forked.send_event(type, payload))
         resident = Resident(host, chosen, origin.workflow, origin.entrypoint, modifiers)
         host.residents.append(resident)
-        resident.step(events.CreateRequested(at, uid, of.digest, of.entrypoint, of.params, "", origin=copied))
+        created = events.CreateRequested(at, uid, of.digest, of.entrypoint, of.params, "", origin=copied)
+        resident.step(replace(created, schedule=of.schedule))
         host.recover()
         forked = InstanceUnderTest(host, resident)
         return forked

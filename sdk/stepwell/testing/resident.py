@@ -102,13 +102,15 @@ class Resident:
 
     def _start(self, told: TellStart) -> None:
         state = self.state
-        info = {
+        info: dict[str, object] = {
             "id": self.id,
             "uid": state.uid,
             "workflow": self.workflow,
             "created": state.event_at,
             "started": state.clock_at,
         }
+        if state.schedule is not None:
+            info["schedule"] = (state.schedule.cron, state.schedule.scheduled_at)
         opened = [list(key) for key in told.opened]
         self.act = self._host.next_act(self)
         self._live = state.live

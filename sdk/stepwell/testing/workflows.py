@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final
 
+from stepwell.cron import MINUTE_MS, parsed
 from stepwell.durations import Duration, duration_ms
 from stepwell.engine import events
+from stepwell.engine.records import Schedule
 from stepwell.environment import ENV
 from stepwell.errors import NotFoundError
 from stepwell.events import time_from_ms
@@ -81,17 +83,27 @@ class Workflows:
         self.set_vars(self._settings["vars"] or {})
 
     def start(
-        self, workflow: type[Any], params: Any = None, *, id: str | None = None, name: str | None = None
+        self,
+        workflow: type[Any],
+        params: Any = None,
+        *,
+        id: str | None = None,
+        name: str | None = None,
+        schedule: str | None = None,
     ) -> InstanceUnderTest:
         """A new instance of that class, which has `run(event, step)`; `name` is the workflow's, the class's by default.
+        With a cron expression as its `schedule` it is one that this schedule creates, and that was due at the last full
+        minute.
 
-        Raises TypeError for what is no workflow, ValueError for a bad id, AlreadyExistsError for one that is taken,
-        StepValueError for params that are no JSON.
+        Raises TypeError for what is no workflow, ValueError for a bad id or expression, AlreadyExistsError for one that
+        is taken, StepValueError for params that are no JSON.
         """
         host = self._host
+        now_ms = host.clock.now_ms
+        tick = None if schedule is None else Schedule(parsed(schedule).text, now_ms - now_ms % MINUTE_MS)
         chosen, _ = host.ids_of_next(id)
         given = name if name is not None else _a_workflow(workflow).__name__.strip("_")
-        resident = self._create(Create(_a_workflow(workflow), given, chosen, encode(params), "", None, 0))
+        resident = self._create(Create(_a_workflow(workflow), given, chosen, encode(params), "", None, 0), tick)
         host.recover()
         self.modify_all.send_events(resident.modifiers)
         return InstanceUnderTest(host, resident)
@@ -103,7 +115,7 @@ class Workflows:
                 return InstanceUnderTest(self._host, resident)
         raise NotFoundError(f"no instance {id!r}; there are: {', '.join(each.id for each in self._host.residents)}")
 
-    def _create(self, create: Create) -> Resident:
+    def _create(self, create: Create, tick: Schedule | None = None) -> Resident:
         host, workflow = self._host, create.workflow
         _, uid = host.ids_of_next(create.id)
         modifiers = self.modify_all.for_instance(lambda type, payload: started.send_event(type, payload))
@@ -125,6 +137,7 @@ class Workflows:
                 b"",
                 create.parent,
                 create.depth,
+                schedule=tick,
             )
         )
         return resident

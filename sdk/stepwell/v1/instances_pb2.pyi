@@ -219,6 +219,7 @@ class Instance(_message.Message):
     CANCEL_TIME_FIELD_NUMBER: _builtins.int
     CANCEL_REASON_FIELD_NUMBER: _builtins.int
     PARENT_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """tenants/{tenant}/workflows/{workflow}/instances/{instance}; the id is 1 to 100 of [a-zA-Z0-9_-], not starting with a dash."""
     uid: _builtins.str
@@ -263,6 +264,10 @@ class Instance(_message.Message):
     def cancel_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When it was cancelled, if it was."""
 
+    @_builtins.property
+    def schedule(self) -> Global___InstanceSchedule:
+        """Output only. Of an instance that a schedule created; absent in lists."""
+
     def __init__(
         self,
         *,
@@ -283,10 +288,11 @@ class Instance(_message.Message):
         cancel_time: _timestamp_pb2.Timestamp | None = ...,
         cancel_reason: _builtins.str = ...,
         parent: _builtins.str = ...,
+        schedule: Global___InstanceSchedule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "cancel_time", b"cancel_time", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "forked_from", b"forked_from", "output", b"output", "rollback", b"rollback", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "cancel_time", b"cancel_time", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "forked_from", b"forked_from", "output", b"output", "rollback", b"rollback", "schedule", b"schedule", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "cancel_reason", b"cancel_reason", "cancel_time", b"cancel_time", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "forked_from", b"forked_from", "name", b"name", "output", b"output", "params", b"params", "parent", b"parent", "rollback", b"rollback", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "cancel_reason", b"cancel_reason", "cancel_time", b"cancel_time", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "forked_from", b"forked_from", "name", b"name", "output", b"output", "params", b"params", "parent", b"parent", "rollback", b"rollback", "schedule", b"schedule", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__buffered_events: _TypeAlias = _typing.Literal["buffered_events"]  # noqa: Y015
     _WhichOneofArgType__buffered_events: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events"]  # noqa: Y015
@@ -337,6 +343,34 @@ class ForkedFrom(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ForkedFrom: _TypeAlias = ForkedFrom  # noqa: Y015
+
+@_typing.final
+class InstanceSchedule(_message.Message):
+    """What an instance was created by."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CRON_FIELD_NUMBER: _builtins.int
+    SCHEDULED_TIME_FIELD_NUMBER: _builtins.int
+    cron: _builtins.str
+    """As the workflow's manifest has it."""
+    @_builtins.property
+    def scheduled_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was due, to the minute."""
+
+    def __init__(
+        self,
+        *,
+        cron: _builtins.str = ...,
+        scheduled_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["scheduled_time", b"scheduled_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cron", b"cron", "scheduled_time", b"scheduled_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstanceSchedule: _TypeAlias = InstanceSchedule  # noqa: Y015
 
 @_typing.final
 class Rollback(_message.Message):

@@ -110,6 +110,21 @@ class WorkflowServiceStub:
                 request_serializer=stepwell_dot_v1_dot_workflows__pb2.RollBackRouteRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_workflows__pb2.RollBackRouteResponse.FromString,
                 _registered_method=True)
+        self.ListSchedules = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/ListSchedules',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.ListSchedulesRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListSchedulesResponse.FromString,
+                _registered_method=True)
+        self.PauseSchedules = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/PauseSchedules',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.PauseSchedulesRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_workflows__pb2.WorkflowSchedules.FromString,
+                _registered_method=True)
+        self.ResumeSchedules = channel.unary_unary(
+                '/stepwell.v1.WorkflowService/ResumeSchedules',
+                request_serializer=stepwell_dot_v1_dot_workflows__pb2.ResumeSchedulesRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_workflows__pb2.WorkflowSchedules.FromString,
+                _registered_method=True)
 
 
 class WorkflowServiceServicer:
@@ -218,6 +233,27 @@ class WorkflowServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSchedules(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseSchedules(self, request, context):
+        """No instance of the workflow is created by the clock until ResumeSchedules, whatever versions come. What exists goes
+        on. The same again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeSchedules(self, request, context):
+        """From the next time on; what was due meanwhile is not made up for. The same again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkflowServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -295,6 +331,21 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.RollBackRoute,
                     request_deserializer=stepwell_dot_v1_dot_workflows__pb2.RollBackRouteRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_workflows__pb2.RollBackRouteResponse.SerializeToString,
+            ),
+            'ListSchedules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSchedules,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.ListSchedulesRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_workflows__pb2.ListSchedulesResponse.SerializeToString,
+            ),
+            'PauseSchedules': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseSchedules,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.PauseSchedulesRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_workflows__pb2.WorkflowSchedules.SerializeToString,
+            ),
+            'ResumeSchedules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeSchedules,
+                    request_deserializer=stepwell_dot_v1_dot_workflows__pb2.ResumeSchedulesRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_workflows__pb2.WorkflowSchedules.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -702,6 +753,87 @@ class WorkflowService:
             '/stepwell.v1.WorkflowService/RollBackRoute',
             stepwell_dot_v1_dot_workflows__pb2.RollBackRouteRequest.SerializeToString,
             stepwell_dot_v1_dot_workflows__pb2.RollBackRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSchedules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/ListSchedules',
+            stepwell_dot_v1_dot_workflows__pb2.ListSchedulesRequest.SerializeToString,
+            stepwell_dot_v1_dot_workflows__pb2.ListSchedulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseSchedules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/PauseSchedules',
+            stepwell_dot_v1_dot_workflows__pb2.PauseSchedulesRequest.SerializeToString,
+            stepwell_dot_v1_dot_workflows__pb2.WorkflowSchedules.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeSchedules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.WorkflowService/ResumeSchedules',
+            stepwell_dot_v1_dot_workflows__pb2.ResumeSchedulesRequest.SerializeToString,
+            stepwell_dot_v1_dot_workflows__pb2.WorkflowSchedules.FromString,
             options,
             channel_credentials,
             insecure,

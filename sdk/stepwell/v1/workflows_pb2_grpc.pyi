@@ -64,6 +64,13 @@ class WorkflowServiceStub:
     """What the route was before the last version came in, whatever became of its weights since. FAILED_PRECONDITION when
     nothing is known of a time before, or a version of then is gone.
     """
+    ListSchedules: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListSchedulesRequest, _workflows_pb2.ListSchedulesResponse]
+    PauseSchedules: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.PauseSchedulesRequest, _workflows_pb2.WorkflowSchedules]
+    """No instance of the workflow is created by the clock until ResumeSchedules, whatever versions come. What exists goes
+    on. The same again changes nothing.
+    """
+    ResumeSchedules: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ResumeSchedulesRequest, _workflows_pb2.WorkflowSchedules]
+    """From the next time on; what was due meanwhile is not made up for. The same again changes nothing."""
 
 @_typing.type_check_only
 class WorkflowServiceAsyncStub(WorkflowServiceStub):
@@ -100,6 +107,13 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     """What the route was before the last version came in, whatever became of its weights since. FAILED_PRECONDITION when
     nothing is known of a time before, or a version of then is gone.
     """
+    ListSchedules: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListSchedulesRequest, _workflows_pb2.ListSchedulesResponse]  # type: ignore[assignment]
+    PauseSchedules: _aio.UnaryUnaryMultiCallable[_workflows_pb2.PauseSchedulesRequest, _workflows_pb2.WorkflowSchedules]  # type: ignore[assignment]
+    """No instance of the workflow is created by the clock until ResumeSchedules, whatever versions come. What exists goes
+    on. The same again changes nothing.
+    """
+    ResumeSchedules: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ResumeSchedulesRequest, _workflows_pb2.WorkflowSchedules]  # type: ignore[assignment]
+    """From the next time on; what was due meanwhile is not made up for. The same again changes nothing."""
 
 class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -223,5 +237,30 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         """What the route was before the last version came in, whatever became of its weights since. FAILED_PRECONDITION when
         nothing is known of a time before, or a version of then is gone.
         """
+
+    @_abc_1.abstractmethod
+    def ListSchedules(
+        self,
+        request: _workflows_pb2.ListSchedulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.ListSchedulesResponse, _abc.Awaitable[_workflows_pb2.ListSchedulesResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def PauseSchedules(
+        self,
+        request: _workflows_pb2.PauseSchedulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.WorkflowSchedules, _abc.Awaitable[_workflows_pb2.WorkflowSchedules]]:
+        """No instance of the workflow is created by the clock until ResumeSchedules, whatever versions come. What exists goes
+        on. The same again changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeSchedules(
+        self,
+        request: _workflows_pb2.ResumeSchedulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflows_pb2.WorkflowSchedules, _abc.Awaitable[_workflows_pb2.WorkflowSchedules]]:
+        """From the next time on; what was due meanwhile is not made up for. The same again changes nothing."""
 
 def add_WorkflowServiceServicer_to_server(servicer: WorkflowServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

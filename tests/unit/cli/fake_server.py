@@ -19,9 +19,10 @@ from stepwell.v1 import tenants_pb2 as t
 from stepwell.v1 import workflows_pb2 as w
 from stepwell.v1.instances_pb2_grpc import add_InstanceServiceServicer_to_server
 from stepwell.v1.tenants_pb2_grpc import TenantServiceServicer, add_TenantServiceServicer_to_server
-from stepwell.v1.workflows_pb2_grpc import WorkflowServiceServicer, add_WorkflowServiceServicer_to_server
+from stepwell.v1.workflows_pb2_grpc import add_WorkflowServiceServicer_to_server
 from tests.unit.cli.fake_events import FakeEvents
 from tests.unit.cli.fake_other_versions import FakeOtherVersions
+from tests.unit.cli.fake_schedules import FakeSchedules
 from tests.unit.cli.troubles import Troubles, refuse
 
 OPERATOR = "swk_op_0123"
@@ -45,7 +46,7 @@ class TellingHealth(health.HealthServicer):
         return super().Check(request, context)
 
 
-class FakeServer(FakeOtherVersions, TenantServiceServicer, WorkflowServiceServicer, FakeEvents):
+class FakeServer(FakeOtherVersions, TenantServiceServicer, FakeSchedules, FakeEvents):
     """`with FakeServer() as server:` serves on `server.endpoint`. Tests set and read its attributes."""
 
     def __init__(self) -> None:
@@ -56,6 +57,7 @@ class FakeServer(FakeOtherVersions, TenantServiceServicer, WorkflowServiceServic
         self.pinned = 0
         self.version_files: dict[str, list[w.VersionFile]] = {}
         self.routes: dict[str, w.Route] = {}
+        FakeSchedules.__init__(self, self.tenant_of)
         self.tokens: list[t.Token] = []
         self.deploys: list[bool] = []
         """Of each whether it was without routes."""

@@ -51,6 +51,7 @@ def test_trigger_prints_the_new_instance(cli: Cli, server: FakeServer) -> None:
         "parent": None,
         "bufferedEvents": None,
         "deadEvents": None,
+        "schedule": None,
     }
     assert server.created[0].request_id
 

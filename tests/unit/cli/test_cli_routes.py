@@ -131,6 +131,7 @@ def test_percentages_that_are_no_whole_are_wrong_usage(cli: Cli, versions: tuple
 
 def test_two_versions_are_compared(cli: Cli, server: FakeServer) -> None:
     old, new = DIGEST, "sha256-" + "1" * 64
+    daily = w.Schedule(cron="0 9 * * *", timezone="Europe/Berlin", catch_up=w.CATCH_UP_ALL)
     manifests = {
         old: w.Manifest(
             workflows=[w.WorkflowEntry(workflow_id="order", entrypoint="main:Order")], vars={"REGION": "eu", "OLD": "1"}
@@ -138,7 +139,7 @@ def test_two_versions_are_compared(cli: Cli, server: FakeServer) -> None:
         new: w.Manifest(
             workflows=[
                 w.WorkflowEntry(workflow_id="order", entrypoint="main:Order2"),
-                w.WorkflowEntry(workflow_id="bill", entrypoint="main:Bill"),
+                w.WorkflowEntry(workflow_id="bill", entrypoint="main:Bill", schedules=[daily]),
             ],
             vars={"REGION": "us"},
         ),
@@ -172,6 +173,7 @@ def test_two_versions_are_compared(cli: Cli, server: FakeServer) -> None:
         "changed": [{"name": "order", "from": "main:Order", "to": "main:Order2"}],
         "unchanged": 0,
     }
+    assert document["schedules"]["added"] == [{"schedule": "bill: 0 9 * * * Europe/Berlin", "catchUp": "all"}]
     assert document["vars"]["removed"] == [{"name": "OLD", "value": "1"}]
     assert document["vars"]["changed"] == [{"name": "REGION", "from": "eu", "to": "us"}]
     shown = cli("versions", "diff", old, new, *ACME).out.splitlines()
@@ -183,10 +185,13 @@ def test_two_versions_are_compared(cli: Cli, server: FakeServer) -> None:
         "  ~ run  3 bytes → 3 bytes executable  the same bytes",
         "  + workflow bill  main:Bill",
         "  ~ workflow order  main:Order → main:Order2",
+        "  + schedule bill: 0 9 * * * Europe/Berlin  all",
         "  - var OLD  1",
         "  ~ var REGION  eu → us",
     ]
-    assert cli("versions", "diff", old, old, *ACME).out.endswith("  = the same files, workflows, values and bindings\n")
+    assert cli("versions", "diff", old, old, *ACME).out.endswith(
+        "  = the same files, workflows, schedules, values and bindings\n"
+    )
 
 
 def test_a_version_is_drained_and_retired(cli: Cli, server: FakeServer, folder: str) -> None:

@@ -10,7 +10,23 @@ import pytest
 
 from cluster import keys
 from cluster.codec import FORMAT, RecordFormatError, decode, decode_route, encode
-from cluster.records import Answered, Asked, Route, Scope, Target, Tenant, Token, Version
+from cluster.records import (
+    Active,
+    Answered,
+    Asked,
+    CatchUp,
+    Route,
+    Schedule,
+    ScheduledWorkflow,
+    Schedules,
+    Scope,
+    Target,
+    Tenant,
+    TickDone,
+    Ticked,
+    Token,
+    Version,
+)
 from cluster.store import KeyValue
 from stepwell.names import Digest, TenantId, TenantUid, WorkflowId
 
@@ -50,6 +66,28 @@ RECORDS = [
             asked=Asked("r1", "roll back", ()),
         ),
         b'[2,["d","main:A",8,9,0,95,[["e","main:B",5]],[[["d","main:A",100]]],["r1","roll back",[]]]]',
+    ),
+    (
+        VERSION,
+        Version(UID, Digest("d"), (), {}, 7, 2, 3, schedules=((WorkflowId("a"), (Schedule("0 9 * * *"),)),)),
+        b'[2,[[],{},7,2,3,false,[["a",[["0 9 * * *","UTC","last"]]]]]]',
+    ),
+    (
+        keys.schedules(UID),
+        Schedules(
+            UID,
+            (
+                ScheduledWorkflow(
+                    WorkflowId("a"), True, (Active(Schedule("0 9 * * *", "Asia/Tokyo", CatchUp.NONE), 8),)
+                ),
+            ),
+        ),
+        b'[2,[[["a",true,[[["0 9 * * *","Asia/Tokyo","none"],8]]]]]]',
+    ),
+    (
+        keys.ticked(UID, WorkflowId("a")),
+        Ticked(UID, WorkflowId("a"), (TickDone("0 9 * * *", "Asia/Tokyo", 9, 7),)),
+        b'[2,[[["0 9 * * *","Asia/Tokyo",9,7]]]]',
     ),
     (keys.request("r1"), Answered("CreateTenant", TenantId("acme")), b'[2,["CreateTenant","acme"]]'),
 ]

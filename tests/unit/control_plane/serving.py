@@ -20,6 +20,7 @@ from control_plane.deploys import Deploys
 from control_plane.limits import ControlLimits
 from control_plane.retirement import Retirement
 from control_plane.routes import Routes
+from control_plane.schedules import ScheduleCalls
 from control_plane.tenant_service import TenantService
 from control_plane.tenants import Tenants
 from control_plane.tokens import Tokens
@@ -103,9 +104,12 @@ async def served(folder: Path) -> AsyncIterator[Api]:
         async def settled(revision: int) -> None:
             await directory.heard(revision)
 
-        retirement = Retirement(store, bundles, Pinned(), turns, settled, clock_ms=clock_ms)
+        retirement = Retirement(store, bundles, Pinned(), turns, settled, clock_ms=clock_ms, limits=limits)
         versions, files = Versions(store), VersionFiles(bundles)
-        workflows = WorkflowService(directory, deploys, check, versions, files, Workflows(store), routes, retirement)
+        schedules = ScheduleCalls(store, clock_ms=clock_ms)
+        workflows = WorkflowService(
+            directory, deploys, check, versions, files, Workflows(store), routes, retirement, schedules
+        )
         calls = OpenCalls(directory, RpcLimits(), time.monotonic)
         server = await build_server(
             [

@@ -30,7 +30,7 @@ class Story:
         self.routes = Routes(self.setting.store, clock_ms=self.setting.clock_ms, limits=self.setting.limits)
         self.retirement = Retirement(
             self.setting.store, self.setting.bundles, self.pinned, self.setting.turns, self._settle,
-            clock_ms=self.setting.clock_ms,
+            clock_ms=self.setting.clock_ms, limits=self.setting.limits,
         )  # fmt: skip
         self.digests: dict[str, Digest] = {}
         self.tenant: Tenant

@@ -108,8 +108,8 @@ class House:
         self.server = self.node._servers[SHARD]
 
     async def create(self, name: str = "one", **more: Any) -> InstanceKey:
-        tenant, request_id = more.get("tenant", TENANT), more.get("request_id", "")
-        seen = await self.calls.create(tenant, FLOW, InstanceId(name), b"null", request_id, more.get("trace", b""))
+        tenant, request_id = more.pop("tenant", TENANT), more.pop("request_id", "")
+        seen = await self.calls.create(tenant, FLOW, InstanceId(name), b"null", request_id, **more)
         return seen.key
 
     async def guest(self, number: int) -> FakeGuest:

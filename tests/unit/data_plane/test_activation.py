@@ -23,7 +23,7 @@ from stepwell.engine.actions import (
     TellStop,
 )
 from stepwell.engine.instance import Instance, Live
-from stepwell.engine.records import BlobRef, Failure, Payload, StepKey
+from stepwell.engine.records import BlobRef, Failure, Payload, Schedule, StepKey
 from stepwell.names import InstanceUid
 from tests.unit.data_plane.fakes import KEY, FakeGuest, Later, MemoryStore
 
@@ -192,6 +192,13 @@ def test_a_start_is_followed_by_exactly_what_is_recorded() -> None:
     assert start == ["start", 1, "main:Flow", about, 1, [["sleep", "nap", 1]]]
     assert params == b"[1]"
     assert rest == [(["completion", 1, "do", "fetch", 2, 5, "value", None], b"1")]
+
+
+def test_a_start_tells_of_the_schedule_that_created_the_instance() -> None:
+    rig = Rig()
+    rig.resident.instance.schedule = Schedule("0 9 * * *", 7)
+    (start, _) = rig.told(TellStart(0, ()))[0]
+    assert start[3]["schedule"] == ["0 9 * * *", 7]
 
 
 async def test_what_waits_for_a_blob_keeps_its_place() -> None:

@@ -18,7 +18,7 @@ from data_plane.lane import APPEND_RECORDS_MAX
 from data_plane.payloads import INLINE_BYTES_MAX
 from data_plane.quotas import TenantLimits
 from loader import messages as m
-from stepwell.engine.records import BlobRef, Created, StepKey
+from stepwell.engine.records import BlobRef, Created, Schedule, StepKey
 from stepwell.errors import (
     AlreadyExistsError,
     InvalidArgumentError,
@@ -38,9 +38,9 @@ LARGE = b'"' + b"x" * (INLINE_BYTES_MAX + 1) + b'"'
 BOOM = m.GuestError("builtins", "ValueError", "boom")
 
 
-async def failed(house: House, reserved: bytes = b"1") -> InstanceKey:
+async def failed(house: House, reserved: bytes = b"1", **more: Any) -> InstanceKey:
     """An instance with two steps, the second of which failed, and failed with it."""
-    key = await house.create()
+    key = await house.create(**more)
     guest = await house.guest(1)
     guest.say(m.Result(1, "reserve", 1, 1, 10), payload=reserved)
     await until(lambda: guest.told("completion"))
@@ -92,6 +92,14 @@ async def test_it_goes_on_from_the_step_and_its_origin_stays_as_it_is() -> None:
         await house.asleep()
         assert await house.status(seen.key) == "complete"
         assert (await house.status(key), house.records(key)) == ("errored", before)
+
+
+@on_virtual_time
+async def test_its_run_is_told_of_the_schedule_that_created_its_origin() -> None:
+    async with serving() as house:
+        key = await failed(house, schedule=Schedule("0 9 * * *", 7))
+        await house.calls.fork(asked(key))
+        assert (await house.guest(2)).told("start")[0][3]["schedule"] == ["0 9 * * *", 7]
 
 
 @pytest.mark.parametrize("deleted_first", ["origin", "fork"])

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar, get_args
 
 from stepwell.engine import events as e
 from stepwell.engine.family import Parent
-from stepwell.engine.records import BlobRef, Kind, Payload, RolledBack, StepKey
+from stepwell.engine.records import BlobRef, Kind, Payload, RolledBack, Schedule, StepKey
 from stepwell.names import InstanceId, InstanceUid, WorkflowId
 from tests.unit.engine.driven import BOOM, LET_OUT
 
@@ -34,6 +34,7 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "entrypoint": ("m:C",),
     "runtime": ("cpython-3.11",),
     "trace": (b"t" * 24,),
+    "schedule": (None, Schedule("0 9 * * *", 999_000)),
     "origin": (None,),
     "params": PAYLOADS,
     "child": CHILDREN,

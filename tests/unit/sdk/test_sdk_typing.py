@@ -53,7 +53,7 @@ def test_each_package_says_that_it_is_typed(package: object) -> None:
 
 
 def test_a_payloads_type_says_nothing_when_it_runs() -> None:
-    event = WorkflowEvent[dict[str, int]].of({"a": 1}, 0, "one", "order")
+    event = WorkflowEvent[dict[str, int]].of({"a": 1}, {"created": 0, "id": "one", "workflow": "order"})
     assert event.payload == {"a": 1}
     assert type(event) is WorkflowEvent
     assert StepEvent[int].of("text", "go", 0)["payload"] == "text"

@@ -208,6 +208,14 @@ async def test_each_side_does_without_the_other(parts: str) -> None:
     assert watched.figure("stepwell_instances_created_total") == (1.0 if with_figures else 0.0)
 
 
+def test_an_instance_of_a_schedule_is_counted_with_how_late_it_came() -> None:
+    watched = Watched()
+    tick = r.Schedule("0 9 * * *", 60_000)
+    watched.told(r.Created(72_500, InstanceUid("u"), Digest("d"), "m:C", b"null", "", schedule=tick))
+    assert watched.figure("stepwell_schedule_late_seconds_sum") == 12.5
+    assert watched.figure("stepwell_schedule_late_seconds_count") == 1.0
+
+
 PARENT = f"00-{'a' * 32}-{'b' * 16}-"
 
 

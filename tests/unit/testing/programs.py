@@ -158,3 +158,15 @@ class Stops(WorkflowEntrypoint):
             return "done"
 
         return await slow()
+
+
+class Scheduled(WorkflowEntrypoint):
+    async def run(self, event: Any, step: WorkflowStep) -> Any:
+        await step.sleep("a while", "1 hour")
+        if event.schedule is not None:
+            assert event.schedule.scheduledTime <= event.timestamp.timestamp() * 1000
+
+        async def note(schedule: Any) -> Any:
+            return schedule
+
+        return await step.call("note", note, event.schedule)

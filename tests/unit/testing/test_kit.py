@@ -42,6 +42,20 @@ def test_what_run_prints_again_on_a_replay_is_dropped(workflows: Workflows, caps
     assert capsys.readouterr().out == "".join(line.text for line in order.printed)
 
 
+def test_an_instance_of_a_schedule_knows_it_before_and_after_a_crash() -> None:
+    with Workflows(now=datetime(2030, 1, 1, 9, 0, 30, tzinfo=UTC)) as workflows:
+        report = workflows.start(programs.Scheduled, schedule="0  9 * * *")
+        workflows.settle()
+        workflows.kill()
+        assert report.result() == {"cron": "0 9 * * *", "scheduledTime": 1_893_488_400_000}
+        assert report.fork("note").result() == {"cron": "0 9 * * *", "scheduledTime": 1_893_488_400_000}
+        report.restart()
+        assert report.result() == {"cron": "0 9 * * *", "scheduledTime": 1_893_488_400_000}
+        assert workflows.start(programs.Scheduled).result() is None
+        with pytest.raises(ValueError, match="MON-FRI"):
+            workflows.start(programs.Scheduled, schedule="0 9 * * 1-5")
+
+
 def test_time_moves_by_hand_and_no_further(workflows: Workflows) -> None:
     order = workflows.start(programs.Order, {"card": 1})
     workflows.settle()

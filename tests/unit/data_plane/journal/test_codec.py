@@ -26,6 +26,7 @@ from stepwell.engine.records import (
     Payload,
     Record,
     RolledBack,
+    Schedule,
     SleepStarted,
     StepCompleted,
     StepKey,
@@ -61,6 +62,7 @@ FIELDS: dict[object, st.SearchStrategy[Any]] = {
     StepKey | None: st.one_of(st.none(), step_keys),
     StepKey: step_keys,
     Origin | None: st.none(),
+    Schedule | None: st.one_of(st.none(), st.builds(Schedule, texts, times)),
 }
 TIMES = {"at", "started_at", "created_at", "retry_at", "due", "paused_for"}
 
