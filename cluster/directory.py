@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Final, Generic, NoReturn, TypeVar
 
@@ -20,9 +20,10 @@ from cluster.records import Route, Tenant, Token, Version
 from cluster.store import WATCH_PROGRESS_SECONDS, ClusterStore, CompactedError
 from stepwell.errors import NotFoundError, UnavailableError
 from stepwell.names import Digest, TenantId, TenantUid, WorkflowId
+from stepwell.retention import NOT_SAID, Retention
 
 ENTRIES_MAX: Final = 16_384
-"""Tenants, tokens and routes remembered, of each; the least recently used go first."""
+"""Tenants, tokens, routes and versions' retentions remembered, of each; the least recently used go first."""
 
 VERSIONS_MAX: Final = 512
 """Versions remembered. A manifest has at most 64 KiB, so together they stay below 40 MiB."""
@@ -62,6 +63,8 @@ class Directory:
         self._tokens: _Cache[str, Token] = _Cache(ENTRIES_MAX)
         self._routes: _Cache[tuple[TenantUid, WorkflowId], Route] = _Cache(ENTRIES_MAX)
         self._versions: _Cache[tuple[TenantUid, Digest], Version] = _Cache(VERSIONS_MAX)
+        self._retentions: _Cache[tuple[TenantUid, Digest], Mapping[WorkflowId, Retention]] = _Cache(ENTRIES_MAX)
+        """Never dropped but for room: of a digest they are always the same."""
 
     async def run(self) -> NoReturn:
         """Follow the generations until cancelled; a broken watch is begun again."""
@@ -134,6 +137,18 @@ class Directory:
         version = decode_value(Version, stored)
         self._remember(self._versions, (uid, digest), version, uid, heard)
         return version
+
+    async def retention(self, uid: TenantUid, digest: Digest, workflow: WorkflowId) -> Retention:
+        """What the version says of how long the workflow's instances are kept. Raises NotFoundError.
+
+        Each create asks: so it is remembered for many more versions than their manifests are.
+        """
+        known = self._retentions.get((uid, digest))
+        if known is None:
+            said = dict((await self.version(uid, digest)).retentions)
+            known = (said, 0, 0)
+            self._retentions.put((uid, digest), known)
+        return known[0].get(workflow, NOT_SAID)
 
     async def _follow(self) -> None:
         revision = await self._store.revision()

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from stepwell.names import Digest, TenantId, TenantUid, WorkflowId
+from stepwell.retention import Retention
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class Version:
     file_count: int
     size_bytes: int
     retiring: bool = False
+    retentions: tuple[tuple[WorkflowId, Retention], ...] = ()
+    """Of its workflows that say one."""
 
 
 WEIGHTS_SUM: Final = 100

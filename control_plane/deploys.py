@@ -28,6 +28,7 @@ from loader.bundles.manifest import Manifest, check_manifest
 from loader.bundles.store import Bundle, BundleStore, Upload
 from stepwell.errors import ConflictError, LimitExceededError, SandboxUnavailableError
 from stepwell.names import Digest, TenantUid
+from stepwell.retention import NOT_SAID
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,4 +193,7 @@ class Deploys:
             created_at_ms=self._clock_ms(),
             file_count=bundle.file_count,
             size_bytes=bundle.size_bytes,
+            retentions=tuple(
+                sorted((e.workflow_id, e.retention) for e in bundle.manifest.workflows if e.retention != NOT_SAID)
+            ),
         )

@@ -29,10 +29,13 @@ from rpc.resource_names import (
     version_name,
     workflow_name,
 )
+from rpc.retention import retention_of
 from rpc.times import timestamp
 from stepwell import names
+from stepwell.client.retention import retention_message
 from stepwell.errors import InvalidArgumentError, LimitExceededError
 from stepwell.names import Digest, TenantId, WorkflowId
+from stepwell.retention import NOT_SAID
 from stepwell.v1 import workflows_pb2 as pb
 from stepwell.v1.workflows_pb2_grpc import WorkflowServiceServicer
 
@@ -224,7 +227,10 @@ async def _parts(requests: AsyncIterator[pb.DeployVersionRequest]) -> AsyncItera
 
 def _manifest(manifest: pb.Manifest) -> Manifest:
     """Unjudged: the deploy does that."""
-    entries = (WorkflowEntry(WorkflowId(entry.workflow_id), entry.entrypoint) for entry in manifest.workflows)
+    entries = (
+        WorkflowEntry(WorkflowId(entry.workflow_id), entry.entrypoint, retention_of(entry.retention))
+        for entry in manifest.workflows
+    )
     return Manifest(tuple(entries), dict(manifest.vars))
 
 
@@ -254,7 +260,15 @@ def _digests(routes: Iterable[Route]) -> frozenset[Digest]:
 
 
 def _version(tenant: TenantId, version: Version, routed: frozenset[Digest]) -> pb.Version:
-    entries = [pb.WorkflowEntry(workflow_id=name, entrypoint=entrypoint) for name, entrypoint in version.entrypoints]
+    retentions = dict(version.retentions)
+    entries = [
+        pb.WorkflowEntry(
+            workflow_id=name,
+            entrypoint=entrypoint,
+            retention=retention_message(retentions.get(name, NOT_SAID)),
+        )
+        for name, entrypoint in version.entrypoints
+    ]
     return pb.Version(
         name=version_name(tenant, version.digest),
         manifest=pb.Manifest(workflows=entries, vars=version.vars),

@@ -13,13 +13,15 @@ from data_plane.shard_server import ShardServer
 from stepwell.engine.instance import Instance, Phase
 from stepwell.errors import ApiError, NotFoundError
 from stepwell.names import Digest, InstanceId, TenantUid, WorkflowId
+from stepwell.retention import NOT_SAID, Retention
 
 
 class RoutedVersion(NamedTuple):
-    """What a new instance of a workflow is pinned to."""
+    """What a new instance of a workflow is pinned to, and what its version says of how long it is kept."""
 
     digest: Digest
     entrypoint: str
+    retention: Retention = NOT_SAID
 
 
 Choose = Callable[[InstanceId], RoutedVersion]

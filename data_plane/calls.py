@@ -29,6 +29,7 @@ from stepwell.engine.instance import Instance, Phase
 from stepwell.engine.records import BlobRef, Deleting, Payload, StepKey
 from stepwell.errors import AlreadyExistsError, InvalidArgumentError, UnavailableError
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowId
+from stepwell.retention import NOT_SAID, Retention
 
 REMOVALS_AWAITED_MAX: Final = 5
 """How often a create waits for a deletion of its id before it asks its caller to come again."""
@@ -60,8 +61,10 @@ class InstanceCalls:
         params: bytes,
         request_id: str,
         trace: bytes = b"",
+        retention: Retention = NOT_SAID,
     ) -> Seen:
         """A new instance on the version that the workflow's route gives its id now; `trace` is kept with it, unread.
+        What `retention` does not say, that version says.
 
         Raises NotFoundError without a route, AlreadyExistsError when the id is taken by another create,
         InvalidArgumentError when the request_id was used with another body, LimitExceededError over the tenant's
@@ -87,7 +90,14 @@ class InstanceCalls:
                     payload = resident.stage(params, uid)
                     resident.step(
                         events.CreateRequested(
-                            self._node.clock(), uid, version.digest, version.entrypoint, payload, request_id, trace
+                            self._node.clock(),
+                            uid,
+                            version.digest,
+                            version.entrypoint,
+                            payload,
+                            request_id,
+                            trace,
+                            retention.or_else(version.retention),
                         )
                     )
                     seen = Seen(key, replace(state))
@@ -97,7 +107,7 @@ class InstanceCalls:
                 if state.phase is not Phase.DELETING:
                     await server.flushed(resident)
                     await server.listed(resident)
-                    return await self._repeated(server, key, resident.instance, params, request_id)
+                    return await self._repeated(server, key, resident.instance, params, request_id, retention)
             await server.removed(key)
         raise UnavailableError(f"instance {instance!r} is being deleted; try again in a moment")
 
@@ -112,13 +122,23 @@ class InstanceCalls:
         return InstanceId(hashlib.sha256(text.encode()).hexdigest()[:32])
 
     async def _repeated(
-        self, server: ShardServer, key: InstanceKey, state: Instance, params: bytes, request_id: str
+        self,
+        server: ShardServer,
+        key: InstanceKey,
+        state: Instance,
+        params: bytes,
+        request_id: str,
+        retention: Retention,
     ) -> Seen:
         if not request_id or state.request_id != request_id:
             raise AlreadyExistsError(f"instance {key.instance!r} of workflow {key.workflow!r} exists already")
         if await fetch(state.params, key, state.uid, self._node.store) != params:
             raise InvalidArgumentError(
                 f"request_id {request_id!r} was used before, with other params; use a new one", field="request_id"
+            )
+        if retention.or_else(state.retention) != state.retention:
+            raise InvalidArgumentError(
+                f"request_id {request_id!r} was used before, with another retention; use a new one", field="request_id"
             )
         return await self._seen(server, key)
 

@@ -20,6 +20,7 @@ from rpc.auth import principal
 from rpc.json_edge import checked_json
 from rpc.paging import PAGE_BYTES_MAX, offset, page_size, page_token, position
 from rpc.resource_names import checked, parse_instance, parse_version, parse_workflow
+from rpc.retention import checked_retention
 from rpc.rights import Right
 from rpc.times import timestamp
 from rpc.trace_context import current
@@ -55,9 +56,10 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         instance = checked(names.instance_id, request.instance_id, "instance_id") if request.instance_id else None
         request_id = checked(names.request_id, request.request_id, "request_id")
         params = checked_json(request.params, "params")
+        retention = checked_retention(request.retention, "retention")
         uid = (await self._tenants.tenant(tenant)).uid
         trace = call.stored() if (call := current()) is not None else b""
-        seen = await self._calls.create(uid, workflow, instance, params, request_id, trace)
+        seen = await self._calls.create(uid, workflow, instance, params, request_id, trace, retention)
         return await self._instance(tenant, seen, context)
 
     async def BatchCreateInstances(

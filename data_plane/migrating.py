@@ -83,6 +83,6 @@ def _asks_for_a_replay(instance: Instance, version: RoutedVersion, request_id: s
     """Not where the engine answers all the same: it has ended, runs that version, or the call came before."""
     return (
         instance.phase in (Phase.LIVE, Phase.PAUSED)
-        and (instance.digest, instance.entrypoint) != version
+        and (instance.digest, instance.entrypoint) != (version.digest, version.entrypoint)
         and (not request_id or request_id not in instance.requests)
     )

@@ -10,6 +10,7 @@ from data_plane.logs.store import Stream
 from data_plane.replaying import Differs, Matches, Unchecked, Verdict
 from rpc.resource_names import instance_name, version_name
 from rpc.times import timestamp
+from stepwell.client.retention import retention_message
 from stepwell.engine.instance import Instance, Step, StepStatus
 from stepwell.engine.received import EventState, Received, resend_id
 from stepwell.engine.records import Completed, Errored, Failure, Kind, RolledBack, Terminated
@@ -85,6 +86,7 @@ def instance_message(
         create_time=timestamp(instance.created_at),
         buffered_events=0 if instance.outcome is not None else instance.buffered_events,
         dead_events=instance.dead_events,
+        retention=retention_message(instance.retention),
     )
     if isinstance(instance.outcome, Completed) and output is not None:
         message.output = output
@@ -99,6 +101,8 @@ def instance_message(
         message.start_time.CopyFrom(timestamp(instance.started_at))
     if instance.ended_at is not None:
         message.end_time.CopyFrom(timestamp(instance.ended_at))
+    if instance.expires_at is not None:
+        message.expire_time.CopyFrom(timestamp(instance.expires_at))
     return message
 
 

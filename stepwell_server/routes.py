@@ -8,6 +8,7 @@ from cluster.weights import chosen
 from data_plane.calling import Choose, RoutedVersion
 from stepwell.errors import NotFoundError
 from stepwell.names import Digest, InstanceId, TenantUid, WorkflowId
+from stepwell.retention import Retention
 
 
 class DirectoryRoutes:
@@ -18,11 +19,19 @@ class DirectoryRoutes:
 
     async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> Choose:
         """Raises NotFoundError for a workflow that was never deployed."""
-        route = await self._directory.route(tenant, workflow)
+        retentions: dict[Digest, Retention] = {}
+        while True:
+            # Last of all, so that it is the route of now, however long its versions took to be read.
+            route = await self._directory.route(tenant, workflow)
+            unread = [target.digest for target in route.targets if target.digest not in retentions]
+            if not unread:
+                break
+            for digest in unread:
+                retentions[digest] = await self._directory.retention(tenant, digest, workflow)
 
         def choose(instance: InstanceId) -> RoutedVersion:
             target = chosen(route, instance)
-            return RoutedVersion(target.digest, target.entrypoint)
+            return RoutedVersion(target.digest, target.entrypoint, retentions[target.digest])
 
         return choose
 

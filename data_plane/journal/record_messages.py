@@ -11,13 +11,17 @@ from typing import Any
 
 from data_plane.journal.record_parts import (
     UnknownRecordError,
+    read_expiry,
     read_failure,
     read_key,
     read_payload,
+    read_retention,
     read_rolled_back,
+    write_expiry,
     write_failure,
     write_key,
     write_payload,
+    write_retention,
     write_rolled_back,
 )
 from data_plane.journal.v1 import journal_pb2 as pb
@@ -179,11 +183,12 @@ def _write_created(m: pb.Created, record: r.Created) -> None:
     write_payload(m.params, record.params)
     m.request_id = record.request_id
     m.trace = record.trace
+    write_retention(m, record.retention)
 
 
 def _read_created(m: pb.Created) -> r.Created:
-    params = read_payload(m.params)
-    return r.Created(m.at, InstanceUid(m.uid), Digest(m.digest), m.entrypoint, params, m.request_id, m.trace)
+    params, retention = read_payload(m.params), read_retention(m)
+    return r.Created(m.at, InstanceUid(m.uid), Digest(m.digest), m.entrypoint, params, m.request_id, m.trace, retention)
 
 
 def _write_paused(m: pb.Paused, record: r.Paused) -> None:
@@ -256,30 +261,33 @@ def _read_nothing_to_do(m: pb.NothingToDo) -> r.NothingToDo:
 def _write_completed(m: pb.Completed, record: r.Completed) -> None:
     m.at = record.at
     write_payload(m.output, record.output)
+    write_expiry(m, record)
 
 
 def _read_completed(m: pb.Completed) -> r.Completed:
-    return r.Completed(m.at, read_payload(m.output))
+    return r.Completed(m.at, read_payload(m.output), read_expiry(m))
 
 
 def _write_errored(m: pb.Errored, record: r.Errored) -> None:
     m.at = record.at
     write_failure(m.failure, record.failure)
     write_rolled_back(m, record)
+    write_expiry(m, record)
 
 
 def _read_errored(m: pb.Errored) -> r.Errored:
-    return r.Errored(m.at, read_failure(m.failure), read_rolled_back(m))
+    return r.Errored(m.at, read_failure(m.failure), read_rolled_back(m), read_expiry(m))
 
 
 def _write_terminated(m: pb.Terminated, record: r.Terminated) -> None:
     m.at = record.at
     m.request_id = record.request_id
     write_rolled_back(m, record)
+    write_expiry(m, record)
 
 
 def _read_terminated(m: pb.Terminated) -> r.Terminated:
-    return r.Terminated(m.at, m.request_id, read_rolled_back(m))
+    return r.Terminated(m.at, m.request_id, read_rolled_back(m), read_expiry(m))
 
 
 def _write_deleting(m: pb.Deleting, record: r.Deleting) -> None:

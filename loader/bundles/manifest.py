@@ -18,6 +18,7 @@ from loader.limits import (
 from stepwell import names
 from stepwell.errors import BundleRefusedError, LimitExceededError
 from stepwell.names import WorkflowId
+from stepwell.retention import NOT_SAID, Retention, refuse_unusual
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class WorkflowEntry:
 
     workflow_id: WorkflowId
     entrypoint: str
+    retention: Retention = NOT_SAID
+    """Of its instances, where their create says nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +39,24 @@ class Manifest:
     vars: Mapping[str, str]
 
     def canonical(self) -> bytes:
-        """The same bytes for equal manifests, whatever order their parts came in."""
+        """The same bytes for equal manifests, whatever order their parts came in. What is not said is not in them: so
+        digests of manifests from before it could be said stay as they are."""
         workflows = {entry.workflow_id: entry.entrypoint for entry in self.workflows}
-        value = {"vars": dict(self.vars), "workflows": workflows}
+        value: dict[str, object] = {"vars": dict(self.vars), "workflows": workflows}
+        retentions = {each.workflow_id: each.retention for each in self.workflows if each.retention != NOT_SAID}
+        if retentions:
+            value["retention"] = retentions
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
     @classmethod
     def from_canonical(cls, data: bytes) -> Manifest:
         """The manifest that `canonical` wrote, its workflows in the order of their names."""
         value = json.loads(data)
-        workflows = (WorkflowEntry(WorkflowId(name), entry) for name, entry in sorted(value["workflows"].items()))
+        retentions = value.get("retention", {})
+        workflows = (
+            WorkflowEntry(WorkflowId(name), entry, Retention(*retentions.get(name, NOT_SAID)))
+            for name, entry in sorted(value["workflows"].items())
+        )
         return cls(tuple(workflows), dict(value["vars"]))
 
     def entrypoints(self) -> list[str]:
@@ -64,6 +75,9 @@ def check_manifest(manifest: Manifest) -> None:
         try:
             names.workflow_id(entry.workflow_id)
             names.entrypoint(entry.entrypoint)
+            for ms in entry.retention:
+                if ms is not None:
+                    refuse_unusual(ms)
         except names.TooLongError as error:
             raise BundleRefusedError(f"The manifest can't be used: {error}.", **error.metadata) from None
         except ValueError as error:

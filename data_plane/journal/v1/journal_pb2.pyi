@@ -340,6 +340,7 @@ class Created(_message.Message):
     PARAMS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TRACE_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     uid: _builtins.str
     digest: _builtins.str
@@ -349,6 +350,10 @@ class Created(_message.Message):
     """The trace id and the span id of the call, 16 and 8 bytes; empty unless its trace is kept. An older program drops it."""
     @_builtins.property
     def params(self) -> Global___Payload: ...
+    @_builtins.property
+    def retention(self) -> Global___Retention:
+        """An older program drops it, and keeps the instance for ever."""
+
     def __init__(
         self,
         *,
@@ -359,14 +364,48 @@ class Created(_message.Message):
         params: Global___Payload | None = ...,
         request_id: _builtins.str = ...,
         trace: _builtins.bytes = ...,
+        retention: Global___Retention | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["params", b"params"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retention", b"_retention", "params", b"params", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "digest", b"digest", "entrypoint", b"entrypoint", "params", b"params", "request_id", b"request_id", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retention", b"_retention", "at", b"at", "digest", b"digest", "entrypoint", b"entrypoint", "params", b"params", "request_id", b"request_id", "retention", b"retention", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__retention: _TypeAlias = _typing.Literal["retention"]  # noqa: Y015
+    _WhichOneofArgType__retention: _TypeAlias = _typing.Literal["_retention", b"_retention"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retention) -> _WhichOneofReturnType__retention | None: ...
 
 Global___Created: _TypeAlias = Created  # noqa: Y015
+
+@_typing.final
+class Retention(_message.Message):
+    """How long an instance is kept once it is complete, and once it errored or was terminated; absent: for ever."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUCCESS_MS_FIELD_NUMBER: _builtins.int
+    ERROR_MS_FIELD_NUMBER: _builtins.int
+    success_ms: _builtins.int
+    error_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        success_ms: _builtins.int | None = ...,
+        error_ms: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_ms", b"_error_ms", "_success_ms", b"_success_ms", "error_ms", b"error_ms", "success_ms", b"success_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_ms", b"_error_ms", "_success_ms", b"_success_ms", "error_ms", b"error_ms", "success_ms", b"success_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__error_ms: _TypeAlias = _typing.Literal["error_ms"]  # noqa: Y015
+    _WhichOneofArgType__error_ms: _TypeAlias = _typing.Literal["_error_ms", b"_error_ms"]  # noqa: Y015
+    _WhichOneofReturnType__success_ms: _TypeAlias = _typing.Literal["success_ms"]  # noqa: Y015
+    _WhichOneofArgType__success_ms: _TypeAlias = _typing.Literal["_success_ms", b"_success_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_ms) -> _WhichOneofReturnType__error_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__success_ms) -> _WhichOneofReturnType__success_ms | None: ...
+
+Global___Retention: _TypeAlias = Retention  # noqa: Y015
 
 @_typing.final
 class Activated(_message.Message):
@@ -885,7 +924,10 @@ class Completed(_message.Message):
 
     AT_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
     at: _builtins.int
+    expires_at: _builtins.int
+    """When it is to be deleted; absent: never. An older program drops it. So it is in Errored and Terminated."""
     @_builtins.property
     def output(self) -> Global___Payload: ...
     def __init__(
@@ -893,12 +935,15 @@ class Completed(_message.Message):
         *,
         at: _builtins.int = ...,
         output: Global___Payload | None = ...,
+        expires_at: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["output", b"output"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "expires_at", b"expires_at", "output", b"output"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "output", b"output"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "at", b"at", "expires_at", b"expires_at", "output", b"output"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expires_at: _TypeAlias = _typing.Literal["expires_at"]  # noqa: Y015
+    _WhichOneofArgType__expires_at: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_at) -> _WhichOneofReturnType__expires_at | None: ...
 
 Global___Completed: _TypeAlias = Completed  # noqa: Y015
 
@@ -935,7 +980,9 @@ class Errored(_message.Message):
     AT_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
     ROLLED_BACK_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
     at: _builtins.int
+    expires_at: _builtins.int
     @_builtins.property
     def failure(self) -> Global___Failure: ...
     @_builtins.property
@@ -948,13 +995,19 @@ class Errored(_message.Message):
         at: _builtins.int = ...,
         failure: Global___Failure | None = ...,
         rolled_back: Global___RolledBack | None = ...,
+        expires_at: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_rolled_back", b"_rolled_back", "failure", b"failure", "rolled_back", b"rolled_back"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "_rolled_back", b"_rolled_back", "expires_at", b"expires_at", "failure", b"failure", "rolled_back", b"rolled_back"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rolled_back", b"_rolled_back", "at", b"at", "failure", b"failure", "rolled_back", b"rolled_back"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "_rolled_back", b"_rolled_back", "at", b"at", "expires_at", b"expires_at", "failure", b"failure", "rolled_back", b"rolled_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expires_at: _TypeAlias = _typing.Literal["expires_at"]  # noqa: Y015
+    _WhichOneofArgType__expires_at: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at"]  # noqa: Y015
     _WhichOneofReturnType__rolled_back: _TypeAlias = _typing.Literal["rolled_back"]  # noqa: Y015
     _WhichOneofArgType__rolled_back: _TypeAlias = _typing.Literal["_rolled_back", b"_rolled_back"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_at) -> _WhichOneofReturnType__expires_at | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rolled_back) -> _WhichOneofReturnType__rolled_back | None: ...
 
 Global___Errored: _TypeAlias = Errored  # noqa: Y015
@@ -991,8 +1044,10 @@ class Terminated(_message.Message):
     AT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ROLLED_BACK_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     request_id: _builtins.str
+    expires_at: _builtins.int
     @_builtins.property
     def rolled_back(self) -> Global___RolledBack:
         """As in Errored; absent too where no rollback was asked for."""
@@ -1003,13 +1058,19 @@ class Terminated(_message.Message):
         at: _builtins.int = ...,
         request_id: _builtins.str = ...,
         rolled_back: Global___RolledBack | None = ...,
+        expires_at: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_rolled_back", b"_rolled_back", "rolled_back", b"rolled_back"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "_rolled_back", b"_rolled_back", "expires_at", b"expires_at", "rolled_back", b"rolled_back"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rolled_back", b"_rolled_back", "at", b"at", "request_id", b"request_id", "rolled_back", b"rolled_back"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "_rolled_back", b"_rolled_back", "at", b"at", "expires_at", b"expires_at", "request_id", b"request_id", "rolled_back", b"rolled_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expires_at: _TypeAlias = _typing.Literal["expires_at"]  # noqa: Y015
+    _WhichOneofArgType__expires_at: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at"]  # noqa: Y015
     _WhichOneofReturnType__rolled_back: _TypeAlias = _typing.Literal["rolled_back"]  # noqa: Y015
     _WhichOneofArgType__rolled_back: _TypeAlias = _typing.Literal["_rolled_back", b"_rolled_back"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_at) -> _WhichOneofReturnType__expires_at | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rolled_back) -> _WhichOneofReturnType__rolled_back | None: ...
 
 Global___Terminated: _TypeAlias = Terminated  # noqa: Y015

@@ -32,13 +32,21 @@ def bundled(app: App, folder: Path, tenant: str | None, tell: Callable[[str], No
     from stepwell.cli.packages.cache import PackageCache
     from stepwell.cli.packages.target import Target
     from stepwell.cli.wrangler_file import read_wrangler
+    from stepwell.client.retention import retention_message
     from stepwell.v1.workflows_pb2 import Manifest, WorkflowEntry
 
     declared = (None if (folder / FILE).exists() else read_wrangler(folder)) or read_manifest(folder)
     for why in declared.ignored:
         app.screen.aside(f"Ignored: {why}")
     own = files_of(declared.root)
-    entries = [WorkflowEntry(workflow_id=name, entrypoint=entrypoint) for name, entrypoint in declared.workflows]
+    entries = [
+        WorkflowEntry(
+            workflow_id=each.name,
+            entrypoint=each.entrypoint,
+            retention=retention_message(each.retention),
+        )
+        for each in declared.workflows
+    ]
     manifest = Manifest(workflows=entries, vars=declared.vars)
 
     def target() -> Target:

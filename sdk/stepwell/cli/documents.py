@@ -85,8 +85,18 @@ def instance(message: instances_pb2.Instance, steps: Sequence[instances_pb2.Step
         "createTime": _time(message, "create_time"),
         "startTime": _time(message, "start_time"),
         "endTime": _time(message, "end_time"),
+        "retention": retention(message.retention),
+        "expireTime": _time(message, "expire_time"),
         "bufferedEvents": message.buffered_events if message.HasField("buffered_events") else None,
         "deadEvents": message.dead_events if message.HasField("dead_events") else None,
+    }
+
+
+def retention(message: resources_pb2.Retention) -> Json:
+    """Null where nothing is said."""
+    return {
+        "successMs": message.success_ms if message.HasField("success_ms") else None,
+        "errorMs": message.error_ms if message.HasField("error_ms") else None,
     }
 
 
@@ -338,7 +348,10 @@ def _targets(targets: Iterable[workflows_pb2.RouteTarget]) -> Json:
 
 
 def _entries(manifest: workflows_pb2.Manifest) -> Json:
-    return [{"name": entry.workflow_id, "entrypoint": entry.entrypoint} for entry in manifest.workflows]
+    return [
+        {"name": entry.workflow_id, "entrypoint": entry.entrypoint, "retention": retention(entry.retention)}
+        for entry in manifest.workflows
+    ]
 
 
 def _enum(values: Mapping[int, EnumValueDescriptor], number: int, prefix: str) -> str:

@@ -96,6 +96,9 @@ def _facts(instance: Instance, now: datetime) -> list[tuple[str, Cell | str]]:
         facts.append(("started", f"{clock(started)}  (after {took((started - created).total_seconds())})"))
     if instance.HasField("end_time"):
         facts.append(("ended", f"{clock(datetime_of(instance.end_time))}  (took {_took(instance, now)})"))
+    if instance.HasField("expire_time"):
+        expires = datetime_of(instance.expire_time)
+        facts.append(("deleted", f"{clock(expires)}  ({ago(expires, now)})"))
     if instance.HasField("rollback"):
         facts.append(("rollback", _rollback_line(instance.rollback)))
     if instance.buffered_events:

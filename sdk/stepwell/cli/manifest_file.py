@@ -4,6 +4,10 @@
 name = "order"
 entrypoint = "main:Order"
 
+[workflows.retention]
+success = "7 days"
+error = "30 days"
+
 [vars]
 GREETING = "hello"
 """
@@ -20,7 +24,9 @@ from typing import Any
 
 from stepwell import names
 from stepwell.cli.clean import clean, shortened
+from stepwell.cli.workflow_settings import DeclaredWorkflow, WrongSettingError, retention_in
 from stepwell.errors import BundleRefusedError
+from stepwell.retention import Retention
 
 FILE = "stepwell.toml"
 SIZE_MAX = 64 * 1024
@@ -31,8 +37,7 @@ EXAMPLE = '[[workflows]]\nname = "order"\nentrypoint = "main:Order"'
 class ManifestFile:
     """What the file says, its names checked."""
 
-    workflows: tuple[tuple[str, str], ...]
-    """(name, entrypoint)"""
+    workflows: tuple[DeclaredWorkflow, ...]
     vars: Mapping[str, str]
     root: Path
     """The folder that is uploaded."""
@@ -71,19 +76,32 @@ def source_of(path: Path, size_max: int = SIZE_MAX) -> str:
         raise refused("it is not UTF-8", line, path.name) from None
 
 
-def _workflows(document: Mapping[str, Any], source: str) -> tuple[tuple[str, str], ...]:
+def _workflows(document: Mapping[str, Any], source: str) -> tuple[DeclaredWorkflow, ...]:
     tables = document.get("workflows")
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise refused(f"it declares no workflow: write\n{EXAMPLE}", _line_of(source, r"\[?\[?\s*workflows"))
-    found: dict[str, str] = {}
+    found: dict[str, DeclaredWorkflow] = {}
     for number, table in enumerate(tables):
         line = _line_of(source, r"\[\[\s*workflows\s*\]\]", number)
-        _only(table, {"name", "entrypoint"}, source, " in [[workflows]]", line)
+        _only(table, {"name", "entrypoint", "retention"}, source, " in [[workflows]]", line)
         name = _text(table, "name", names.workflow_id, source, line)
         if name in found:
             raise refused(f"workflow {name} is declared twice", line)
-        found[name] = _text(table, "entrypoint", names.entrypoint, source, line)
-    return tuple(found.items())
+        entrypoint = _text(table, "entrypoint", names.entrypoint, source, line)
+        found[name] = DeclaredWorkflow(name, entrypoint, _retention(table, source, line))
+    return tuple(found.values())
+
+
+def _retention(table: Mapping[str, Any], source: str, line: int | None) -> Retention:
+    said = table.get("retention", {})
+    here = _line_of(source, r"(\[\s*workflows\s*\.\s*)?retention", after=line)
+    if not isinstance(said, dict):
+        raise refused('[workflows.retention] is a table: success = "7 days"', here)
+    _only(said, {"success", "error"}, source, " in [workflows.retention]", here)
+    try:
+        return retention_in(said, "success", "error")
+    except WrongSettingError as error:
+        raise refused(str(error), _line_of(source, rf"{error.key}\s*=", after=here) or here) from None
 
 
 def _text(table: Mapping[str, Any], key: str, rule: Callable[[str], str], source: str, line: int | None) -> str:

@@ -1,17 +1,22 @@
-"""What two versions differ in: files by content, workflows, and plain values; as a document and as lines."""
+"""What two versions differ in: files by content, workflows, how long their instances are kept, and plain values; as a
+document and as lines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from stepwell.cli.durations import took
 from stepwell.cli.json_text import Json
 from stepwell.cli.screen import Cell
 from stepwell.client.resource_names import id_in
 from stepwell.v1 import workflows_pb2 as pb
 
 T = TypeVar("T")
+
+Kept = tuple[int | None, int | None]
+"""In ms once it is complete, and once it errored or was terminated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +38,14 @@ class VersionDiff:
     files: Changes[tuple[bool, int, str]]
     """Of each file: executable, size in bytes, SHA-256."""
     workflows: Changes[str]
+    retention: Changes[Kept]
+    """By workflow, of those that say one."""
     vars: Changes[str]
 
     @property
     def is_empty(self) -> bool:
-        return not any((each.added or each.removed or each.changed) for each in (self.files, self.workflows, self.vars))
+        parts = (self.files, self.workflows, self.retention, self.vars)
+        return not any((each.added or each.removed or each.changed) for each in parts)
 
 
 def compared(
@@ -50,6 +58,7 @@ def compared(
         after,
         _changes(old, new),
         _changes(_entrypoints(before), _entrypoints(after)),
+        _changes(_retentions(before), _retentions(after)),
         _changes(before.manifest.vars, after.manifest.vars),
     )
 
@@ -60,11 +69,16 @@ def document(diff: VersionDiff) -> Json:
     def file(told: tuple[bool, int, str]) -> dict[str, Json]:
         return {"executable": told[0], "sizeBytes": told[1], "sha256": told[2]}
 
-    def text(key: str, name: str, changes: Changes[str]) -> Json:
+    def kept(told: Kept) -> Json:
+        return {"successMs": told[0], "errorMs": told[1]}
+
+    def named(key: str, changes: Changes[T], shown: Callable[[T], Json]) -> Json:
         return {
-            "added": [{name: each, key: value} for each, value in changes.added.items()],
-            "removed": [{name: each, key: value} for each, value in changes.removed.items()],
-            "changed": [{name: each, "from": old, "to": new} for each, (old, new) in changes.changed.items()],
+            "added": [{"name": each, key: shown(value)} for each, value in changes.added.items()],
+            "removed": [{"name": each, key: shown(value)} for each, value in changes.removed.items()],
+            "changed": [
+                {"name": each, "from": shown(old), "to": shown(new)} for each, (old, new) in changes.changed.items()
+            ],
             "unchanged": changes.unchanged,
         }
 
@@ -80,8 +94,9 @@ def document(diff: VersionDiff) -> Json:
             ],
             "unchanged": diff.files.unchanged,
         },
-        "workflows": text("entrypoint", "name", diff.workflows),
-        "vars": text("value", "name", diff.vars),
+        "workflows": named("entrypoint", diff.workflows, str),
+        "retention": named("retention", diff.retention, kept),
+        "vars": named("value", diff.vars, str),
     }
 
 
@@ -97,7 +112,13 @@ def lines(diff: VersionDiff) -> Iterator[tuple[Cell, str]]:
     for path, (old, new) in diff.files.changed.items():
         content = "" if old[2] != new[2] else "  the same bytes"
         yield Cell("~", "waiting"), f"{path}  {_file_text(old)} → {_file_text(new)}{content}"
-    for what, changes in (("workflow", diff.workflows), ("var", diff.vars)):
+    retention = Changes(
+        {name: _kept_text(told) for name, told in diff.retention.added.items()},
+        {name: _kept_text(told) for name, told in diff.retention.removed.items()},
+        {name: (_kept_text(old), _kept_text(new)) for name, (old, new) in diff.retention.changed.items()},
+        diff.retention.unchanged,
+    )
+    for what, changes in (("workflow", diff.workflows), ("retention of", retention), ("var", diff.vars)):
         for name, value in changes.added.items():
             yield Cell("+", "good"), f"{what} {name}  {value}"
         for name, value in changes.removed.items():
@@ -119,6 +140,22 @@ def _changes(old: Mapping[str, T], new: Mapping[str, T]) -> Changes[T]:
 
 def _entrypoints(version: pb.Version) -> dict[str, str]:
     return {each.workflow_id: each.entrypoint for each in version.manifest.workflows}
+
+
+def _retentions(version: pb.Version) -> dict[str, Kept]:
+    return {
+        each.workflow_id: (
+            each.retention.success_ms if each.retention.HasField("success_ms") else None,
+            each.retention.error_ms if each.retention.HasField("error_ms") else None,
+        )
+        for each in version.manifest.workflows
+        if each.HasField("retention")
+    }
+
+
+def _kept_text(told: Kept) -> str:
+    success, error = ("for ever" if ms is None else took(ms / 1000) for ms in told)
+    return f"success {success}, error {error}"
 
 
 def _file_text(told: tuple[bool, int, str]) -> str:

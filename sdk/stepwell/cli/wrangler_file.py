@@ -1,13 +1,20 @@
 """`wrangler.json`, `.jsonc` and `.toml`: what a project written for Cloudflare says of itself, where it has no
 `stepwell.toml`.
 
-Taken from it are `main`, `workflows` (`name`, `class_name`) and those `vars` that are texts. As there, the folder of
-`main` is what the code is imported from, and so what is uploaded. What else it says has no meaning here, and is told to
-the author.
+Taken from it are `main`, `workflows` (`name`, `class_name`, `default_retention`) and those `vars` that are texts. As
+there, the folder of `main` is what the code is imported from, and so what is uploaded. What else it says has no meaning
+here, and is told to the author.
 
 {
   "main": "src/entry.py",
-  "workflows": [{ "name": "order", "binding": "ORDER", "class_name": "Order" }],
+  "workflows": [
+    {
+      "name": "order",
+      "binding": "ORDER",
+      "class_name": "Order",
+      "default_retention": { "success_retention": "7 days", "error_retention": "30 days" },
+    },
+  ],
   "vars": { "GREETING": "hello" },
 }
 """
@@ -24,13 +31,16 @@ from typing import Any
 from stepwell import names
 from stepwell.cli.clean import clean, shortened
 from stepwell.cli.manifest_file import ManifestFile, refused, source_of
+from stepwell.cli.workflow_settings import DeclaredWorkflow, WrongSettingError, retention_in
 from stepwell.errors import BundleRefusedError
+from stepwell.retention import Retention
 
 FILES = ("wrangler.json", "wrangler.jsonc", "wrangler.toml")
 """The first that is there is read, in Cloudflare's order."""
 
 _TAKEN = frozenset({"name", "main", "workflows", "vars", "$schema"})
-_OF_A_WORKFLOW = frozenset({"name", "binding", "class_name", "script_name"})
+_OF_A_WORKFLOW = frozenset({"name", "binding", "class_name", "script_name", "default_retention"})
+_OF_A_RETENTION = ("success_retention", "error_retention")
 _TEXT = r'"(?:[^"\\\n]|\\.)*"'
 _COMMENTS = re.compile(rf"{_TEXT}|//[^\n]*|/\*.*?\*/", re.DOTALL)
 _LAST_COMMAS = re.compile(rf"{_TEXT}|,(?=\s*[\]}}])")
@@ -56,7 +66,7 @@ class _Wrangler:
         main = self._main(document)
         root = self._folder / main.parent
         module = main.stem
-        workflows = dict(self._workflows(document, module))
+        workflows = tuple(self._workflows(document, module))
         if not workflows:
             raise self._refused(
                 'it declares no workflow of its own: write "workflows": [{"name": "order", "binding": "ORDER", '
@@ -66,9 +76,7 @@ class _Wrangler:
         self._ignore(document.keys() - _TAKEN, "")
         if (self._folder / "python_modules").is_dir():
             self._ignored.append("python_modules: list what is in it in requirements.txt, beside this file")
-        return ManifestFile(
-            tuple(workflows.items()), texts, root, tuple(f"{self._file}: {why}" for why in self._ignored)
-        )
+        return ManifestFile(workflows, texts, root, tuple(f"{self._file}: {why}" for why in self._ignored))
 
     def _document(self) -> Mapping[str, Any]:
         source = source_of(self._folder / self._file)
@@ -93,7 +101,7 @@ class _Wrangler:
             raise self._refused(f"main: there is no file {_shown(main)}")
         return path
 
-    def _workflows(self, document: Mapping[str, Any], module: str) -> Iterator[tuple[str, str]]:
+    def _workflows(self, document: Mapping[str, Any], module: str) -> Iterator[DeclaredWorkflow]:
         declared = document.get("workflows", [])
         if not isinstance(declared, list) or not all(isinstance(each, dict) for each in declared):
             raise self._refused('"workflows" is a list of objects')
@@ -107,13 +115,24 @@ class _Wrangler:
                 continue
             self._ignore(each.keys() - _OF_A_WORKFLOW, f"the workflow {_shown(name)}: ")
             try:
-                entry = names.workflow_id(name), names.entrypoint(f"{module}:{class_name}")
+                names.workflow_id(name)
+                entrypoint = names.entrypoint(f"{module}:{class_name}")
             except ValueError as error:
                 raise self._refused(str(error)) from None
             if name in seen:
                 raise self._refused(f"workflow {name} is declared twice")
             seen.add(name)
-            yield entry
+            yield DeclaredWorkflow(name, entrypoint, self._retention(name, each.get("default_retention", {})))
+
+    def _retention(self, workflow: str, said: object) -> Retention:
+        where = f"the workflow {_shown(workflow)}: default_retention"
+        if not isinstance(said, dict):
+            raise self._refused(f'{where} is an object: {{"success_retention": "7 days"}}')
+        self._ignore(said.keys() - set(_OF_A_RETENTION), f"{where}: ")
+        try:
+            return retention_in(said, *_OF_A_RETENTION)
+        except WrongSettingError as error:
+            raise self._refused(f"{where}: {error}") from None
 
     def _vars(self, document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         found = document.get("vars", {})

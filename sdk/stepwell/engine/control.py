@@ -26,7 +26,16 @@ def on_create_requested(turn: Turn, event: CreateRequested) -> None:
     if turn.instance.phase is not Phase.ABSENT:
         raise IllegalTransition("created twice")
     turn.make_runnable(
-        Created(event.at, event.uid, event.digest, event.entrypoint, event.params, event.request_id, event.trace)
+        Created(
+            event.at,
+            event.uid,
+            event.digest,
+            event.entrypoint,
+            event.params,
+            event.request_id,
+            event.trace,
+            event.retention,
+        )
     )
     turn.activate()
 
@@ -96,7 +105,7 @@ def on_terminate_requested(turn: Turn, event: TerminateRequested) -> None:
             turn.end_activation()
             turn.activate()
         return
-    turn.make_runnable(Terminated(event.at, event.request_id))
+    turn.make_runnable(Terminated(event.at, event.request_id, expires_at=turn.expiry(event.at)))
     turn.end_activation()
 
 
@@ -108,6 +117,13 @@ def on_delete_requested(turn: Turn, event: DeleteRequested) -> None:
     if instance.phase is not Phase.FINISHED:
         raise WrongStateError("only an instance that has ended can be deleted; terminate it first")
     turn.make_runnable(Deleting(event.at, instance.uid, instance.created_at, event.request_id))
+
+
+def expire(turn: Turn, at: int) -> None:
+    """Delete an instance that has ended and whose time has come, as if it had been asked for."""
+    instance = turn.instance
+    if instance.expires_at is not None and instance.expires_at <= at:
+        turn.make_runnable(Deleting(at, instance.uid, instance.created_at, ""))
 
 
 def carried_out_before(instance: Instance, request_id: str, *kinds: type[Record]) -> bool:

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from stepwell.engine.records import Failure, Payload, RolledBack, StepKey
 from stepwell.names import Digest, InstanceUid
+from stepwell.retention import NOT_SAID, Retention
 
 
 class RetryPolicy(NamedTuple):
@@ -22,7 +23,8 @@ class RetryPolicy(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CreateRequested:
-    """`uid` was minted for this create; the version is the one that the route names now."""
+    """`uid` was minted for this create; the version is the one that the route names now. `retention` is what holds for
+    the instance, whoever said it."""
 
     at: int
     uid: InstanceUid
@@ -31,6 +33,7 @@ class CreateRequested:
     params: Payload
     request_id: str
     trace: bytes = b""
+    retention: Retention = NOT_SAID
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,7 +176,7 @@ def _create(instance: Instance, record: Created) -> None:
         raise IllegalTransition("created twice")
     instance.uid, instance.digest, instance.entrypoint = record.uid, record.digest, record.entrypoint
     instance.params, instance.request_id, instance.created_at = record.params, record.request_id, record.at
-    instance.trace = record.trace
+    instance.trace, instance.retention = record.trace, record.retention
     instance.hold(record.params)
     instance.phase, instance.runnable = Phase.LIVE, True
 

@@ -27,6 +27,7 @@ from stepwell.engine.records import (
     Terminated,
 )
 from stepwell.names import Digest, InstanceUid
+from stepwell.retention import NOT_SAID, Retention
 
 _NO_UID = InstanceUid("")
 _NO_DIGEST = Digest("")
@@ -134,6 +135,8 @@ class Instance:
     request_id: str = ""
     trace: bytes = b""
     """Of the call that created it; empty where its trace is not kept."""
+    retention: Retention = NOT_SAID
+    """How long it is kept once it has ended."""
     activation_trace: bytes = b""
     """Of its newest activation that has one."""
     created_at: int = 0
@@ -197,6 +200,8 @@ class Instance:
         """When a wake must lead here: 0 for now, None for never."""
         if self.phase is Phase.DELETING:
             return 0
+        if self.phase is Phase.FINISHED:
+            return self.expires_at
         if self.phase is not Phase.LIVE:
             return None
         if self.runnable or self.retry_due:
@@ -219,10 +224,13 @@ class Instance:
         return None
 
     def next_tick(self) -> int | None:
-        """When the node should send a Tick: like next_deadline, with the deadlines of running attempts.
+        """When the node should send a Tick: like next_deadline, with the deadlines of running attempts; of what has
+        ended, when it expires.
 
         None while an activation is on its way: what is due by then happens in it.
         """
+        if self.phase is Phase.FINISHED:
+            return self.expires_at
         if self.live is None and (self.runnable or self.retry_due):
             return None
         earliest = self.next_deadline()
@@ -242,6 +250,11 @@ class Instance:
             ask.pauses_ms = self.pauses_ms
         self.deadlines = [(ask.due, key) for key, ask in self.open.items() if ask.due is not None]
         heapq.heapify(self.deadlines)
+
+    @property
+    def expires_at(self) -> int | None:
+        """When it is to be deleted; None for never, and while it has not ended."""
+        return self.outcome.expires_at if self.outcome is not None else None
 
     @property
     def node_deaths(self) -> int:

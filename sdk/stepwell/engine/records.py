@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from stepwell.names import Digest, InstanceUid
+from stepwell.retention import NOT_SAID, Retention
 
 Kind = Literal["do", "sleep", "waitForEvent", "timer", "rollback"]
 """`timer` is asyncio's own, inside `run`; users see the others as steps. `rollback` undoes the `do` of its name and
@@ -75,6 +76,8 @@ class Created:
     request_id: str
     trace: bytes = b""
     """Of the call that created it, where its trace is kept; the engine passes it on unread."""
+    retention: Retention = NOT_SAID
+    """As it was asked for, or as its version said then: it stays so whatever is deployed later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +254,11 @@ class NothingToDo:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
+    """Once `expires_at` has come it is deleted; None keeps it for ever. So it is with every end."""
+
     at: int
     output: Payload
+    expires_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +268,7 @@ class Errored:
     at: int
     failure: Failure
     rolled_back: RolledBack | None = None
+    expires_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,11 +292,13 @@ class Terminated:
     at: int
     request_id: str
     rolled_back: RolledBack | None = None
+    expires_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Deleting:
-    """The instance is gone for its users; whoever owns it removes what is left, which this row alone must tell."""
+    """By a call, or since it expired. The instance is gone for its users; whoever owns it removes what is left, which
+    this row alone must tell."""
 
     at: int
     uid: InstanceUid

@@ -63,6 +63,12 @@ class Turn:
         live.told += 1
         self.actions.append(TellCompletion(completion, held))
 
+    def expiry(self, at: int, *, success: bool = False) -> int | None:
+        """When an instance that ends now is to be deleted; None for never."""
+        retention = self.instance.retention
+        kept_ms = retention.success_ms if success else retention.error_ms
+        return None if kept_ms is None else at + kept_ms
+
     def make_runnable(self, record: Record) -> None:
         """Record what makes the instance runnable, behind a wake that is due now."""
         self.actions.append(WakeNow())

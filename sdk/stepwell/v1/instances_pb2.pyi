@@ -213,6 +213,8 @@ class Instance(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     ROLLBACK_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     BUFFERED_EVENTS_FIELD_NUMBER: _builtins.int
     DEAD_EVENTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -247,6 +249,16 @@ class Instance(_message.Message):
     def rollback(self) -> Global___Rollback:
         """Output only. What became of its steps' rollback handlers; absent where it had none to run."""
 
+    @_builtins.property
+    def retention(self) -> _resources_pb2.Retention:
+        """How long it is kept once it has ended, as its create or its workflow's version said then; absent: for ever. Absent
+        in lists.
+        """
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When it is deleted: set once it has ended, unless it is kept for ever. Absent in lists."""
+
     def __init__(
         self,
         *,
@@ -261,12 +273,14 @@ class Instance(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         rollback: Global___Rollback | None = ...,
+        retention: _resources_pb2.Retention | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
         buffered_events: _builtins.int | None = ...,
         dead_events: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "output", b"output", "rollback", b"rollback", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "output", b"output", "retention", b"retention", "rollback", b"rollback", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "name", b"name", "output", b"output", "params", b"params", "rollback", b"rollback", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "name", b"name", "output", b"output", "params", b"params", "retention", b"retention", "rollback", b"rollback", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__buffered_events: _TypeAlias = _typing.Literal["buffered_events"]  # noqa: Y015
     _WhichOneofArgType__buffered_events: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events"]  # noqa: Y015
@@ -434,6 +448,7 @@ class CreateInstanceRequest(_message.Message):
     INSTANCE_ID_FIELD_NUMBER: _builtins.int
     PARAMS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """tenants/{tenant}/workflows/{workflow}"""
     instance_id: _builtins.str
@@ -442,6 +457,10 @@ class CreateInstanceRequest(_message.Message):
     """UTF-8 JSON; empty means null."""
     request_id: _builtins.str
     """The same request_id with the same body gets the first answer. At most 64 characters."""
+    @_builtins.property
+    def retention(self) -> _resources_pb2.Retention:
+        """What it does not say, the workflow's version says; what neither says is for ever."""
+
     def __init__(
         self,
         *,
@@ -449,10 +468,11 @@ class CreateInstanceRequest(_message.Message):
         instance_id: _builtins.str = ...,
         params: _builtins.bytes = ...,
         request_id: _builtins.str = ...,
+        retention: _resources_pb2.Retention | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "params", b"params", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "params", b"params", "parent", b"parent", "request_id", b"request_id", "retention", b"retention"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -468,19 +488,25 @@ class BatchCreateInstancesRequest(_message.Message):
 
         INSTANCE_ID_FIELD_NUMBER: _builtins.int
         PARAMS_FIELD_NUMBER: _builtins.int
+        RETENTION_FIELD_NUMBER: _builtins.int
         instance_id: _builtins.str
         """Empty: one is made, from request_id where given."""
         params: _builtins.bytes
         """UTF-8 JSON; empty means null."""
+        @_builtins.property
+        def retention(self) -> _resources_pb2.Retention:
+            """As in CreateInstanceRequest."""
+
         def __init__(
             self,
             *,
             instance_id: _builtins.str = ...,
             params: _builtins.bytes = ...,
+            retention: _resources_pb2.Retention | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["retention", b"retention"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "params", b"params"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "params", b"params", "retention", b"retention"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar, get_args
 
 from stepwell.engine import events as e
 from stepwell.engine.records import BlobRef, Kind, Payload, RolledBack, StepKey
+from stepwell.retention import NOT_SAID, Retention
 from tests.unit.engine.driven import BOOM
 
 T = TypeVar("T")
@@ -23,6 +24,8 @@ POLICIES: Final = tuple(
     for delay_ms in (500, 3_000, 90_000)
     for backoff in ("constant", "linear", "exponential")
 )
+
+RETENTIONS: Final = (NOT_SAID, Retention(5_000, 61_000), Retention(success_ms=61_000), Retention(error_ms=1_000))
 
 _VALUES: Final[dict[str, Sequence[Any]]] = {
     "uid": ("u",),
@@ -51,6 +54,7 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "reason": ("gone",),
     "rolled_back": (None, RolledBack(), RolledBack(BOOM)),
     "rollback": (False, True),
+    "retention": RETENTIONS,
 }
 """By the name of an event's field."""
 

@@ -17,6 +17,7 @@ from tests.unit.engine.journal_words import (
     due_by,
     endings,
     entered,
+    expiry_by,
     kept,
     phase_of,
     without_progress,
@@ -129,6 +130,21 @@ def it_runs_the_version_that_it_came_to_last(life: Life, moment: Moment) -> None
         assert (instance.digest, instance.entrypoint) == versions[-1]
     if len(versions) > 1 and any(isinstance(each, r.Migrated) for each in appended(moment.actions)):
         assert versions[-1] == versions[-2] or instance.live is None
+
+
+def what_has_ended_is_kept_for_as_long_as_it_was_said(life: Life, moment: Moment) -> None:
+    """No longer, once the clock says so, and no shorter, unless a call deletes it; a restart begins that anew."""
+    instance, records = life.instance, life.newest()
+    if not records:
+        return
+    has_ended = instance.phase in (Phase.FINISHED, Phase.DELETING)
+    assert instance.expires_at == (expiry_by(records) if has_ended else None)
+    if isinstance(moment.event, e.Tick) and moment.before.phase is Phase.FINISHED:
+        expires_at = expiry_by(records)
+        has_expired = expires_at is not None and expires_at <= moment.event.at
+        assert (instance.phase is Phase.DELETING) == has_expired
+    elif any(isinstance(record, r.Deleting) for record in appended(moment.actions)):
+        assert isinstance(moment.event, e.DeleteRequested)
 
 
 def a_refusal_changes_nothing(life: Life, moment: Moment) -> None:

@@ -125,7 +125,7 @@ def _end_by_call(run: Restart) -> None:
     if run.instance.phase in (Phase.LIVE, Phase.PAUSED):
         run.handle(TerminateRequested(run.at, "terminate now"))
     if run.instance.phase is Phase.FINISHED:
-        assert (run.instance.next_due(), run.instance.next_tick()) == (None, None)
+        assert run.instance.next_due() == run.instance.next_tick() == run.instance.expires_at
         run.handle(DeleteRequested(run.at, ""))
     assert run.instance.phase is Phase.DELETING
     assert run.instance.next_due() == 0

@@ -19,7 +19,8 @@ from stepwell.engine.instance import Phase
 from stepwell.engine.limits import EngineLimits
 from stepwell.engine.records import Kind, StepKey
 from stepwell.names import Digest, InstanceUid
-from tests.unit.engine.dice import EVENT_IDS, LENGTHS, PAYLOADS, POLICIES, REQUEST_IDS, TYPES, Dice
+from stepwell.retention import Retention
+from tests.unit.engine.dice import EVENT_IDS, LENGTHS, PAYLOADS, POLICIES, REQUEST_IDS, RETENTIONS, TYPES, Dice
 from tests.unit.engine.driven import BOOM
 from tests.unit.engine.lives import Life, Moment
 
@@ -57,7 +58,7 @@ def walk(steps: str, judge: Judge) -> None:
     """Lead an instance through all steps, and have each moment judged. The first says what kind of life it is."""
     dice = Dice(ord(steps[0]) - FIRST_STEP)
     life = Life(dice.pick((ROOMY, FEW_RECORDS, FEW_BYTES)), asked=dice.pick((True, False)))
-    walker = Walker(life, judge)
+    walker = Walker(life, judge, dice.pick(RETENTIONS))
     walker.happens(dice.event(life.at))
     walker.is_created()
     for step in steps[1:]:
@@ -70,16 +71,20 @@ def walk(steps: str, judge: Judge) -> None:
 class Walker:
     """Makes of what shall happen an event of the present state."""
 
-    def __init__(self, life: Life, judge: Judge) -> None:
+    def __init__(self, life: Life, judge: Judge, retention: Retention) -> None:
         self.life = life
         self._judge = judge
+        self._retention = retention
 
     def happens(self, event: e.Event) -> None:
         note(event)
         self._judge(self.life, self.life.meet(event))
 
     def is_created(self) -> None:
-        self.happens(e.CreateRequested(self.life.at, InstanceUid("u"), Digest("d"), "main:Flow", b"null", "create"))
+        uid, digest = InstanceUid("u"), Digest("d")
+        self.happens(
+            e.CreateRequested(self.life.at, uid, digest, "main:Flow", b"null", "create", retention=self._retention)
+        )
 
     def nothing_happens(self, dice: Dice) -> None:
         pass
@@ -222,10 +227,11 @@ class Walker:
         self.happens(e.Tick(self.life.at))
 
     def a_deadline_comes(self, dice: Dice) -> None:
-        """Mostly the next one, of what is open or of a body."""
+        """Mostly the next one, of what is open, of a body or of what has ended."""
         live = self.life.instance.live
         bodies = [body.deadline for body in live.running.values()] if live is not None else []
-        due = sorted(then for then in (*self.life.due().values(), *bodies) if then is not None)
+        expires_at = self.life.instance.expires_at
+        due = sorted(then for then in (*self.life.due().values(), *bodies, expires_at) if then is not None)
         if due:
             self._tick_at(due[dice.pick(PLACES) % len(due)])
 

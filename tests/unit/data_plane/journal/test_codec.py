@@ -26,6 +26,7 @@ from stepwell.engine.records import (
     StepKey,
     Terminated,
 )
+from stepwell.retention import Retention
 
 RECORD_TYPES: tuple[type[Any], ...] = get_args(Record)
 HERE = Position(3, 7)
@@ -52,6 +53,7 @@ FIELDS: dict[object, st.SearchStrategy[Any]] = {
     RolledBack | None: st.one_of(st.none(), st.builds(RolledBack, st.one_of(st.none(), failures))),
     StepKey | None: st.one_of(st.none(), step_keys),
     StepKey: step_keys,
+    Retention: st.builds(Retention, st.one_of(st.none(), times), st.one_of(st.none(), times)),
 }
 TIMES = {"at", "started_at", "created_at", "retry_at", "due", "paused_for"}
 

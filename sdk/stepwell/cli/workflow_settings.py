@@ -1,0 +1,36 @@
+"""What a workflow's own entry says of its instances, whichever file it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from stepwell.retention import NOT_SAID, Retention
+
+
+class DeclaredWorkflow(NamedTuple):
+    """A workflow as its folder declares it."""
+
+    name: str
+    entrypoint: str
+    retention: Retention = NOT_SAID
+
+
+class WrongSettingError(ValueError):
+    """`key` is the one that is wrong."""
+
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(f"{key}: {why}")
+        self.key = key
+
+
+def retention_in(table: Mapping[str, Any], success: str, error: str) -> Retention:
+    """The retention that the table says under these two keys. Raises WrongSettingError."""
+    retention = NOT_SAID
+    for key, side in ((success, "success"), (error, "error")):
+        if key in table:
+            try:
+                retention = Retention.of(**{side: table[key]}).or_else(retention)
+            except ValueError as why:
+                raise WrongSettingError(key, str(why)) from None
+    return retention
