@@ -65,4 +65,9 @@ async def durably(server: ShardServer, resident: Resident) -> AsyncIterator[None
 def refuse_if_absent(key: InstanceKey, instance: Instance) -> None:
     """Raises NotFoundError for an id that no instance has."""
     if instance.phase in (Phase.ABSENT, Phase.DELETING):
-        raise NotFoundError(f"no instance {key.instance!r} of workflow {key.workflow!r}")
+        raise is_absent(key)
+
+
+def is_absent(key: InstanceKey) -> NotFoundError:
+    """What is said of an id that no instance has."""
+    return NotFoundError(f"no instance {key.instance!r} of workflow {key.workflow!r}")

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from cluster.directory import ROUTE_AGE_S
-from data_plane.calling import Routes, Seen, durably, refuse_if_absent
+from data_plane.calling import Routes, Seen, durably, is_absent, refuse_if_absent
 from data_plane.history import Happening, History
 from data_plane.journal.store import InstanceKey, ListingPage, Row
 from data_plane.migrating import Migrations
@@ -27,7 +27,7 @@ from stepwell.engine import events, receiving
 from stepwell.engine.events import Event
 from stepwell.engine.instance import Instance, Phase
 from stepwell.engine.records import BlobRef, Deleting, Payload, StepKey
-from stepwell.errors import AlreadyExistsError, InvalidArgumentError, UnavailableError
+from stepwell.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, UnavailableError
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowId
 from stepwell.retention import NOT_SAID, Retention
 
@@ -107,7 +107,8 @@ class InstanceCalls:
                 if state.phase is not Phase.DELETING:
                     await server.flushed(resident)
                     await server.listed(resident)
-                    return await self._repeated(server, key, resident.instance, params, request_id, retention)
+                    with suppress(NotFoundError):  # deleted meanwhile: the id is about to be free
+                        return await self._repeated(server, key, resident.instance, params, request_id, retention)
             await server.removed(key)
         raise UnavailableError(f"instance {instance!r} is being deleted; try again in a moment")
 
@@ -132,7 +133,7 @@ class InstanceCalls:
     ) -> Seen:
         if not request_id or state.request_id != request_id:
             raise AlreadyExistsError(f"instance {key.instance!r} of workflow {key.workflow!r} exists already")
-        if await fetch(state.params, key, state.uid, self._node.store) != params:
+        if await self.payload(key, state, state.params) != params:
             raise InvalidArgumentError(
                 f"request_id {request_id!r} was used before, with other params; use a new one", field="request_id"
             )
@@ -192,8 +193,11 @@ class InstanceCalls:
                 yield row
 
     async def payload(self, key: InstanceKey, instance: Instance, payload: Payload) -> bytes:
-        """A payload's bytes, wherever they are kept."""
-        return await fetch(payload, key, instance.uid, self._node.store)
+        """A payload's bytes, wherever they are kept. Raises NotFoundError when the instance was deleted meanwhile."""
+        try:
+            return await fetch(payload, key, instance.uid, self._node.store)
+        except KeyError:
+            raise is_absent(key) from None
 
     async def list(
         self, tenant: TenantUid, workflow: WorkflowId, *, limit: int, token: str, statuses: frozenset[str]
@@ -217,7 +221,7 @@ class InstanceCalls:
             before = receiving.known(instance, request_id, event_id)
             if before is not None and isinstance(before.payload, BlobRef):
                 await server.flushed(resident)  # its blob may be on its way
-            if before is not None and await fetch(before.payload, key, instance.uid, self._node.store) == payload:
+            if before is not None and await self.payload(key, instance, before.payload) == payload:
                 refuse_if_absent(key, instance)  # it may have been deleted meanwhile
                 again = events.EventSent(self._node.clock(), event_type, before.payload, request_id, event_id)
                 resident.step(again)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from control_plane.workflow_service import CHUNK_BYTES_MAX
 from rpc.json_edge import DEPTH_MAX, NUMBER_CHARACTERS_MAX, PAYLOAD_BYTES_MAX
 from stepwell import names
+from stepwell.retention import RETENTION_MS_MAX
 from tests.api.requests import KINDS, NAMES, Value
 
 CONTROLS = {
@@ -120,6 +121,9 @@ def _bundle_refused(what: str, *values: Value) -> Iterator[Bad]:
 
 INSTANCE_IDS = tuple(_ids("instance_id_length_max", names.INSTANCE_ID_LENGTH_MAX, ("latest", ".", "a.b")))
 
+UNUSUAL_MS = (0, -1, 59_999, RETENTION_MS_MAX + 1, -(2**63), 2**63 - 1)
+"""None is a minute to a year."""
+
 BAD: Mapping[str, tuple[Bad, ...]] = {
     **{kind: tuple(_resource_names(kind)) for kind in NAMES},
     "tenant id": tuple(
@@ -140,6 +144,8 @@ BAD: Mapping[str, tuple[Bad, ...]] = {
         too_long("request_id_length_max", names.REQUEST_ID_LENGTH_MAX, "r" * 65),
         too_long("request_id_length_max", names.REQUEST_ID_LENGTH_MAX, "r" * 1_000_000),
     ),
+    "retention": tuple(_refused("number", *UNUSUAL_MS)),
+    "workflow's retention": tuple(_bundle_refused("number", *UNUSUAL_MS)),
     "event states": tuple(_refused("enum", [0], [99], [-1], [1, 2, 99])),
     "event number": tuple(_refused("number", 0, -1, -(2**63))),
     "event id": (

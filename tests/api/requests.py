@@ -31,6 +31,8 @@ KINDS: Mapping[str, Value] = {
     "tenant id": "initech",
     "instance id": "",
     "instance ids": ["nobody"],
+    "retention": 60_000,
+    "workflow's retention": 60_000,
     "request id": "",
     "event type": "go",
     "event id": "",
@@ -68,6 +70,8 @@ FIELDS: Mapping[str, str] = {
     "Header.no_route": "flag",
     "WorkflowEntry.workflow_id": "workflow id",
     "WorkflowEntry.entrypoint": "entrypoint",
+    "header.manifest.workflows.retention.success_ms": "workflow's retention",
+    "header.manifest.workflows.retention.error_ms": "workflow's retention",
     "Manifest.vars": "vars",
     "File.path": "path",
     "File.executable": "flag",
@@ -102,6 +106,8 @@ FIELDS: Mapping[str, str] = {
     "BatchDeleteInstancesRequest.instance_ids": "instance ids",
     "Item.instance_id": "instance id",
     "Item.params": "json",
+    "Retention.success_ms": "retention",
+    "Retention.error_ms": "retention",
     "GetInstanceRequest.name": "instance",
     "ListInstancesRequest.parent": "workflow",
     "ListInstancesRequest.statuses": "statuses",
@@ -131,7 +137,7 @@ FIELDS: Mapping[str, str] = {
     "ListLogsRequest.parent": "instance",
     "WatchLogsRequest.name": "instance",
 }
-"""What each field means, by Message.field."""
+"""What each field means, by Message.field; by its path, where it is refused otherwise there."""
 
 EVERYWHERE: Mapping[str, str] = {
     "request_id": "request id",
@@ -148,7 +154,7 @@ NAMES = frozenset({"tenant", "owner", "workflow", "route", "instance", "version"
 
 def meaning(field: Field) -> str:
     """What a field means. Raises KeyError for one that nobody has given a meaning."""
-    return EVERYWHERE.get(field.descriptor.name) or FIELDS[field.name]
+    return EVERYWHERE.get(field.descriptor.name) or FIELDS.get(field.path) or FIELDS[field.name]
 
 
 def request(

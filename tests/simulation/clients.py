@@ -10,7 +10,6 @@ import asyncio
 import json
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from zlib import crc32
 
 from google.protobuf.message import Message
 
@@ -21,6 +20,7 @@ from stepwell.errors import AlreadyExistsError, ApiError, NotFoundError, Unavail
 from stepwell.names import TenantId
 from stepwell.v1 import instances_pb2 as pb
 from tests.simulation.machine import WORKFLOW
+from tests.simulation.messages import STATUSES, shown
 from tests.simulation.network import DEADLINE_S
 from tests.simulation.oracle import Life
 from tests.simulation.programs import EVENT_TYPE, drawn_plan, params_of, poison_in, waits_in
@@ -32,6 +32,7 @@ A = TypeVar("A", bound=Message)
 
 PAUSE_S: Final = 0.5
 LOOK_EVERY_S: Final = 0.4
+KEPT_S: Final = (1.0, 5.0, 25.0)
 ENDED: Final = ("COMPLETE", "ERRORED", "TERMINATED")
 
 
@@ -68,6 +69,8 @@ class Client:
             return
         name = f"{self._parent}/instances/{id}"
         async with world.lock(name):
+            if name in world.oracle.newest and world.oracle.newest[name].kept_s is not None:
+                await world.network.without_strays(name)  # it may be gone by now, and another take its place
             life = await self._won(id) if world.random.random() < 0.15 else await self._created(id)
             if life is None:
                 return
@@ -97,7 +100,7 @@ class Client:
 
     async def _won(self, id: str) -> Life | None:
         """Two creates of one id at once: one of them is refused."""
-        rivals = [self._world.loop.world.spawn(self._create(id)) for _ in range(2)]
+        rivals = [self._world.loop.world.spawn(self._create(id, expires=0.0)) for _ in range(2)]
         await asyncio.wait(rivals)
         lives = [life for rival in rivals if (life := rival.result()) is not None]
         if len(lives) == 2:
@@ -109,8 +112,12 @@ class Client:
         life = await self._create(id)
         return life if life is not None else await self._there_already(f"{self._parent}/instances/{id}")
 
-    async def _create(self, id: str) -> Life | None:
-        """The new instance; None when it was refused, since the id is taken."""
+    async def _create(self, id: str, *, expires: float = 0.7) -> Life | None:
+        """The new instance; None when it was refused, since the id is taken.
+
+        Of those that come to their end alone, that part is kept for a while only: one that expired may be created again
+        by a call that came late, and then has nobody.
+        """
         world = self._world
         plan, nonce = self._plan(), world.mint()
         request = pb.CreateInstanceRequest(
@@ -119,6 +126,9 @@ class Client:
             params=params_of(self._tenant, plan, nonce),
             request_id=nonce if not id or world.random.random() < 0.9 else "",
         )
+        if not waits_in(plan) and not poison_in(plan) and world.random.random() < expires:
+            success_s, error_s = world.oracle.kept_s[nonce] = world.random.choice(KEPT_S), world.random.choice(KEPT_S)
+            request.retention.success_ms, request.retention.error_ms = int(success_s * 1000), int(error_s * 1000)
         asked_s = world.loop.now_s
         try:
             created: pb.Instance = await self._call("CreateInstance", request)
@@ -222,10 +232,12 @@ class Client:
                     world.oracle.resumes(life)
                 elif chance < 0.62 and not world.quiet and not poison:
                     world.oracle.rolls_back(life)
+                    world.oracle.terminates(life)
                     request = partial(pb.TerminateInstanceRequest, rollback=True)
                     await self._control(life, name, "TerminateInstance", request)
                     life.paused = False
                 elif chance < 0.63 and not world.quiet:
+                    world.oracle.terminates(life)
                     await self._control(life, name, "TerminateInstance", pb.TerminateInstanceRequest)
                 elif chance < 0.75:
                     await self._list_steps(life, name)
@@ -270,7 +282,7 @@ class Client:
             page: pb.ListInstancesResponse = await self._call(
                 "ListInstances", pb.ListInstancesRequest(parent=self._parent, page_size=5, page_token=token)
             )
-            listed += [(each.name, each.uid, _STATUSES[each.status]) for each in page.instances]
+            listed += [(each.name, each.uid, STATUSES[each.status]) for each in page.instances]
             token = page.next_page_token
             if not token:
                 return self._world.oracle.told_list(self._parent, listed)
@@ -302,7 +314,7 @@ class Client:
     async def _seen(self, life: Life, name: str) -> pb.Instance | None:
         seen = await self._get(name)
         if seen is None:
-            self._world.oracle.violated(f"{name} ({life.uid}) was created, and is not there")
+            self._world.oracle.is_gone(life)
         else:
             self._told(life, seen)
         return seen
@@ -329,7 +341,7 @@ class Client:
         oracle = self._world.oracle
         if seen.uid != life.uid:
             oracle.violated(f"{life.name} was {life.uid}, and is {seen.uid}")
-        status = _STATUSES[seen.status]
+        status = STATUSES[seen.status]
         output = json.loads(seen.output) if seen.HasField("output") else None
         if status == "PAUSED" and seen.error.type in ("BundleRefusedError", "NodeDiedError"):
             # Two imports in a row took too long, since sandboxes hung; or it was there when machine after machine died:
@@ -368,31 +380,12 @@ class Client:
                     answer = await world.network.call(None, address, method, request, self._caller)
             except (UnavailableError, TimeoutError) as error:
                 world.oracle.counted["calls without an answer"] += 1
-                world.oracle.tell(f"{method} {_shown(request)} to {address}: {error!r}")
+                world.oracle.tell(f"{method} {shown(request)} to {address}: {error!r}")
                 await asyncio.sleep(PAUSE_S * (1 + world.random.random()))
             except ApiError as error:
-                world.oracle.tell(f"{method} {_shown(request)} to {address}: {error!r}")
+                world.oracle.tell(f"{method} {shown(request)} to {address}: {error!r}")
                 raise Refused(error) from error
             else:
                 world.oracle.counted["calls answered"] += 1
-                world.oracle.tell(f"{method} {_shown(request)} to {address}: {_shown(answer)}")
+                world.oracle.tell(f"{method} {shown(request)} to {address}: {shown(answer)}")
                 return answer
-
-
-def _shown(message: Message) -> str:
-    """In one line of the trace: what it is about, and all of it as a checksum."""
-    about = ""
-    if isinstance(message, pb.Instance):
-        about = f"{message.name} {message.uid} {_STATUSES[message.status]}"
-    elif isinstance(message, pb.BatchCreateInstancesRequest):
-        about = f"{message.parent} {len(message.items)}"
-    elif isinstance(message, pb.CreateInstanceRequest):
-        about = f"{message.parent}/instances/{message.instance_id}"
-    elif isinstance(message, pb.ListStepsRequest):
-        about = message.parent
-    elif not isinstance(message, pb.ListStepsResponse):
-        about = getattr(message, "name", "")
-    return f"{about} {crc32(message.SerializeToString(deterministic=True)):08x}"
-
-
-_STATUSES: Final = {number: name.removeprefix("INSTANCE_STATUS_") for name, number in pb.InstanceStatus.items()}

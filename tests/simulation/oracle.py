@@ -87,6 +87,11 @@ class Life:
     """The last sandbox that it ended so, and when."""
     ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     """Set once `run` has returned."""
+    kept_s: tuple[float, float] | None = None
+    """For how long it is kept once it is complete, and once it was ended otherwise; None: for ever."""
+    returned_s: float | None = None
+    terminated_s: float | None = None
+    """When it may have ended at the earliest, by itself and by a call."""
 
 
 @dataclass
@@ -102,6 +107,10 @@ class Oracle:
     """Of (tenant, workflow): from when, and until when at the latest, a route was being set to which versions."""
     made_by: dict[str, str] = field(default_factory=dict)
     """By the nonce of a create: the uid of what it made."""
+    kept_s: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """By the nonce of a create: for how long it asked its instance to be kept, as in `Life`."""
+    newest: dict[str, Life] = field(default_factory=dict)
+    """Of each name."""
     violations: list[str] = field(default_factory=list)
     let_go_s: dict[str, float] = field(default_factory=dict)
     """When a machine let go of a shard last."""
@@ -122,15 +131,19 @@ class Oracle:
         if life is None:
             life = self.lives[uid] = Life(uid, name)
             self.counted["instance lifetimes"] += 1
+            before, self.newest[name] = self.newest.get(name), life
+            if before is not None and before.kept_s is not None:
+                self.is_gone(before)
         if life.name != name:
             self.violated(f"uid {uid} is {life.name} and {name}")
         return life
 
     def made(self, life: Life, nonce: str) -> None:
-        """By that create, which may have been sent any number of times."""
+        """By that create, which may have been sent any number of times: again too once what it made has expired."""
         uid = self.made_by.setdefault(nonce, life.uid)
-        if uid != life.uid:
+        if uid != life.uid and not (self.lives[uid].deleted and nonce in self.kept_s):
             self.violated(f"the create {nonce} made {self.lives[uid].name} ({uid}), and {life.name} ({life.uid})")
+        life.kept_s = self.kept_s.get(nonce)
 
     def runs(self, uid: str, name: str, version: str, tenant_of_plan: str) -> Life:
         """`run` begins, once an activation."""
@@ -254,7 +267,26 @@ class Oracle:
         if life.returned is not None and life.returned != output:
             self.violated(f"{life.name} ({life.uid}) returned {life.returned!r}, and then {output!r}")
         life.returned = output
+        life.returned_s = self.now_s() if life.returned_s is None else life.returned_s
         life.ended.set()
+
+    # ---------------------------------------------------------------- what is kept for a while
+    def terminates(self, life: Life) -> None:
+        """Somebody asks for that, after a rollback perhaps."""
+        life.terminated_s = self.now_s() if life.terminated_s is None else life.terminated_s
+
+    def is_gone(self, life: Life) -> None:
+        """It is not there, and nobody was told that it is deleted: so it has expired, and not before its time."""
+        if life.deleted:
+            return
+        ends = zip((life.returned_s, life.terminated_s), life.kept_s or (), strict=False)
+        expires_s = min((ended_s + kept_s for ended_s, kept_s in ends if ended_s is not None), default=None)
+        if expires_s is None:
+            self.violated(f"{life.name} ({life.uid}) was created, and is not there")
+        elif self.now_s() < expires_s - self.clock_error_s:
+            self.violated(f"{life.name} ({life.uid}) is gone {expires_s - self.now_s():.3f} s early")
+        life.deleted, life.status = True, life.status or "GONE"
+        self.counted["expired"] += 1
 
     # ---------------------------------------------------------------- what is late
     def pauses(self, life: Life, since_s: float) -> None:
@@ -312,7 +344,7 @@ class Oracle:
         there = {
             (life.name, life.uid, life.status)
             for life in self.lives.values()
-            if life.name.startswith(f"{parent}/") and not life.deleted
+            if life.name.startswith(f"{parent}/") and not life.deleted and life.kept_s is None
         }
         self.counted["instances listed"] += len(listed)
         if len(listed) != len(there) or set(listed) != there:

@@ -18,16 +18,17 @@ from unittest import mock
 from cluster import keys
 from cluster.codec import encode
 from cluster.generations import Change, change
-from cluster.records import WEIGHTS_SUM, Route, Scope, Target, Tenant
+from cluster.records import WEIGHTS_SUM, Route, Scope, Target, Tenant, Version
 from cluster.store import Put
 from cluster.tenant_uids import tenant_uid
 from data_plane import wakes
 from data_plane.assignment import shard_of
 from data_plane.journal.store import InstanceKey
+from stepwell import retention
 from stepwell.errors import StepwellError
 from stepwell.guest import bodies
-from stepwell.names import Digest, TenantId
-from tests.simulation import circumstances, etcd_faults, network, sandbox
+from stepwell.names import Digest, InstanceId, InstanceUid, TenantId, WorkflowId
+from tests.simulation import cassandra_tables, circumstances, etcd_faults, network, sandbox
 from tests.simulation.cassandra import Cassandra
 from tests.simulation.cassandra_client import ReadUnavailableError
 from tests.simulation.circumstances import Circumstances
@@ -144,6 +145,7 @@ class World:
         with (
             mock.patch.object(bodies, "perf_counter_ns", self._now_ns),
             mock.patch.object(os, "_exit", sandbox.end_process),
+            mock.patch.object(retention, "RETENTION_MS_MIN", 0),
             mock.patch.object(wakes, "BUCKET_MS", BUCKET_MS),
             mock.patch.object(wakes, "READ_AHEAD_MS", BUCKET_MS // 4),
         ):
@@ -230,8 +232,21 @@ class World:
                 owners.setdefault(number, []).append(machine.name)
             if node.resident_count:
                 self.oracle.violated(f"{machine.name} has {node.resident_count} instances in memory, and none is left")
+        for life in self.oracle.lives.values():
+            left = self._left_of(life) if life.deleted or life.kept_s is not None else []
+            if left:
+                self.oracle.violated(f"of {life.name} ({life.uid}), which is gone, there still are {left}")
         if sorted(owners) != list(range(self.shard_count)) or any(len(names) > 1 for names in owners.values()):
             self.oracle.violated(f"shards are served by {owners}")
+
+    def _left_of(self, life: Life) -> list[str]:
+        """Of its blobs, and of its journal where no other instance has its name now."""
+        _, tenant, _, workflow, _, instance = life.name.split("/")
+        key = InstanceKey(self._tenants[tenant].uid, WorkflowId(workflow), InstanceId(instance))
+        partitions = {"blobs": cassandra_tables.blobs(key, InstanceUid(life.uid))}
+        if self.oracle.newest[life.name] is life:
+            partitions["journal"] = cassandra_tables.journal(key)
+        return [what for what, partition in partitions.items() if self.cassandra.has(partition)]
 
     # ---------------------------------------------------------------- circumstances
     def _be_hostile(self) -> None:
@@ -253,6 +268,8 @@ class World:
             await store.txn((), (Put(keys.tenant(tenant.id), encode(tenant)),))
             for digest, version in versions(self.oracle, tokens, tenant.id, VERSIONS).items():
                 self.classes[entrypoint_of(digest)] = version
+                kept = Version(tenant.uid, Digest(digest), ((WORKFLOW, entrypoint_of(digest)),), {}, 0, 1, 1)
+                await store.txn((), (Put(keys.version(tenant.uid, kept.digest), encode(kept)),))
             await self._route(tenant, 1)
 
     async def _reroute(self) -> None:

@@ -12,6 +12,7 @@ from stepwell.cli.json_text import Json
 from stepwell.cli.screen import Cell
 from stepwell.client.resource_names import id_in
 from stepwell.v1 import workflows_pb2 as pb
+from stepwell.v1.resources_pb2 import Retention
 
 T = TypeVar("T")
 
@@ -69,7 +70,7 @@ def document(diff: VersionDiff) -> Json:
     def file(told: tuple[bool, int, str]) -> dict[str, Json]:
         return {"executable": told[0], "sizeBytes": told[1], "sha256": told[2]}
 
-    def kept(told: Kept) -> Json:
+    def milliseconds(told: Kept) -> Json:
         return {"successMs": told[0], "errorMs": told[1]}
 
     def named(key: str, changes: Changes[T], shown: Callable[[T], Json]) -> Json:
@@ -95,7 +96,7 @@ def document(diff: VersionDiff) -> Json:
             "unchanged": diff.files.unchanged,
         },
         "workflows": named("entrypoint", diff.workflows, str),
-        "retention": named("retention", diff.retention, kept),
+        "retention": named("retention", diff.retention, milliseconds),
         "vars": named("value", diff.vars, str),
     }
 
@@ -113,9 +114,9 @@ def lines(diff: VersionDiff) -> Iterator[tuple[Cell, str]]:
         content = "" if old[2] != new[2] else "  the same bytes"
         yield Cell("~", "waiting"), f"{path}  {_file_text(old)} → {_file_text(new)}{content}"
     retention = Changes(
-        {name: _kept_text(told) for name, told in diff.retention.added.items()},
-        {name: _kept_text(told) for name, told in diff.retention.removed.items()},
-        {name: (_kept_text(old), _kept_text(new)) for name, (old, new) in diff.retention.changed.items()},
+        {name: kept_text(told) for name, told in diff.retention.added.items()},
+        {name: kept_text(told) for name, told in diff.retention.removed.items()},
+        {name: (kept_text(old), kept_text(new)) for name, (old, new) in diff.retention.changed.items()},
         diff.retention.unchanged,
     )
     for what, changes in (("workflow", diff.workflows), ("retention of", retention), ("var", diff.vars)):
@@ -143,17 +144,18 @@ def _entrypoints(version: pb.Version) -> dict[str, str]:
 
 
 def _retentions(version: pb.Version) -> dict[str, Kept]:
-    return {
-        each.workflow_id: (
-            each.retention.success_ms if each.retention.HasField("success_ms") else None,
-            each.retention.error_ms if each.retention.HasField("error_ms") else None,
-        )
-        for each in version.manifest.workflows
-        if each.HasField("retention")
-    }
+    return {each.workflow_id: kept(each.retention) for each in version.manifest.workflows if each.HasField("retention")}
 
 
-def _kept_text(told: Kept) -> str:
+def kept(retention: Retention) -> Kept:
+    return (
+        retention.success_ms if retention.HasField("success_ms") else None,
+        retention.error_ms if retention.HasField("error_ms") else None,
+    )
+
+
+def kept_text(told: Kept) -> str:
+    """success 7 d, error for ever"""
     success, error = ("for ever" if ms is None else took(ms / 1000) for ms in told)
     return f"success {success}, error {error}"
 

@@ -81,8 +81,10 @@ def _duration(context: click.Context, parameter: click.Parameter, text: str | No
     """How long something that has ended is kept, in ms."""
     from stepwell.retention import Retention
 
+    if text is None:
+        return None
     try:
-        return None if text is None else Retention.of(success=int(text) if text.isdecimal() else text).success_ms
+        return Retention.of(success=int(text) if text.isascii() and text.isdigit() else text).success_ms
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 

@@ -26,7 +26,7 @@ def test_a_deploy_prints_its_version_and_workflows(cli: Cli, folder: Path) -> No
     expected = {
         "tenant": "acme",
         "version": DIGEST,
-        "workflows": [{"name": "order", "entrypoint": "main:Order"}],
+        "workflows": [{"name": "order", "entrypoint": "main:Order", "retention": None}],
         "created": True,
     }
     assert cli("deploy", str(folder), "--tenant", "acme", "-o", "json").document == expected
@@ -101,6 +101,19 @@ def test_a_pipe_is_refused_and_not_waited_for(cli: Cli, folder: Path) -> None:
     assert cli("deploy", str(folder), "--tenant", "acme", "-o", "json").error["metadata"] == {"path": "pipe"}
 
 
+def test_how_long_instances_are_kept_goes_with_the_manifest(cli: Cli, server: FakeServer, folder: Path) -> None:
+    (folder / "stepwell.toml").write_text(
+        GOOD + '[workflows.retention]\nsuccess = "7 days"\nerror = 60000\n\n' + GOOD.replace("order", "bill")
+    )
+    deployed = cli("deploy", str(folder), "--tenant", "acme", "-o", "json").document
+    kept = {"successMs": 604_800_000, "errorMs": 60_000}
+    assert [each["retention"] for each in deployed["workflows"]] == [kept, None]
+    assert server.manifest is not None
+    assert [each.HasField("retention") for each in server.manifest.workflows] == [True, False]
+    shown = cli("versions", "describe", DIGEST, "--tenant", "acme").out
+    assert "success 7 d, error 1 m" in shown
+
+
 @pytest.mark.parametrize(
     ("toml", "line", "words"),
     [
@@ -112,6 +125,15 @@ def test_a_pipe_is_refused_and_not_waited_for(cli: Cli, folder: Path) -> None:
         (GOOD + GOOD, "4", "declared twice"),
         (GOOD + "colour = 1\n", "4", "unknown key 'colour' in [[workflows]]"),
         (GOOD + "[vars]\nPORT = 80\n", "5", 'PORT = "…"'),
+        (GOOD + "retention = 1\n", "4", "is a table"),
+        (GOOD + '[workflows.retention]\nsucess = "7 days"\n', "5", "unknown key 'sucess' in [workflows.retention]"),
+        (
+            GOOD + '[workflows.retention]\nsuccess = "7 days"\nerror = "1 second"\n',
+            "6",
+            "error: 1,000 ms is no retention",
+        ),
+        (GOOD + "[workflows.retention]\nsuccess = true\n", "5", "success: a bool is no duration"),
+        (GOOD + '[workflows.retention]\nerror = "400 days"\n', "5", "error: 400 days is not a duration"),
         ("", None, "declares no workflow"),
         ("workflows = 1\n", "1", "declares no workflow"),
     ],

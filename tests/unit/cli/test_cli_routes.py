@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from stepwell.v1 import workflows_pb2 as w
+from stepwell.v1.resources_pb2 import Retention
 from tests.unit.cli.conftest import Cli
 from tests.unit.cli.fake_server import DIGEST, FakeServer
 
@@ -41,7 +42,7 @@ def test_a_version_is_described(cli: Cli, folder: str) -> None:
     assert document == {
         "tenant": "acme",
         "version": DIGEST,
-        "workflows": [{"name": "order", "entrypoint": "main:Order"}],
+        "workflows": [{"name": "order", "entrypoint": "main:Order", "retention": None}],
         "vars": {"REGION": "eu"},
         "fileCount": 2,
         "sizeBytes": 0,
@@ -132,11 +133,18 @@ def test_two_versions_are_compared(cli: Cli, server: FakeServer) -> None:
     old, new = DIGEST, "sha256-" + "1" * 64
     manifests = {
         old: w.Manifest(
-            workflows=[w.WorkflowEntry(workflow_id="order", entrypoint="main:Order")], vars={"REGION": "eu", "OLD": "1"}
+            workflows=[
+                w.WorkflowEntry(workflow_id="order", entrypoint="main:Order", retention=Retention(success_ms=60_000))
+            ],
+            vars={"REGION": "eu", "OLD": "1"},
         ),
         new: w.Manifest(
             workflows=[
-                w.WorkflowEntry(workflow_id="order", entrypoint="main:Order2"),
+                w.WorkflowEntry(
+                    workflow_id="order",
+                    entrypoint="main:Order2",
+                    retention=Retention(success_ms=60_000, error_ms=86_400_000),
+                ),
                 w.WorkflowEntry(workflow_id="bill", entrypoint="main:Bill"),
             ],
             vars={"REGION": "us"},
@@ -171,6 +179,18 @@ def test_two_versions_are_compared(cli: Cli, server: FakeServer) -> None:
         "changed": [{"name": "order", "from": "main:Order", "to": "main:Order2"}],
         "unchanged": 0,
     }
+    assert document["retention"] == {
+        "added": [],
+        "removed": [],
+        "changed": [
+            {
+                "name": "order",
+                "from": {"successMs": 60_000, "errorMs": None},
+                "to": {"successMs": 60_000, "errorMs": 86_400_000},
+            }
+        ],
+        "unchanged": 0,
+    }
     assert document["vars"]["removed"] == [{"name": "OLD", "value": "1"}]
     assert document["vars"]["changed"] == [{"name": "REGION", "from": "eu", "to": "us"}]
     shown = cli("versions", "diff", old, new, *ACME).out.splitlines()
@@ -182,6 +202,7 @@ def test_two_versions_are_compared(cli: Cli, server: FakeServer) -> None:
         "  ~ run  3 bytes → 3 bytes executable  the same bytes",
         "  + workflow bill  main:Bill",
         "  ~ workflow order  main:Order → main:Order2",
+        "  ~ retention of order  success 1 m, error for ever → success 1 m, error 1 d",
         "  - var OLD  1",
         "  ~ var REGION  eu → us",
     ]

@@ -57,7 +57,7 @@ def test_the_folder_of_its_main_is_sent_with_its_workflows_and_texts(
 ) -> None:
     (project / "wrangler.jsonc").write_text(JSONC)
     deployed = cli("deploy", str(project), "--tenant", "acme", "-o", "json")
-    assert deployed.document["workflows"] == [{"name": "order", "entrypoint": "entry:Order"}]
+    assert deployed.document["workflows"] == [{"name": "order", "entrypoint": "entry:Order", "retention": None}]
     assert list(server.uploaded) == ["entry.py", "helper.py"]
     assert server.manifest is not None
     assert dict(server.manifest.vars) == {"GREETING": "hello, // and /* so */ on, ]"}
@@ -72,7 +72,7 @@ def test_toml_is_read_too(cli: Cli, server: FakeServer, project: Path) -> None:
     (project / "wrangler.toml").write_text(TOML)
     (project / "python_modules").mkdir()
     deployed = cli("deploy", str(project), "--tenant", "acme", "-o", "json")
-    assert deployed.document["workflows"] == [{"name": "order", "entrypoint": "entry:Order"}]
+    assert deployed.document["workflows"] == [{"name": "order", "entrypoint": "entry:Order", "retention": None}]
     assert server.manifest is not None
     assert dict(server.manifest.vars) == {"GREETING": "hello"}
     assert "of no meaning here: compatibility_date, env\n" in deployed.err
@@ -83,11 +83,22 @@ def test_what_stepwell_toml_says_comes_first(cli: Cli, project: Path) -> None:
     (project / "wrangler.jsonc").write_text(JSONC)
     (project / "stepwell.toml").write_text('[[workflows]]\nname = "mine"\nentrypoint = "src.entry:Order"\n')
     deployed = cli("deploy", str(project), "--tenant", "acme", "-o", "json")
-    assert deployed.document["workflows"] == [{"name": "mine", "entrypoint": "src.entry:Order"}]
+    assert deployed.document["workflows"] == [{"name": "mine", "entrypoint": "src.entry:Order", "retention": None}]
     assert deployed.err == ""
 
 
 ONE = '{"main": "src/entry.py", "workflows": [{"name": "a", "class_name": "A"}]}'
+
+
+def test_its_default_retention_is_taken(cli: Cli, server: FakeServer, project: Path) -> None:
+    said = '"default_retention": {"success_retention": "3 days", "error_retention": 604800000, "other": 1}'
+    (project / "wrangler.jsonc").write_text(ONE.replace('"class_name"', said + ', "class_name"'))
+    deployed = cli("deploy", str(project), "--tenant", "acme", "-o", "json")
+    kept = {"successMs": 259_200_000, "errorMs": 604_800_000}
+    assert deployed.document["workflows"] == [{"name": "a", "entrypoint": "entry:A", "retention": kept}]
+    assert deployed.err.splitlines() == [
+        "Ignored: wrangler.jsonc: the workflow a: default_retention: of no meaning here: other"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -111,6 +122,11 @@ ONE = '{"main": "src/entry.py", "workflows": [{"name": "a", "class_name": "A"}]}
             "workflow a is declared twice",
         ),
         (ONE[:-1] + ', "vars": []}', '"vars" is an object'),
+        (ONE[:-3] + ', "default_retention": "3 days"}]}', "the workflow a: default_retention is an object"),
+        (
+            ONE[:-3] + ', "default_retention": {"error_retention": "soon"}}]}',
+            "the workflow a: default_retention: error_retention: 'soon' is not a duration",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_it_is_said_with_what_to_write(cli: Cli, project: Path, text: str, says: str) -> None:

@@ -27,6 +27,7 @@ from stepwell.errors import (
     NotFoundError,
 )
 from stepwell.names import Digest, InstanceId, TenantUid, WorkflowId
+from stepwell.retention import NOT_SAID
 from tests.contract.oracle_log_store import OracleLogStore
 from tests.unit.data_plane.fakes import FakeGuest, FakeLoader, MemoryStore
 from tests.unit.data_plane.virtual_loop import VirtualLoop, run, until
@@ -46,12 +47,14 @@ def on_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
 class Routes:
     digest = Digest("sha256-1")
     retired: frozenset[Digest] = frozenset()
+    retention = NOT_SAID
 
     async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> Choose:
         if workflow != FLOW:
             raise NotFoundError("no route")
         digest = self.digest
-        return lambda _: RoutedVersion(digest, "main:Flow")
+        retention = self.retention
+        return lambda _: RoutedVersion(digest, "main:Flow", retention)
 
     async def check_version(self, tenant: TenantUid, digest: Digest) -> None:
         if digest in self.retired:
@@ -107,7 +110,8 @@ class House:
 
     async def create(self, name: str = "one", **more: Any) -> InstanceKey:
         tenant, request_id = more.get("tenant", TENANT), more.get("request_id", "")
-        seen = await self.calls.create(tenant, FLOW, InstanceId(name), b"null", request_id, more.get("trace", b""))
+        trace, retention = more.get("trace", b""), more.get("retention", NOT_SAID)
+        seen = await self.calls.create(tenant, FLOW, InstanceId(name), b"null", request_id, trace, retention)
         return seen.key
 
     async def guest(self, number: int) -> FakeGuest:
