@@ -16,14 +16,15 @@ from typing import Final, Generic, NoReturn, TypeVar
 from cluster import keys
 from cluster.codec import decode_route, decode_value
 from cluster.generations import BUCKETS, bucket_of
-from cluster.records import Route, Tenant, Token, Version
+from cluster.records import Route, Tenant, Terms, Token, Version
 from cluster.store import WATCH_PROGRESS_SECONDS, ClusterStore, CompactedError
 from stepwell.errors import NotFoundError, UnavailableError
 from stepwell.names import Digest, TenantId, TenantUid, WorkflowId
-from stepwell.retention import NOT_SAID, Retention
+from stepwell.retention import NOT_SAID
+from stepwell.workflow_limits import UNLIMITED
 
 ENTRIES_MAX: Final = 16_384
-"""Tenants, tokens, routes and versions' retentions remembered, of each; the least recently used go first."""
+"""Tenants, tokens, routes and versions' terms remembered, of each; the least recently used go first."""
 
 VERSIONS_MAX: Final = 512
 """Versions remembered. A manifest has at most 64 KiB, so together they stay below 40 MiB."""
@@ -36,6 +37,8 @@ within this and `STALENESS_S`."""
 
 RETRY_DELAY_S: Final = 1.0
 """Between attempts to watch again; look-ups go to the store meanwhile."""
+
+_NO_TERMS: Final = Terms(NOT_SAID, UNLIMITED)
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -63,7 +66,7 @@ class Directory:
         self._tokens: _Cache[str, Token] = _Cache(ENTRIES_MAX)
         self._routes: _Cache[tuple[TenantUid, WorkflowId], Route] = _Cache(ENTRIES_MAX)
         self._versions: _Cache[tuple[TenantUid, Digest], Version] = _Cache(VERSIONS_MAX)
-        self._retentions: _Cache[tuple[TenantUid, Digest], Mapping[WorkflowId, Retention]] = _Cache(ENTRIES_MAX)
+        self._terms: _Cache[tuple[TenantUid, Digest], Mapping[WorkflowId, Terms]] = _Cache(ENTRIES_MAX)
         """Never dropped but for room: of a digest they are always the same."""
 
     async def run(self) -> NoReturn:
@@ -138,17 +141,18 @@ class Directory:
         self._remember(self._versions, (uid, digest), version, uid, heard)
         return version
 
-    async def retention(self, uid: TenantUid, digest: Digest, workflow: WorkflowId) -> Retention:
-        """What the version says of how long the workflow's instances are kept. Raises NotFoundError.
+    async def terms(self, uid: TenantUid, digest: Digest, workflow: WorkflowId) -> Terms:
+        """What the version says of the workflow's instances. Raises NotFoundError.
 
         Each create asks: so it is remembered for many more versions than their manifests are.
         """
-        known = self._retentions.get((uid, digest))
+        known = self._terms.get((uid, digest))
         if known is None:
-            said = dict((await self.version(uid, digest)).retentions)
-            known = (said, 0, 0)
-            self._retentions.put((uid, digest), known)
-        return known[0].get(workflow, NOT_SAID)
+            version = await self.version(uid, digest)
+            saying = {said for said, _ in (*version.retentions, *version.limits)}
+            known = ({each: version.terms(each) for each in sorted(saying)}, 0, 0)
+            self._terms.put((uid, digest), known)
+        return known[0].get(workflow, _NO_TERMS)
 
     async def _follow(self) -> None:
         revision = await self._store.revision()

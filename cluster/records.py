@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from stepwell.names import Digest, TenantId, TenantUid, WorkflowId
-from stepwell.retention import Retention
+from stepwell.retention import NOT_SAID, Retention
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,13 @@ class Token:
     """Minted by a starting server for its own operator: such tokens give way to newer ones."""
 
 
+class Terms(NamedTuple):
+    """What a version says of a workflow's instances: how long those that have ended are kept, how much they may do."""
+
+    retention: Retention
+    limits: WorkflowLimits
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """An immutable bundle that passed its check. Its files are in the bundle store under (tenant_uid, digest).
@@ -67,6 +75,12 @@ class Version:
     retiring: bool = False
     retentions: tuple[tuple[WorkflowId, Retention], ...] = ()
     """Of its workflows that say one."""
+    limits: tuple[tuple[WorkflowId, WorkflowLimits], ...] = ()
+    """Likewise."""
+
+    def terms(self, workflow: WorkflowId) -> Terms:
+        """What it says of the workflow's instances."""
+        return Terms(dict(self.retentions).get(workflow, NOT_SAID), dict(self.limits).get(workflow, UNLIMITED))
 
 
 WEIGHTS_SUM: Final = 100

@@ -29,6 +29,7 @@ from loader.bundles.store import Bundle, BundleStore, Upload
 from stepwell.errors import ConflictError, LimitExceededError, SandboxUnavailableError
 from stepwell.names import Digest, TenantUid
 from stepwell.retention import NOT_SAID
+from stepwell.workflow_limits import UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,4 +197,5 @@ class Deploys:
             retentions=tuple(
                 sorted((e.workflow_id, e.retention) for e in bundle.manifest.workflows if e.retention != NOT_SAID)
             ),
+            limits=tuple(sorted((e.workflow_id, e.limits) for e in bundle.manifest.workflows if e.limits != UNLIMITED)),
         )

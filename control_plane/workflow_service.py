@@ -29,13 +29,12 @@ from rpc.resource_names import (
     version_name,
     workflow_name,
 )
-from rpc.retention import retention_of
 from rpc.times import timestamp
+from rpc.workflow_terms import limits_of, retention_of
 from stepwell import names
-from stepwell.client.retention import retention_message
+from stepwell.client.workflow_terms import limits_message, retention_message
 from stepwell.errors import InvalidArgumentError, LimitExceededError
 from stepwell.names import Digest, TenantId, WorkflowId
-from stepwell.retention import NOT_SAID
 from stepwell.v1 import workflows_pb2 as pb
 from stepwell.v1.workflows_pb2_grpc import WorkflowServiceServicer
 
@@ -228,7 +227,9 @@ async def _parts(requests: AsyncIterator[pb.DeployVersionRequest]) -> AsyncItera
 def _manifest(manifest: pb.Manifest) -> Manifest:
     """Unjudged: the deploy does that."""
     entries = (
-        WorkflowEntry(WorkflowId(entry.workflow_id), entry.entrypoint, retention_of(entry.retention))
+        WorkflowEntry(
+            WorkflowId(entry.workflow_id), entry.entrypoint, retention_of(entry.retention), limits_of(entry.limits)
+        )
         for entry in manifest.workflows
     )
     return Manifest(tuple(entries), dict(manifest.vars))
@@ -260,14 +261,15 @@ def _digests(routes: Iterable[Route]) -> frozenset[Digest]:
 
 
 def _version(tenant: TenantId, version: Version, routed: frozenset[Digest]) -> pb.Version:
-    retentions = dict(version.retentions)
     entries = [
         pb.WorkflowEntry(
             workflow_id=name,
             entrypoint=entrypoint,
-            retention=retention_message(retentions.get(name, NOT_SAID)),
+            retention=retention_message(terms.retention),
+            limits=limits_message(terms.limits),
         )
         for name, entrypoint in version.entrypoints
+        for terms in [version.terms(name)]
     ]
     return pb.Version(
         name=version_name(tenant, version.digest),

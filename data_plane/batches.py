@@ -13,7 +13,7 @@ from google.rpc import error_details_pb2  # type: ignore[import-untyped]  # the 
 
 from rpc.json_edge import checked_json
 from rpc.resource_names import checked
-from rpc.retention import checked_retention
+from rpc.workflow_terms import checked_retention
 from stepwell import names
 from stepwell.client.errors import status_of
 from stepwell.errors import ApiError, InvalidArgumentError, LimitExceededError

@@ -14,14 +14,16 @@ from stepwell.engine.instance import Instance, Phase
 from stepwell.errors import ApiError, NotFoundError
 from stepwell.names import Digest, InstanceId, TenantUid, WorkflowId
 from stepwell.retention import NOT_SAID, Retention
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 
 
 class RoutedVersion(NamedTuple):
-    """What a new instance of a workflow is pinned to, and what its version says of how long it is kept."""
+    """What a new instance of a workflow is pinned to, and what that version says of it."""
 
     digest: Digest
     entrypoint: str
     retention: Retention = NOT_SAID
+    limits: WorkflowLimits = UNLIMITED
 
 
 Choose = Callable[[InstanceId], RoutedVersion]

@@ -98,6 +98,7 @@ class InstanceCalls:
                             request_id,
                             trace,
                             retention.or_else(version.retention),
+                            version.limits,
                         )
                     )
                     seen = Seen(key, replace(state))
@@ -262,7 +263,8 @@ class InstanceCalls:
         seen = await self.get(key)
         version = await self._routes.on_version(key.tenant, key.workflow, digest)
         replays = self._node.replays
-        return await replays.replay(key, replays.recorded(key, seen.instance), version.digest, version.entrypoint)
+        recorded = replays.recorded(key, seen.instance)
+        return await replays.replay(key, recorded, version.digest, version.entrypoint, version.limits.steps)
 
     async def migrate(self, key: InstanceKey, digest: Digest, request_id: str) -> Seen:
         """Raises what `data_plane.migrating` does."""

@@ -1,23 +1,29 @@
-"""Instances that are due, until they are loaded: tenants take turns, and nothing of them is in memory but their keys.
+"""Instances that are due, until they are loaded: tenants take turns, and the workflows of each; nothing of them is in
+memory but their keys.
 
 When a hundred thousand of one tenant's sleepers wake at once, they are loaded as they can be run, and the one of
-another tenant that is due a moment later is not behind them.
+another tenant that is due a moment later is not behind them. Nor is one of another workflow behind those whose workflow
+runs as many as it may.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 from data_plane.journal.store import InstanceKey
-from stepwell.names import TenantUid
+from stepwell.names import TenantUid, WorkflowId
+
+
+class Ready(Protocol):
+    """Whether a tenant may have a further instance loaded now; whether it may be one of that workflow."""
+
+    def __call__(self, tenant: TenantUid, workflow: WorkflowId | None = None) -> bool: ...
 
 
 class DueInstances:
-    """`ready` says whether a tenant may have a further instance loaded now."""
-
-    def __init__(self, ready: Callable[[TenantUid], bool]) -> None:
+    def __init__(self, ready: Ready) -> None:
         self._ready = ready
-        self._queues: dict[TenantUid, dict[InstanceKey, None]] = {}
+        self._queues: dict[TenantUid, dict[WorkflowId, dict[InstanceKey, None]]] = {}
 
     def __len__(self) -> int:
         """Tenants with something due."""
@@ -25,18 +31,29 @@ class DueInstances:
 
     def add(self, key: InstanceKey) -> None:
         """One that waits already keeps its place."""
-        self._queues.setdefault(key.tenant, {})[key] = None
+        self._queues.setdefault(key.tenant, {}).setdefault(key.workflow, {})[key] = None
 
     def take(self) -> InstanceKey | None:
         """The next one of the tenant whose turn it is; None when nobody is both due and ready."""
-        for tenant in self._queues:
-            if self._ready(tenant):
-                break
-        else:
+        found = next(
+            (
+                (tenant, workflow)
+                for tenant, workflows in self._queues.items()
+                if self._ready(tenant)
+                for workflow in workflows
+                if self._ready(tenant, workflow)
+            ),
+            None,
+        )
+        if found is None:
             return None
-        queue = self._queues.pop(tenant)
+        tenant, workflow = found
+        workflows = self._queues.pop(tenant)
+        queue = workflows.pop(workflow)
         key = next(iter(queue))
         del queue[key]
         if queue:
-            self._queues[tenant] = queue
+            workflows[workflow] = queue
+        if workflows:
+            self._queues[tenant] = workflows
         return key

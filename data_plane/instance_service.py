@@ -20,10 +20,10 @@ from rpc.auth import principal
 from rpc.json_edge import checked_json
 from rpc.paging import PAGE_BYTES_MAX, offset, page_size, page_token, position
 from rpc.resource_names import checked, parse_instance, parse_version, parse_workflow
-from rpc.retention import checked_retention
 from rpc.rights import Right
 from rpc.times import timestamp
 from rpc.trace_context import current
+from rpc.workflow_terms import checked_retention
 from stepwell import names
 from stepwell.engine.instance import Step
 from stepwell.engine.received import EventState, received_by

@@ -11,7 +11,8 @@ from stepwell.engine.records import Failure
 
 
 def about_instance(key: InstanceKey, instance: Instance, now: int) -> dict[str, object]:
-    """What the first frame of an activation, or of a replay, says of the instance."""
+    """What the first frame of an activation, or of a replay, says of the instance; `stepsMax` is null where its version
+    says nothing."""
     return {
         "id": key.instance,
         "uid": instance.uid,
@@ -19,6 +20,7 @@ def about_instance(key: InstanceKey, instance: Instance, now: int) -> dict[str, 
         "created": instance.created_at,
         "started": instance.created_at if instance.started_at is None else instance.started_at,
         "now": now,
+        "stepsMax": instance.limits.steps,
     }
 
 

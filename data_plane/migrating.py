@@ -46,14 +46,17 @@ class Migrations:
                 version = await self._routes.on_version(key.tenant, key.workflow, digest)
                 asks = _asks_for_a_replay(resident.instance, version, request_id)
                 if asks:
-                    check(await replays.replay(key, recorded, version.digest, version.entrypoint), digest)
+                    steps_max = version.limits.steps
+                    check(await replays.replay(key, recorded, version.digest, version.entrypoint, steps_max), digest)
                 async with durably(server, resident):
                     # Once more, and nothing is awaited from here on: a version that is being retired gets no instance.
                     version = await self._routes.on_version(key.tenant, key.workflow, digest)
                     refuse_if_absent(key, resident.instance)
                     if not asks or recorded.is_of(resident.instance):
                         now = self._node.clock()
-                        resident.step(MigrateRequested(now, version.digest, version.entrypoint, request_id))
+                        resident.step(
+                            MigrateRequested(now, version.digest, version.entrypoint, request_id, version.limits)
+                        )
                         break
             else:
                 raise ConflictError(

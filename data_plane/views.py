@@ -10,7 +10,7 @@ from data_plane.logs.store import Stream
 from data_plane.replaying import Differs, Matches, Unchecked, Verdict
 from rpc.resource_names import instance_name, version_name
 from rpc.times import timestamp
-from stepwell.client.retention import retention_message
+from stepwell.client.workflow_terms import retention_message
 from stepwell.engine.instance import Instance, Step, StepStatus
 from stepwell.engine.received import EventState, Received, resend_id
 from stepwell.engine.records import Completed, Errored, Failure, Kind, RolledBack, Terminated

@@ -14,12 +14,14 @@ from data_plane.journal.record_parts import (
     read_expiry,
     read_failure,
     read_key,
+    read_limits,
     read_payload,
     read_retention,
     read_rolled_back,
     write_expiry,
     write_failure,
     write_key,
+    write_limits,
     write_payload,
     write_retention,
     write_rolled_back,
@@ -184,11 +186,21 @@ def _write_created(m: pb.Created, record: r.Created) -> None:
     m.request_id = record.request_id
     m.trace = record.trace
     write_retention(m, record.retention)
+    write_limits(m, record.limits)
 
 
 def _read_created(m: pb.Created) -> r.Created:
-    params, retention = read_payload(m.params), read_retention(m)
-    return r.Created(m.at, InstanceUid(m.uid), Digest(m.digest), m.entrypoint, params, m.request_id, m.trace, retention)
+    return r.Created(
+        m.at,
+        InstanceUid(m.uid),
+        Digest(m.digest),
+        m.entrypoint,
+        read_payload(m.params),
+        m.request_id,
+        m.trace,
+        read_retention(m),
+        read_limits(m),
+    )
 
 
 def _write_paused(m: pb.Paused, record: r.Paused) -> None:
@@ -242,10 +254,11 @@ def _write_migrated(m: pb.Migrated, record: r.Migrated) -> None:
     m.digest = record.digest
     m.entrypoint = record.entrypoint
     m.request_id = record.request_id
+    write_limits(m, record.limits)
 
 
 def _read_migrated(m: pb.Migrated) -> r.Migrated:
-    return r.Migrated(m.at, Digest(m.digest), m.entrypoint, m.request_id)
+    return r.Migrated(m.at, Digest(m.digest), m.entrypoint, m.request_id, read_limits(m))
 
 
 def _write_nothing_to_do(m: pb.NothingToDo, record: r.NothingToDo) -> None:

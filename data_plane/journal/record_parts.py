@@ -1,11 +1,12 @@
 """What several records have in them ↔ its messages of stepwell.storage.v1: keys, payloads, failures, rollbacks,
-retentions."""
+retentions, limits."""
 
 from __future__ import annotations
 
 from data_plane.journal.v1 import journal_pb2 as pb
 from stepwell.engine import records as r
 from stepwell.retention import NOT_SAID, Retention
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 
 
 class UnknownRecordError(Exception):
@@ -103,6 +104,23 @@ def read_retention(message: pb.Created) -> Retention:
     return Retention(
         retention.success_ms if retention.HasField("success_ms") else None,
         retention.error_ms if retention.HasField("error_ms") else None,
+    )
+
+
+def write_limits(message: pb.Created | pb.Migrated, limits: WorkflowLimits) -> None:
+    if limits.steps is not None:
+        message.limits.steps = limits.steps
+    if limits.concurrency is not None:
+        message.limits.concurrency = limits.concurrency
+
+
+def read_limits(message: pb.Created | pb.Migrated) -> WorkflowLimits:
+    if not message.HasField("limits"):
+        return UNLIMITED
+    limits = message.limits
+    return WorkflowLimits(
+        limits.steps if limits.HasField("steps") else None,
+        limits.concurrency if limits.HasField("concurrency") else None,
     )
 
 

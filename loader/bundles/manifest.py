@@ -15,10 +15,11 @@ from loader.limits import (
     MANIFEST_VARS_MAX,
     MANIFEST_WORKFLOWS_MAX,
 )
-from stepwell import names
+from stepwell import names, workflow_limits
 from stepwell.errors import BundleRefusedError, LimitExceededError
 from stepwell.names import WorkflowId
 from stepwell.retention import NOT_SAID, Retention, refuse_unusual
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class WorkflowEntry:
     entrypoint: str
     retention: Retention = NOT_SAID
     """Of its instances, where their create says nothing else."""
+    limits: WorkflowLimits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +48,23 @@ class Manifest:
         retentions = {each.workflow_id: each.retention for each in self.workflows if each.retention != NOT_SAID}
         if retentions:
             value["retention"] = retentions
+        limits = {each.workflow_id: each.limits for each in self.workflows if each.limits != UNLIMITED}
+        if limits:
+            value["limits"] = limits
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
     @classmethod
     def from_canonical(cls, data: bytes) -> Manifest:
         """The manifest that `canonical` wrote, its workflows in the order of their names."""
         value = json.loads(data)
-        retentions = value.get("retention", {})
+        retentions, limits = value.get("retention", {}), value.get("limits", {})
         workflows = (
-            WorkflowEntry(WorkflowId(name), entry, Retention(*retentions.get(name, NOT_SAID)))
+            WorkflowEntry(
+                WorkflowId(name),
+                entry,
+                Retention(*retentions.get(name, NOT_SAID)),
+                WorkflowLimits(*limits.get(name, UNLIMITED)),
+            )
             for name, entry in sorted(value["workflows"].items())
         )
         return cls(tuple(workflows), dict(value["vars"]))
@@ -78,6 +88,7 @@ def check_manifest(manifest: Manifest) -> None:
             for ms in entry.retention:
                 if ms is not None:
                     refuse_unusual(ms)
+            workflow_limits.refuse_unusual(entry.limits)
         except names.TooLongError as error:
             raise BundleRefusedError(f"The manifest can't be used: {error}.", **error.metadata) from None
         except ValueError as error:

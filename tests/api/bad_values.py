@@ -146,6 +146,7 @@ BAD: Mapping[str, tuple[Bad, ...]] = {
     ),
     "retention": tuple(_refused("number", *UNUSUAL_MS)),
     "workflow's retention": tuple(_bundle_refused("number", *UNUSUAL_MS)),
+    "workflow's limit": tuple(_bundle_refused("number", 0, -1, 100_001, -(2**31), 2**31 - 1)),
     "event states": tuple(_refused("enum", [0], [99], [-1], [1, 2, 99])),
     "event number": tuple(_refused("number", 0, -1, -(2**63))),
     "event id": (

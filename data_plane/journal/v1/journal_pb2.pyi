@@ -341,6 +341,7 @@ class Created(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TRACE_FIELD_NUMBER: _builtins.int
     RETENTION_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     uid: _builtins.str
     digest: _builtins.str
@@ -354,6 +355,10 @@ class Created(_message.Message):
     def retention(self) -> Global___Retention:
         """An older program drops it, and keeps the instance for ever."""
 
+    @_builtins.property
+    def limits(self) -> Global___WorkflowLimits:
+        """An older program drops it, and holds to the operator's limits alone."""
+
     def __init__(
         self,
         *,
@@ -365,16 +370,53 @@ class Created(_message.Message):
         request_id: _builtins.str = ...,
         trace: _builtins.bytes = ...,
         retention: Global___Retention | None = ...,
+        limits: Global___WorkflowLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_retention", b"_retention", "params", b"params", "retention", b"retention"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limits", b"_limits", "_retention", b"_retention", "limits", b"limits", "params", b"params", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retention", b"_retention", "at", b"at", "digest", b"digest", "entrypoint", b"entrypoint", "params", b"params", "request_id", b"request_id", "retention", b"retention", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limits", b"_limits", "_retention", b"_retention", "at", b"at", "digest", b"digest", "entrypoint", b"entrypoint", "limits", b"limits", "params", b"params", "request_id", b"request_id", "retention", b"retention", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__limits: _TypeAlias = _typing.Literal["limits"]  # noqa: Y015
+    _WhichOneofArgType__limits: _TypeAlias = _typing.Literal["_limits", b"_limits"]  # noqa: Y015
     _WhichOneofReturnType__retention: _TypeAlias = _typing.Literal["retention"]  # noqa: Y015
     _WhichOneofArgType__retention: _TypeAlias = _typing.Literal["_retention", b"_retention"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limits) -> _WhichOneofReturnType__limits | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__retention) -> _WhichOneofReturnType__retention | None: ...
 
 Global___Created: _TypeAlias = Created  # noqa: Y015
+
+@_typing.final
+class WorkflowLimits(_message.Message):
+    """What the version says of the workflow; absent: nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
+    steps: _builtins.int
+    concurrency: _builtins.int
+    def __init__(
+        self,
+        *,
+        steps: _builtins.int | None = ...,
+        concurrency: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency", "_steps", b"_steps", "concurrency", b"concurrency", "steps", b"steps"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency", "_steps", b"_steps", "concurrency", b"concurrency", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__concurrency: _TypeAlias = _typing.Literal["concurrency"]  # noqa: Y015
+    _WhichOneofArgType__concurrency: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency"]  # noqa: Y015
+    _WhichOneofReturnType__steps: _TypeAlias = _typing.Literal["steps"]  # noqa: Y015
+    _WhichOneofArgType__steps: _TypeAlias = _typing.Literal["_steps", b"_steps"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__concurrency) -> _WhichOneofReturnType__concurrency | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__steps) -> _WhichOneofReturnType__steps | None: ...
+
+Global___WorkflowLimits: _TypeAlias = WorkflowLimits  # noqa: Y015
 
 @_typing.final
 class Retention(_message.Message):
@@ -898,10 +940,15 @@ class Migrated(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     ENTRYPOINT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     digest: _builtins.str
     entrypoint: _builtins.str
     request_id: _builtins.str
+    @_builtins.property
+    def limits(self) -> Global___WorkflowLimits:
+        """As in Created."""
+
     def __init__(
         self,
         *,
@@ -909,12 +956,15 @@ class Migrated(_message.Message):
         digest: _builtins.str = ...,
         entrypoint: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        limits: Global___WorkflowLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limits", b"_limits", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "digest", b"digest", "entrypoint", b"entrypoint", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limits", b"_limits", "at", b"at", "digest", b"digest", "entrypoint", b"entrypoint", "limits", b"limits", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__limits: _TypeAlias = _typing.Literal["limits"]  # noqa: Y015
+    _WhichOneofArgType__limits: _TypeAlias = _typing.Literal["_limits", b"_limits"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limits) -> _WhichOneofReturnType__limits | None: ...
 
 Global___Migrated: _TypeAlias = Migrated  # noqa: Y015
 

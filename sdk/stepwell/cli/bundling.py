@@ -32,7 +32,7 @@ def bundled(app: App, folder: Path, tenant: str | None, tell: Callable[[str], No
     from stepwell.cli.packages.cache import PackageCache
     from stepwell.cli.packages.target import Target
     from stepwell.cli.wrangler_file import read_wrangler
-    from stepwell.client.retention import retention_message
+    from stepwell.client.workflow_terms import limits_message, retention_message
     from stepwell.v1.workflows_pb2 import Manifest, WorkflowEntry
 
     declared = (None if (folder / FILE).exists() else read_wrangler(folder)) or read_manifest(folder)
@@ -44,6 +44,7 @@ def bundled(app: App, folder: Path, tenant: str | None, tell: Callable[[str], No
             workflow_id=each.name,
             entrypoint=each.entrypoint,
             retention=retention_message(each.retention),
+            limits=limits_message(each.limits),
         )
         for each in declared.workflows
     ]

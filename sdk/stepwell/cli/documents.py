@@ -85,21 +85,26 @@ def instance(message: instances_pb2.Instance, steps: Sequence[instances_pb2.Step
         "createTime": _time(message, "create_time"),
         "startTime": _time(message, "start_time"),
         "endTime": _time(message, "end_time"),
-        "retention": retention(message),
+        "retention": retention(message.retention) if message.HasField("retention") else None,
         "expireTime": _time(message, "expire_time"),
         "bufferedEvents": message.buffered_events if message.HasField("buffered_events") else None,
         "deadEvents": message.dead_events if message.HasField("dead_events") else None,
     }
 
 
-def retention(message: instances_pb2.Instance | workflows_pb2.WorkflowEntry) -> Json:
-    """How long what has ended is kept, as it is said; null where nothing is."""
-    if not message.HasField("retention"):
-        return None
-    kept = message.retention
+def retention(message: resources_pb2.Retention) -> Json:
+    """How long what has ended is kept."""
     return {
-        "successMs": kept.success_ms if kept.HasField("success_ms") else None,
-        "errorMs": kept.error_ms if kept.HasField("error_ms") else None,
+        "successMs": message.success_ms if message.HasField("success_ms") else None,
+        "errorMs": message.error_ms if message.HasField("error_ms") else None,
+    }
+
+
+def limits(message: workflows_pb2.WorkflowLimits) -> Json:
+    """How much a workflow's instances may do."""
+    return {
+        "steps": message.steps if message.HasField("steps") else None,
+        "concurrency": message.concurrency if message.HasField("concurrency") else None,
     }
 
 
@@ -352,7 +357,12 @@ def _targets(targets: Iterable[workflows_pb2.RouteTarget]) -> Json:
 
 def _entries(manifest: workflows_pb2.Manifest) -> Json:
     return [
-        {"name": entry.workflow_id, "entrypoint": entry.entrypoint, "retention": retention(entry)}
+        {
+            "name": entry.workflow_id,
+            "entrypoint": entry.entrypoint,
+            "retention": retention(entry.retention) if entry.HasField("retention") else None,
+            "limits": limits(entry.limits) if entry.HasField("limits") else None,
+        }
         for entry in manifest.workflows
     ]
 

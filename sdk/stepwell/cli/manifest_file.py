@@ -8,6 +8,10 @@ entrypoint = "main:Order"
 success = "7 days"
 error = "30 days"
 
+[workflows.limits]
+steps = 1000
+concurrency = 10
+
 [vars]
 GREETING = "hello"
 """
@@ -20,16 +24,18 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from stepwell import names
 from stepwell.cli.clean import clean, shortened
-from stepwell.cli.workflow_settings import DeclaredWorkflow, WrongSettingError, retention_in
+from stepwell.cli.workflow_settings import DeclaredWorkflow, WrongSettingError, limits_in, retention_in
 from stepwell.errors import BundleRefusedError
-from stepwell.retention import Retention
+from stepwell.workflow_limits import WorkflowLimits
 
 FILE = "stepwell.toml"
 SIZE_MAX = 64 * 1024
+T = TypeVar("T")
+
 EXAMPLE = '[[workflows]]\nname = "order"\nentrypoint = "main:Order"'
 
 
@@ -83,23 +89,35 @@ def _workflows(document: Mapping[str, Any], source: str) -> tuple[DeclaredWorkfl
     found: dict[str, DeclaredWorkflow] = {}
     for number, table in enumerate(tables):
         line = _line_of(source, r"\[\[\s*workflows\s*\]\]", number)
-        _only(table, {"name", "entrypoint", "retention"}, source, " in [[workflows]]", line)
+        _only(table, {"name", "entrypoint", "retention", "limits"}, source, " in [[workflows]]", line)
         name = _text(table, "name", names.workflow_id, source, line)
         if name in found:
             raise refused(f"workflow {name} is declared twice", line)
         entrypoint = _text(table, "entrypoint", names.entrypoint, source, line)
-        found[name] = DeclaredWorkflow(name, entrypoint, _retention(table, source, line))
+        retention = _part(
+            table, "retention", {"success", "error"}, lambda said: retention_in(said, "success", "error"), source, line
+        )
+        limits = _part(table, "limits", set(WorkflowLimits._fields), limits_in, source, line)
+        found[name] = DeclaredWorkflow(name, entrypoint, retention, limits)
     return tuple(found.values())
 
 
-def _retention(table: Mapping[str, Any], source: str, line: int | None) -> Retention:
-    said = table.get("retention", {})
-    here = _line_of(source, r"(\[\s*workflows\s*\.\s*)?retention", after=line)
+def _part(
+    table: Mapping[str, Any],
+    name: str,
+    known: set[str],
+    read: Callable[[Mapping[str, Any]], T],
+    source: str,
+    line: int | None,
+) -> T:
+    """What a workflow's table of that name says."""
+    said = table.get(name, {})
+    here = _line_of(source, rf"(\[\s*workflows\s*\.\s*)?{name}", after=line)
     if not isinstance(said, dict):
-        raise refused('[workflows.retention] is a table: success = "7 days"', here)
-    _only(said, {"success", "error"}, source, " in [workflows.retention]", here)
+        raise refused(f"[workflows.{name}] is a table of {' and '.join(sorted(known))}", here)
+    _only(said, known, source, f" in [workflows.{name}]", here)
     try:
-        return retention_in(said, "success", "error")
+        return read(said)
     except WrongSettingError as error:
         raise refused(str(error), _line_of(source, rf"{error.key}\s*=", after=here) or here) from None
 

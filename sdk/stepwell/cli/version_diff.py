@@ -1,4 +1,4 @@
-"""What two versions differ in: files by content, workflows, how long their instances are kept, and plain values; as a
+"""What two versions differ in: files by content, workflows and what is said of their instances, and plain values; as a
 document and as lines."""
 
 from __future__ import annotations
@@ -7,17 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from stepwell.cli.durations import took
+from stepwell.cli import documents
 from stepwell.cli.json_text import Json
 from stepwell.cli.screen import Cell
+from stepwell.cli.terms_view import limits_text, retention_text
 from stepwell.client.resource_names import id_in
 from stepwell.v1 import workflows_pb2 as pb
 from stepwell.v1.resources_pb2 import Retention
 
 T = TypeVar("T")
-
-Kept = tuple[int | None, int | None]
-"""In ms once it is complete, and once it errored or was terminated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +37,14 @@ class VersionDiff:
     files: Changes[tuple[bool, int, str]]
     """Of each file: executable, size in bytes, SHA-256."""
     workflows: Changes[str]
-    retention: Changes[Kept]
-    """By workflow, of those that say one."""
+    retention: Changes[Retention]
+    limits: Changes[pb.WorkflowLimits]
+    """By workflow, of those that say something."""
     vars: Changes[str]
 
     @property
     def is_empty(self) -> bool:
-        parts = (self.files, self.workflows, self.retention, self.vars)
+        parts = (self.files, self.workflows, self.retention, self.limits, self.vars)
         return not any((each.added or each.removed or each.changed) for each in parts)
 
 
@@ -60,6 +59,7 @@ def compared(
         _changes(old, new),
         _changes(_entrypoints(before), _entrypoints(after)),
         _changes(_retentions(before), _retentions(after)),
+        _changes(_limits(before), _limits(after)),
         _changes(before.manifest.vars, after.manifest.vars),
     )
 
@@ -69,9 +69,6 @@ def document(diff: VersionDiff) -> Json:
 
     def file(told: tuple[bool, int, str]) -> dict[str, Json]:
         return {"executable": told[0], "sizeBytes": told[1], "sha256": told[2]}
-
-    def milliseconds(told: Kept) -> Json:
-        return {"successMs": told[0], "errorMs": told[1]}
 
     def named(key: str, changes: Changes[T], shown: Callable[[T], Json]) -> Json:
         return {
@@ -96,7 +93,8 @@ def document(diff: VersionDiff) -> Json:
             "unchanged": diff.files.unchanged,
         },
         "workflows": named("entrypoint", diff.workflows, str),
-        "retention": named("retention", diff.retention, milliseconds),
+        "retention": named("retention", diff.retention, documents.retention),
+        "limits": named("limits", diff.limits, documents.limits),
         "vars": named("value", diff.vars, str),
     }
 
@@ -113,19 +111,19 @@ def lines(diff: VersionDiff) -> Iterator[tuple[Cell, str]]:
     for path, (old, new) in diff.files.changed.items():
         content = "" if old[2] != new[2] else "  the same bytes"
         yield Cell("~", "waiting"), f"{path}  {_file_text(old)} → {_file_text(new)}{content}"
-    retention = Changes(
-        {name: kept_text(told) for name, told in diff.retention.added.items()},
-        {name: kept_text(told) for name, told in diff.retention.removed.items()},
-        {name: (kept_text(old), kept_text(new)) for name, (old, new) in diff.retention.changed.items()},
-        diff.retention.unchanged,
-    )
-    for what, changes in (("workflow", diff.workflows), ("retention of", retention), ("var", diff.vars)):
-        for name, value in changes.added.items():
-            yield Cell("+", "good"), f"{what} {name}  {value}"
-        for name, value in changes.removed.items():
-            yield Cell("-", "bad"), f"{what} {name}  {value}"
-        for name, (was, is_now) in changes.changed.items():
-            yield Cell("~", "waiting"), f"{what} {name}  {was} → {is_now}"
+    yield from _named("workflow", diff.workflows, str)
+    yield from _named("retention of", diff.retention, retention_text)
+    yield from _named("limits of", diff.limits, limits_text)
+    yield from _named("var", diff.vars, str)
+
+
+def _named(what: str, changes: Changes[T], shown: Callable[[T], str]) -> Iterator[tuple[Cell, str]]:
+    for name, value in changes.added.items():
+        yield Cell("+", "good"), f"{what} {name}  {shown(value)}"
+    for name, value in changes.removed.items():
+        yield Cell("-", "bad"), f"{what} {name}  {shown(value)}"
+    for name, (was, is_now) in changes.changed.items():
+        yield Cell("~", "waiting"), f"{what} {name}  {shown(was)} → {shown(is_now)}"
 
 
 def _changes(old: Mapping[str, T], new: Mapping[str, T]) -> Changes[T]:
@@ -143,21 +141,12 @@ def _entrypoints(version: pb.Version) -> dict[str, str]:
     return {each.workflow_id: each.entrypoint for each in version.manifest.workflows}
 
 
-def _retentions(version: pb.Version) -> dict[str, Kept]:
-    return {each.workflow_id: kept(each.retention) for each in version.manifest.workflows if each.HasField("retention")}
+def _retentions(version: pb.Version) -> dict[str, Retention]:
+    return {each.workflow_id: each.retention for each in version.manifest.workflows if each.HasField("retention")}
 
 
-def kept(retention: Retention) -> Kept:
-    return (
-        retention.success_ms if retention.HasField("success_ms") else None,
-        retention.error_ms if retention.HasField("error_ms") else None,
-    )
-
-
-def kept_text(told: Kept) -> str:
-    """success 7 d, error for ever"""
-    success, error = ("for ever" if ms is None else took(ms / 1000) for ms in told)
-    return f"success {success}, error {error}"
+def _limits(version: pb.Version) -> dict[str, pb.WorkflowLimits]:
+    return {each.workflow_id: each.limits for each in version.manifest.workflows if each.HasField("limits")}
 
 
 def _file_text(told: tuple[bool, int, str]) -> str:

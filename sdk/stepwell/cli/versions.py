@@ -63,7 +63,7 @@ def list_(app: App, tenant: str | None, page_size: int, page_token: str, usage: 
 def describe(app: App, version: str, tenant: str | None, output: str) -> None:
     """Show a version: what it declares, how large it is, and who needs it."""
     from stepwell.cli import documents
-    from stepwell.cli.version_diff import kept, kept_text
+    from stepwell.cli.terms_view import terms_of
     from stepwell.client.resource_names import id_in
 
     found, usage = app.ask(lambda client: _described(client, tenant, version))
@@ -86,11 +86,8 @@ def describe(app: App, version: str, tenant: str | None, output: str) -> None:
             *((f"var {name}", value) for name, value in sorted(found.manifest.vars.items())),
         ]
     )
-    entries = [
-        [entry.workflow_id, entry.entrypoint, kept_text(kept(entry.retention)) if entry.HasField("retention") else ""]
-        for entry in found.manifest.workflows
-    ]
-    app.screen.table(["WORKFLOW", "ENTRYPOINT", "KEPT"], entries)
+    entries = [[entry.workflow_id, entry.entrypoint, *terms_of(entry)] for entry in found.manifest.workflows]
+    app.screen.table(["WORKFLOW", "ENTRYPOINT", "KEPT", "LIMITS"], entries)
 
 
 @command.command("drain")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from stepwell.retention import NOT_SAID, Retention
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits, refuse_unusual
 
 
 class DeclaredWorkflow(NamedTuple):
@@ -14,6 +15,7 @@ class DeclaredWorkflow(NamedTuple):
     name: str
     entrypoint: str
     retention: Retention = NOT_SAID
+    limits: WorkflowLimits = UNLIMITED
 
 
 class WrongSettingError(ValueError):
@@ -34,3 +36,18 @@ def retention_in(table: Mapping[str, Any], success: str, error: str) -> Retentio
             except ValueError as why:
                 raise WrongSettingError(key, str(why)) from None
     return retention
+
+
+def limits_in(table: Mapping[str, Any]) -> WorkflowLimits:
+    """The limits that the table says by their names. Raises WrongSettingError."""
+    limits = UNLIMITED
+    for key in WorkflowLimits._fields:
+        value = table.get(key)
+        if key in table and type(value) is not int:
+            raise WrongSettingError(key, f"it is a whole number: {key} = 100")
+        try:
+            limits = limits._replace(**{key: value})
+            refuse_unusual(limits)
+        except ValueError as why:
+            raise WrongSettingError(key, str(why).partition(": ")[2]) from None
+    return limits

@@ -1,9 +1,9 @@
 """`wrangler.json`, `.jsonc` and `.toml`: what a project written for Cloudflare says of itself, where it has no
 `stepwell.toml`.
 
-Taken from it are `main`, `workflows` (`name`, `class_name`, `default_retention`) and those `vars` that are texts. As
-there, the folder of `main` is what the code is imported from, and so what is uploaded. What else it says has no meaning
-here, and is told to the author.
+Taken from it are `main`, `workflows` (`name`, `class_name`, `default_retention`, and of `limits` the `steps`) and those
+`vars` that are texts. As there, the folder of `main` is what the code is imported from, and so what is uploaded. What
+else it says has no meaning here, and is told to the author.
 
 {
   "main": "src/entry.py",
@@ -13,6 +13,7 @@ here, and is told to the author.
       "binding": "ORDER",
       "class_name": "Order",
       "default_retention": { "success_retention": "7 days", "error_retention": "30 days" },
+      "limits": { "steps": 1000 },
     },
   ],
   "vars": { "GREETING": "hello" },
@@ -24,23 +25,25 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from stepwell import names
 from stepwell.cli.clean import clean, shortened
 from stepwell.cli.manifest_file import ManifestFile, refused, source_of
-from stepwell.cli.workflow_settings import DeclaredWorkflow, WrongSettingError, retention_in
+from stepwell.cli.workflow_settings import DeclaredWorkflow, WrongSettingError, limits_in, retention_in
 from stepwell.errors import BundleRefusedError
-from stepwell.retention import Retention
 
 FILES = ("wrangler.json", "wrangler.jsonc", "wrangler.toml")
 """The first that is there is read, in Cloudflare's order."""
 
 _TAKEN = frozenset({"name", "main", "workflows", "vars", "$schema"})
-_OF_A_WORKFLOW = frozenset({"name", "binding", "class_name", "script_name", "default_retention"})
+_OF_A_WORKFLOW = frozenset({"name", "binding", "class_name", "script_name", "default_retention", "limits"})
 _OF_A_RETENTION = ("success_retention", "error_retention")
+_OF_LIMITS = ("steps",)
+T = TypeVar("T")
+
 _TEXT = r'"(?:[^"\\\n]|\\.)*"'
 _COMMENTS = re.compile(rf"{_TEXT}|//[^\n]*|/\*.*?\*/", re.DOTALL)
 _LAST_COMMAS = re.compile(rf"{_TEXT}|,(?=\s*[\]}}])")
@@ -122,15 +125,22 @@ class _Wrangler:
             if name in seen:
                 raise self._refused(f"workflow {name} is declared twice")
             seen.add(name)
-            yield DeclaredWorkflow(name, entrypoint, self._retention(name, each.get("default_retention", {})))
+            retention = self._part(
+                each, "default_retention", _OF_A_RETENTION, lambda said: retention_in(said, *_OF_A_RETENTION)
+            )
+            limits = self._part(each, "limits", _OF_LIMITS, limits_in)
+            yield DeclaredWorkflow(name, entrypoint, retention, limits)
 
-    def _retention(self, workflow: str, said: object) -> Retention:
-        where = f"the workflow {_shown(workflow)}: default_retention"
+    def _part(
+        self, workflow: Mapping[str, Any], name: str, known: tuple[str, ...], read: Callable[[Mapping[str, Any]], T]
+    ) -> T:
+        """What a workflow's object of that name says."""
+        said, where = workflow.get(name, {}), f"the workflow {_shown(workflow['name'])}: {name}"
         if not isinstance(said, dict):
-            raise self._refused(f'{where} is an object: {{"success_retention": "7 days"}}')
-        self._ignore(said.keys() - set(_OF_A_RETENTION), f"{where}: ")
+            raise self._refused(f"{where} is an object of {' and '.join(known)}")
+        self._ignore(said.keys() - set(known), f"{where}: ")
         try:
-            return retention_in(said, *_OF_A_RETENTION)
+            return read({key: said[key] for key in known if key in said})
         except WrongSettingError as error:
             raise self._refused(f"{where}: {error}") from None
 

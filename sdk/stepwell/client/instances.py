@@ -17,9 +17,9 @@ from stepwell.client.errors import error_by
 from stepwell.client.migrating import MigratedAll, migrate_all
 from stepwell.client.payloads import payload_of, value_of
 from stepwell.client.resource_names import id_in, instance_name, version_name, workflow_name
-from stepwell.client.retention import retention_message
 from stepwell.client.sampling import PAGE_SIZE, SAMPLED_FROM_MAX, first, spread
 from stepwell.client.streams import RESUME_S_MAX, resumed
+from stepwell.client.workflow_terms import retention_message
 from stepwell.errors import ApiError, InstanceFailedError, NotFoundError, WrongStateError
 from stepwell.retention import NOT_SAID, Retention
 from stepwell.v1 import instances_pb2 as pb

@@ -35,6 +35,7 @@ def on_create_requested(turn: Turn, event: CreateRequested) -> None:
             event.request_id,
             event.trace,
             event.retention,
+            event.limits,
         )
     )
     turn.activate()

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from stepwell.engine.records import Failure, Payload, RolledBack, StepKey
 from stepwell.names import Digest, InstanceUid
 from stepwell.retention import NOT_SAID, Retention
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 
 
 class RetryPolicy(NamedTuple):
@@ -34,6 +35,7 @@ class CreateRequested:
     request_id: str
     trace: bytes = b""
     retention: Retention = NOT_SAID
+    limits: WorkflowLimits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,7 @@ class MigrateRequested:
     digest: Digest
     entrypoint: str
     request_id: str
+    limits: WorkflowLimits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)

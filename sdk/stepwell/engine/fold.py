@@ -147,7 +147,7 @@ def apply(instance: Instance, record: Record) -> None:
             _begin_rollback(instance, record)
             _remember(instance, record.request_id, record)
         case Migrated():
-            instance.digest, instance.entrypoint = record.digest, record.entrypoint
+            instance.digest, instance.entrypoint, instance.limits = record.digest, record.entrypoint, record.limits
             _remember(instance, record.request_id, record)
         case NothingToDo():
             _remember(instance, record.request_id, record)
@@ -176,7 +176,7 @@ def _create(instance: Instance, record: Created) -> None:
         raise IllegalTransition("created twice")
     instance.uid, instance.digest, instance.entrypoint = record.uid, record.digest, record.entrypoint
     instance.params, instance.request_id, instance.created_at = record.params, record.request_id, record.at
-    instance.trace, instance.retention = record.trace, record.retention
+    instance.trace, instance.retention, instance.limits = record.trace, record.retention, record.limits
     instance.hold(record.params)
     instance.phase, instance.runnable = Phase.LIVE, True
 

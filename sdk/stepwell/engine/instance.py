@@ -28,6 +28,7 @@ from stepwell.engine.records import (
 )
 from stepwell.names import Digest, InstanceUid
 from stepwell.retention import NOT_SAID, Retention
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 
 _NO_UID = InstanceUid("")
 _NO_DIGEST = Digest("")
@@ -137,6 +138,8 @@ class Instance:
     """Of the call that created it; empty where its trace is not kept."""
     retention: Retention = NOT_SAID
     """How long it is kept once it has ended."""
+    limits: WorkflowLimits = UNLIMITED
+    """What the version that it runs says of it."""
     activation_trace: bytes = b""
     """Of its newest activation that has one."""
     created_at: int = 0

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from stepwell.names import Digest, InstanceUid
 from stepwell.retention import NOT_SAID, Retention
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 
 Kind = Literal["do", "sleep", "waitForEvent", "timer", "rollback"]
 """`timer` is asyncio's own, inside `run`; users see the others as steps. `rollback` undoes the `do` of its name and
@@ -78,6 +79,8 @@ class Created:
     """Of the call that created it, where its trace is kept; the engine passes it on unread."""
     retention: Retention = NOT_SAID
     """As it was asked for, or as its version said then: it stays so whatever is deployed later."""
+    limits: WorkflowLimits = UNLIMITED
+    """As its version says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +242,8 @@ class Migrated:
     digest: Digest
     entrypoint: str
     request_id: str
+    limits: WorkflowLimits = UNLIMITED
+    """As that version says."""
 
 
 @dataclass(frozen=True, slots=True)

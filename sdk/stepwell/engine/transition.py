@@ -94,12 +94,13 @@ class Turn:
 
     def check_room(self, key: StepKey) -> None:
         """Refuse a key over the limit; guests refuse it before, with an error for the author."""
-        instance = self.instance
+        instance, most = self.instance, self.limits.steps_max
         if key.kind == "timer":
             count = instance.timers
         elif key.kind == "rollback":
             count = instance.rollbacks
         else:
             count = len(instance.steps) - instance.timers - instance.rollbacks
-        if key not in instance.steps and count >= self.limits.steps_max:
-            raise IllegalTransition(f"more than {self.limits.steps_max} steps")
+            most = min(most, instance.limits.steps or most)
+        if key not in instance.steps and count >= most:
+            raise IllegalTransition(f"more than {most} steps")

@@ -42,7 +42,7 @@ def test_a_version_is_described(cli: Cli, folder: str) -> None:
     assert document == {
         "tenant": "acme",
         "version": DIGEST,
-        "workflows": [{"name": "order", "entrypoint": "main:Order", "retention": None}],
+        "workflows": [{"name": "order", "entrypoint": "main:Order", "retention": None, "limits": None}],
         "vars": {"REGION": "eu"},
         "fileCount": 2,
         "sizeBytes": 0,
@@ -145,7 +145,7 @@ def test_two_versions_are_compared(cli: Cli, server: FakeServer) -> None:
                     entrypoint="main:Order2",
                     retention=Retention(success_ms=60_000, error_ms=86_400_000),
                 ),
-                w.WorkflowEntry(workflow_id="bill", entrypoint="main:Bill"),
+                w.WorkflowEntry(workflow_id="bill", entrypoint="main:Bill", limits=w.WorkflowLimits(steps=5)),
             ],
             vars={"REGION": "us"},
         ),
@@ -191,6 +191,7 @@ def test_two_versions_are_compared(cli: Cli, server: FakeServer) -> None:
         ],
         "unchanged": 0,
     }
+    assert document["limits"]["added"] == [{"name": "bill", "limits": {"steps": 5, "concurrency": None}}]
     assert document["vars"]["removed"] == [{"name": "OLD", "value": "1"}]
     assert document["vars"]["changed"] == [{"name": "REGION", "from": "eu", "to": "us"}]
     shown = cli("versions", "diff", old, new, *ACME).out.splitlines()
@@ -203,6 +204,7 @@ def test_two_versions_are_compared(cli: Cli, server: FakeServer) -> None:
         "  + workflow bill  main:Bill",
         "  ~ workflow order  main:Order → main:Order2",
         "  ~ retention of order  success 1 m, error for ever → success 1 m, error 1 d",
+        "  + limits of bill  steps 5",
         "  - var OLD  1",
         "  ~ var REGION  eu → us",
     ]

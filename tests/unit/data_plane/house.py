@@ -28,6 +28,7 @@ from stepwell.errors import (
 )
 from stepwell.names import Digest, InstanceId, TenantUid, WorkflowId
 from stepwell.retention import NOT_SAID
+from stepwell.workflow_limits import UNLIMITED
 from tests.contract.oracle_log_store import OracleLogStore
 from tests.unit.data_plane.fakes import FakeGuest, FakeLoader, MemoryStore
 from tests.unit.data_plane.virtual_loop import VirtualLoop, run, until
@@ -48,13 +49,15 @@ class Routes:
     digest = Digest("sha256-1")
     retired: frozenset[Digest] = frozenset()
     retention = NOT_SAID
+    limits = UNLIMITED
+    workflows = frozenset({FLOW})
 
     async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> Choose:
-        if workflow != FLOW:
+        if workflow not in self.workflows:
             raise NotFoundError("no route")
-        digest = self.digest
+        digest, limits = self.digest, self.limits
         retention = self.retention
-        return lambda _: RoutedVersion(digest, "main:Flow", retention)
+        return lambda _: RoutedVersion(digest, "main:Flow", retention, limits)
 
     async def check_version(self, tenant: TenantUid, digest: Digest) -> None:
         if digest in self.retired:
@@ -64,7 +67,7 @@ class Routes:
         await self.check_version(tenant, digest)
         if workflow != FLOW:
             raise NotFoundError("it has no such workflow")
-        return RoutedVersion(digest, "other:Flow")
+        return RoutedVersion(digest, "other:Flow", limits=self.limits)
 
 
 class House:
@@ -111,7 +114,8 @@ class House:
     async def create(self, name: str = "one", **more: Any) -> InstanceKey:
         tenant, request_id = more.get("tenant", TENANT), more.get("request_id", "")
         trace, retention = more.get("trace", b""), more.get("retention", NOT_SAID)
-        seen = await self.calls.create(tenant, FLOW, InstanceId(name), b"null", request_id, trace, retention)
+        workflow = more.get("workflow", FLOW)
+        seen = await self.calls.create(tenant, workflow, InstanceId(name), b"null", request_id, trace, retention)
         return seen.key
 
     async def guest(self, number: int) -> FakeGuest:

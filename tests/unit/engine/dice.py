@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar, get_args
 from stepwell.engine import events as e
 from stepwell.engine.records import BlobRef, Kind, Payload, RolledBack, StepKey
 from stepwell.retention import NOT_SAID, Retention
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 from tests.unit.engine.driven import BOOM
 
 T = TypeVar("T")
@@ -55,6 +56,7 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "rolled_back": (None, RolledBack(), RolledBack(BOOM)),
     "rollback": (False, True),
     "retention": RETENTIONS,
+    "limits": (UNLIMITED, WorkflowLimits(steps=2), WorkflowLimits(concurrency=1)),
 }
 """By the name of an event's field."""
 

@@ -194,6 +194,8 @@ def all_is_bounded(life: Life, moment: Moment) -> None:
     assert (instance.timers, instance.rollbacks) == (timers, rollbacks)
     steps = len(instance.steps) - timers - rollbacks
     assert max(len(running.keys() - instance.steps.keys()), timers, rollbacks, steps) <= limits.steps_max
+    migrated = any(isinstance(record, r.Migrated) for record in life.newest())  # it may have more than it may now
+    assert migrated or steps <= (instance.limits.steps or limits.steps_max)
     many, large = instance.records > limits.records_max, instance.stored_bytes > limits.instance_bytes_max
     if moment.actions and instance.phase in (Phase.LIVE, Phase.PAUSED):
         assert not many

@@ -20,6 +20,7 @@ from stepwell.engine.limits import EngineLimits
 from stepwell.engine.records import Kind, StepKey
 from stepwell.names import Digest, InstanceUid
 from stepwell.retention import Retention
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 from tests.unit.engine.dice import EVENT_IDS, LENGTHS, PAYLOADS, POLICIES, REQUEST_IDS, RETENTIONS, TYPES, Dice
 from tests.unit.engine.driven import BOOM
 from tests.unit.engine.lives import Life, Moment
@@ -58,7 +59,7 @@ def walk(steps: str, judge: Judge) -> None:
     """Lead an instance through all steps, and have each moment judged. The first says what kind of life it is."""
     dice = Dice(ord(steps[0]) - FIRST_STEP)
     life = Life(dice.pick((ROOMY, FEW_RECORDS, FEW_BYTES)), asked=dice.pick((True, False)))
-    walker = Walker(life, judge, dice.pick(RETENTIONS))
+    walker = Walker(life, judge, dice.pick(RETENTIONS), dice.pick((UNLIMITED, UNLIMITED, WorkflowLimits(steps=5))))
     walker.happens(dice.event(life.at))
     walker.is_created()
     for step in steps[1:]:
@@ -71,10 +72,11 @@ def walk(steps: str, judge: Judge) -> None:
 class Walker:
     """Makes of what shall happen an event of the present state."""
 
-    def __init__(self, life: Life, judge: Judge, retention: Retention) -> None:
+    def __init__(self, life: Life, judge: Judge, retention: Retention, limits: WorkflowLimits) -> None:
         self.life = life
         self._judge = judge
         self._retention = retention
+        self._limits = limits
 
     def happens(self, event: e.Event) -> None:
         note(event)
@@ -83,7 +85,16 @@ class Walker:
     def is_created(self) -> None:
         uid, digest = InstanceUid("u"), Digest("d")
         self.happens(
-            e.CreateRequested(self.life.at, uid, digest, "main:Flow", b"null", "create", retention=self._retention)
+            e.CreateRequested(
+                self.life.at,
+                uid,
+                digest,
+                "main:Flow",
+                b"null",
+                "create",
+                retention=self._retention,
+                limits=self._limits,
+            )
         )
 
     def nothing_happens(self, dice: Dice) -> None:

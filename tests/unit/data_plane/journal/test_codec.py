@@ -27,6 +27,7 @@ from stepwell.engine.records import (
     Terminated,
 )
 from stepwell.retention import Retention
+from stepwell.workflow_limits import WorkflowLimits
 
 RECORD_TYPES: tuple[type[Any], ...] = get_args(Record)
 HERE = Position(3, 7)
@@ -53,6 +54,7 @@ FIELDS: dict[object, st.SearchStrategy[Any]] = {
     RolledBack | None: st.one_of(st.none(), st.builds(RolledBack, st.one_of(st.none(), failures))),
     StepKey | None: st.one_of(st.none(), step_keys),
     StepKey: step_keys,
+    WorkflowLimits: st.builds(WorkflowLimits, st.one_of(st.none(), counts), st.one_of(st.none(), counts)),
     Retention: st.builds(Retention, st.one_of(st.none(), times), st.one_of(st.none(), times)),
 }
 TIMES = {"at", "started_at", "created_at", "retry_at", "due", "paused_for"}
