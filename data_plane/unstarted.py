@@ -28,6 +28,6 @@ class Unstarted:
         self._since.pop(key, None)
 
     def oldest(self, by_its_own_wish: Callable[[InstanceKey], bool]) -> int | None:
-        """Since when the one waits that waits longest, but those that wait by their workflow's own wish; looks at all of
+        """Since when the one waits that waits longest, but for those whose workflow wants them to wait; looks at all of
         them."""
         return min((since for key, since in self._since.items() if not by_its_own_wish(key)), default=None)

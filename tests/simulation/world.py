@@ -28,6 +28,7 @@ from stepwell import retention
 from stepwell.errors import StepwellError
 from stepwell.guest import bodies
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantId, WorkflowId
+from stepwell.workflow_limits import WorkflowLimits
 from tests.simulation import cassandra_tables, circumstances, etcd_faults, network, sandbox
 from tests.simulation.cassandra import Cassandra
 from tests.simulation.cassandra_client import ReadUnavailableError
@@ -45,6 +46,9 @@ from tests.simulation.referee import Referee
 MACHINES: Final = ("ash", "birch", "cedar")
 TENANTS: Final = ("acme", "globex")
 VERSIONS: Final = 3
+
+CONCURRENCY: Final = 1
+"""So many instances may run at once on a machine, say all versions but the first."""
 
 BUCKET_MS: Final = 4_000
 """Narrower than in truth, so that marks move often within a run."""
@@ -230,6 +234,10 @@ class World:
             assert node is not None
             for number in node._servers:
                 owners.setdefault(number, []).append(machine.name)
+            if node.activations or node.queued:
+                self.oracle.violated(
+                    f"on {machine.name} {node.activations} have a place and {node.queued} wait for one"
+                )
             if node.resident_count:
                 self.oracle.violated(f"{machine.name} has {node.resident_count} instances in memory, and none is left")
         for life in self.oracle.lives.values():
@@ -266,9 +274,12 @@ class World:
         store, tokens = self.etcd.client(lambda: True), Tokens()
         for tenant in self._tenants.values():
             await store.txn((), (Put(keys.tenant(tenant.id), encode(tenant)),))
-            for digest, version in versions(self.oracle, tokens, tenant.id, VERSIONS).items():
+            for number, (digest, version) in enumerate(versions(self.oracle, tokens, tenant.id, VERSIONS).items()):
                 self.classes[entrypoint_of(digest)] = version
-                kept = Version(tenant.uid, Digest(digest), ((WORKFLOW, entrypoint_of(digest)),), {}, 0, 1, 1)
+                limits = ((WORKFLOW, WorkflowLimits(concurrency=CONCURRENCY)),) if number else ()
+                kept = Version(
+                    tenant.uid, Digest(digest), ((WORKFLOW, entrypoint_of(digest)),), {}, 0, 1, 1, limits=limits
+                )
                 await store.txn((), (Put(keys.version(tenant.uid, kept.digest), encode(kept)),))
             await self._route(tenant, 1)
 
