@@ -11,13 +11,14 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable
 
-from bench import alone, cluster, compaction, first_step, growth, help_time, telemetry, tenants, throughput
+from bench import alone, cluster, compaction, first_step, growth, help_time, long, telemetry, tenants, throughput
 from bench.figure import Figure
 
 BENCHMARKS: dict[str, Callable[[], AsyncIterator[Figure]]] = {
     "throughput": throughput.figures,
     "alone": alone.figures,
     "growth": growth.figures,
+    "long": long.figures,
     "first-step": first_step.figures,
     "help": help_time.figures,
     "telemetry": telemetry.figures,

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +51,30 @@ class Server:
 
 @asynccontextmanager
 async def running(config: str = "", sandbox: str = "gvisor") -> AsyncIterator[Server]:
-    """Start it, wait until it serves, and end it."""
+    """One with a folder of its own for as long."""
     folder = Path(tempfile.mkdtemp(prefix="stepwell-bench-"))
+    try:
+        async with serving(folder, config, sandbox) as server:
+            yield server
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@asynccontextmanager
+async def serving(folder: Path, config: str = "", sandbox: str = "gvisor") -> AsyncIterator[Server]:
+    """Start it on what the folder holds, wait until it serves, and end it, where it was not killed."""
     data = folder / "data"
-    data.mkdir()
+    data.mkdir(exist_ok=True)
     (data / "config.toml").write_text(config)
     environ = os.environ | {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_DATA_HOME": str(folder / "share")}
     log = (folder / "log").open("wb")
+    context = folder / "config" / "stepwell" / "contexts.toml"
+    context.unlink(missing_ok=True)
     process = await asyncio.create_subprocess_exec(
         str(COMMAND), "dev", "--data", str(data), "--port", "0", "--sandbox", sandbox,
         env=environ, stderr=log, stdin=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        context = folder / "config" / "stepwell" / "contexts.toml"
         async with asyncio.timeout(START_S):
             while not context.exists():  # another process writes it
                 if process.returncode is not None:
@@ -77,11 +88,11 @@ async def running(config: str = "", sandbox: str = "gvisor") -> AsyncIterator[Se
             yield Server(process.pid, channel, token, data / "sandboxes")
     finally:
         if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
             try:
                 await asyncio.wait_for(process.wait(), 30)
             except TimeoutError:
                 process.kill()
                 await process.wait()
         log.close()
-        shutil.rmtree(folder, ignore_errors=True)

@@ -68,7 +68,7 @@ async def created(
     results = pb.BatchCreateInstancesResponse()
     for outcome in await _outcomes([one(number, item) for number, item in enumerate(request.items)]):
         if isinstance(outcome, ApiError):
-            results.results.add(error=_item_error(outcome))
+            results.results.add(error=item_error(outcome))
         else:
             # A hundred repeated creates may have ended, each with as much output as a message may have.
             outcome.ClearField("params")
@@ -89,7 +89,7 @@ async def deleted(
     ]
     results = pb.BatchDeleteInstancesResponse()
     for outcome in await _outcomes([delete(single, context) for single in singles]):
-        results.results.add(error=_item_error(outcome) if isinstance(outcome, ApiError) else None)
+        results.results.add(error=item_error(outcome) if isinstance(outcome, ApiError) else None)
     return results
 
 
@@ -132,7 +132,8 @@ def _request_id(request_id: str, number: int) -> str:
     return hashlib.sha256(f"{request_id} {number}".encode()).hexdigest()[:32] if request_id else ""
 
 
-def _item_error(error: ApiError) -> pb.ItemError:
+def item_error(error: ApiError) -> pb.ItemError:
+    """As a call of its own would have been told."""
     status = status_of(error)
     info = error_details_pb2.ErrorInfo()
     status.details[0].Unpack(info)

@@ -211,9 +211,17 @@ class InstanceCalls:
 
     # ---------------------------------------------------------------- transitions
     async def send_event(
-        self, key: InstanceKey, event_type: str, payload: bytes, request_id: str, event_id: str = ""
+        self,
+        key: InstanceKey,
+        event_type: str,
+        payload: bytes,
+        request_id: str,
+        event_id: str = "",
+        *,
+        only_if_waiting: bool = False,
     ) -> None:
-        """Raises InvalidArgumentError when one of the ids was used with another body."""
+        """Raises InvalidArgumentError when one of the ids was used with another body, and NotWaitingError with
+        `only_if_waiting` where no wait of that type is open."""
         server = self._node.server_of(key)
         await self._node.quotas.ask(key.tenant)
         async with server.resident(key) as resident, durably(server, resident):
@@ -230,7 +238,10 @@ class InstanceCalls:
             if request_id not in instance.requests:
                 self._node.quotas.check_stored(key.tenant)
             minted = resident.mint(payload)
-            if resident.step(events.EventSent(self._node.clock(), event_type, minted, request_id, event_id)):
+            sent = events.EventSent(
+                self._node.clock(), event_type, minted, request_id, event_id, only_if_waiting=only_if_waiting
+            )
+            if resident.step(sent):
                 resident.write_blob(minted, payload)
 
     async def pause(self, key: InstanceKey, request_id: str) -> Seen:

@@ -72,6 +72,10 @@ class ForwardingServicer(instances_pb2_grpc.InstanceServiceServicer):
     async def SendEvent(self, request: pb.SendEventRequest, context: Context) -> Any:
         return await self._unary(self._local.SendEvent, request, context)
 
+    async def BroadcastEvent(self, request: pb.BroadcastEventRequest, context: Context) -> pb.BroadcastEventResponse:
+        """Each instance's send goes where its shard is served."""
+        return await self._local.broadcast(request, context, self.SendEvent)
+
     async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
         return await self._unary(self._local.ListEvents, request, context)
 

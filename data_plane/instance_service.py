@@ -10,8 +10,9 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from cluster.records import Tenant
-from data_plane import batches, views
+from data_plane import batches, broadcasts, views
 from data_plane.batches import Create, Delete
+from data_plane.broadcasts import Send
 from data_plane.calling import Seen
 from data_plane.calls import InstanceCalls
 from data_plane.journal.store import InstanceKey
@@ -19,7 +20,7 @@ from data_plane.logs.reading import LogReading
 from rpc.auth import principal
 from rpc.json_edge import checked_json
 from rpc.paging import PAGE_BYTES_MAX, offset, page_size, page_token, position
-from rpc.resource_names import checked, parse_instance, parse_version, parse_workflow
+from rpc.resource_names import checked, instance_name, parse_instance, parse_version, parse_workflow
 from rpc.rights import Right
 from rpc.times import timestamp
 from rpc.trace_context import current
@@ -132,8 +133,32 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         request_id = checked(names.request_id, request.request_id, "request_id")
         event_id = checked(names.event_id, request.event_id, "event_id")
         payload = checked_json(request.payload, "payload")
-        await self._calls.send_event(key, event_type, payload, request_id, event_id)
+        await self._calls.send_event(
+            key, event_type, payload, request_id, event_id, only_if_waiting=request.only_if_waiting
+        )
         return Empty()
+
+    async def BroadcastEvent(self, request: pb.BroadcastEventRequest, context: Context) -> pb.BroadcastEventResponse:
+        return await self.broadcast(request, context, self.SendEvent)
+
+    async def broadcast(
+        self, request: pb.BroadcastEventRequest, context: Context, send: Send
+    ) -> pb.BroadcastEventResponse:
+        """By that call to each instance of the page, once the request as a whole is in order, and its tenant there."""
+        tenant, workflow = parse_workflow(request.parent, principal(context), "parent")
+        broadcasts.check(request)
+        limit = page_size(request.page_size)
+        uid = (await self._tenants.tenant(tenant)).uid
+        scope = f"broadcast to {uid}/{workflow}"
+        at = position(scope, request.page_token)
+        page = await self._calls.list(uid, workflow, limit=limit, token=at, statuses=broadcasts.UNENDED)
+        to = [instance_name(tenant, workflow, listing.key.instance) for listing in page.listings]
+        response = await broadcasts.sent(request, to, context, send)
+        if Right.READ not in principal(context).rights:
+            response.ClearField("failures")
+        if page.next_token:
+            response.next_page_token = page_token(scope, page.next_token)
+        return response
 
     async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
         _, key = await self._named(request.parent, context, "parent")

@@ -62,6 +62,7 @@ RIGHTS: Final[Table] = {
         "ListInstances": Right.READ,
         "ListSteps": Right.READ,
         "SendEvent": Right.RUN,
+        "BroadcastEvent": Right.RUN,
         "ListEvents": Right.READ,
         "GetEvent": Right.READ,
         "PauseInstance": Right.RUN,

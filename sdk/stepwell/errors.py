@@ -169,6 +169,12 @@ class WrongStateError(ApiError):
     committed = "no"
 
 
+class NotWaitingError(WrongStateError):
+    """The event was for an instance that waits for its type, and this one does not now; nothing was kept."""
+
+    reason = "NOT_WAITING"
+
+
 class ReplayMismatchError(ApiError):
     """The version's code does not do what the instance's journal says: metadata has position, expected and got."""
 

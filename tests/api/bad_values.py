@@ -121,6 +121,12 @@ def _bundle_refused(what: str, *values: Value) -> Iterator[Bad]:
 
 INSTANCE_IDS = tuple(_ids("instance_id_length_max", names.INSTANCE_ID_LENGTH_MAX, ("latest", ".", "a.b")))
 
+EVENT_IDS = (
+    *_refused("text", " ", "a b", "ä", *(f"a{text}b" for text in CONTROLS.values())),
+    too_long("event_id_length_max", names.EVENT_ID_LENGTH_MAX, "e" * 101),
+    too_long("event_id_length_max", names.EVENT_ID_LENGTH_MAX, "e" * 1_000_000),
+)
+
 UNUSUAL_MS = (0, -1, 59_999, RETENTION_MS_MAX + 1, -(2**63), 2**63 - 1)
 """None is a minute to a year."""
 
@@ -149,11 +155,8 @@ BAD: Mapping[str, tuple[Bad, ...]] = {
     "workflow's limit": tuple(_bundle_refused("number", 0, -1, 100_001, -(2**31), 2**31 - 1)),
     "event states": tuple(_refused("enum", [0], [99], [-1], [1, 2, 99])),
     "event number": tuple(_refused("number", 0, -1, -(2**63))),
-    "event id": (
-        *_refused("text", " ", "a b", "ä", *(f"a{text}b" for text in CONTROLS.values())),
-        too_long("event_id_length_max", names.EVENT_ID_LENGTH_MAX, "e" * 101),
-        too_long("event_id_length_max", names.EVENT_ID_LENGTH_MAX, "e" * 1_000_000),
-    ),
+    "event id": EVENT_IDS,
+    "broadcast id": (*_refused("text", ""), *EVENT_IDS),
     "step name": (
         too_long("step_name_length_max", names.STEP_NAME_LENGTH_MAX, "s" * 257),
         too_long("step_name_length_max", names.STEP_NAME_LENGTH_MAX, "s" * 1_000_000),

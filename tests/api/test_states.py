@@ -29,7 +29,11 @@ UNKNOWN = {
 }
 
 EMPTY_LISTS = frozenset(
-    {("InstanceService.ListInstances", "parent"), ("InstanceService.BatchDeleteInstances", "parent")}
+    {
+        ("InstanceService.ListInstances", "parent"),
+        ("InstanceService.BatchDeleteInstances", "parent"),
+        ("InstanceService.BroadcastEvent", "parent"),
+    }
 )
 """What has no instances has none, whether or not it was ever deployed."""
 

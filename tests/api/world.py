@@ -52,7 +52,7 @@ def _tenancy(server: Running, tenant: str) -> Tenancy:
     token, spare = _minted(server, tenant).secret, _minted(server, tenant).token.name
     versions = [deployed(server, token, f"{tenant} {number}".encode()) for number in (1, 2)]
     parent = f"tenants/{tenant}/workflows/{WORKFLOW}"
-    for instance in (RUNNING, ENDED, *([HIDDEN] if tenant == THEIRS else [])):
+    for instance in (RUNNING, "two", ENDED, *([HIDDEN] if tenant == THEIRS else [])):
         asked = i.CreateInstanceRequest(parent=parent, instance_id=instance).SerializeToString()
         server.call("/stepwell.v1.InstanceService/CreateInstance", asked, token)
     for payload in (b"1", b"2"):

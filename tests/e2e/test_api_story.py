@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from stepwell.client import connect
+from stepwell.errors import InvalidArgumentError, WrongStateError
 from stepwell.v1 import instances_pb2 as pb
 from stepwell.v1 import tenants_pb2
 from tests.e2e.api import BUNDLES, Api, reason_of
@@ -193,6 +194,62 @@ async def test_events_sent_early_are_kept_in_order_and_once_for_each_request_id(
     changed = pb.SendEventRequest(name=instance.name, type="go", payload=b'"another"', request_id="first")
     code, _ = await api.refused(api.instances.SendEvent, changed)
     assert code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION)
+
+
+async def test_dead_events_are_told_and_sent_again_once(running: Server, api: Api, workflow: str) -> None:
+    large = "x" * 50_000
+    async with connect(running.endpoint, running.token) as client:
+        calls = client.instances
+        dead, heir = [await api.create(workflow, {"do": "events", "ms": 0}) for _ in range(2)]
+        await calls.send_event(dead.name, "other", large, event_id="delivery-1")
+        await calls.send_event(dead.name, "other", large, event_id="delivery-1")
+        await calls.send_event(dead.name, "go", 1)
+        with pytest.raises(InvalidArgumentError, match="delivery-1"):
+            await calls.send_event(dead.name, "other", "another", event_id="delivery-1")
+        await api.reached(dead.name, lambda each: each.status == pb.INSTANCE_STATUS_WAITING)
+        await calls.terminate(dead.name)
+        assert (await calls.get(dead.name)).dead_events == 1
+        listed = (await calls.list_events(dead.name)).events
+        assert [(each.number, each.type, each.state, each.step_name) for each in listed] == [
+            (1, "other", pb.EVENT_STATE_DEAD, ""),
+            (2, "go", pb.EVENT_STATE_TAKEN, "go"),
+        ]
+        assert (listed[0].payload_truncated, listed[1].payload) == (True, b"1")
+        assert json.loads((await calls.get_event(dead.name, 1)).payload) == large
+        for _ in range(2):
+            await calls.resend_event(dead.name, 1, heir.name)
+            await calls.resend_event(dead.name, 2, heir.name)
+        ended = await api.create(workflow, {"do": "nothing"})
+        await api.ended(ended.name)
+        with pytest.raises(WrongStateError):
+            await calls.resend_event(dead.name, 1, ended.name)
+        await calls.send_event(heir.name, "go", 2)
+        assert await calls.result(heir.name) == [1, 2]
+        received = (await calls.list_events(heir.name)).events
+        assert [each.event_id for each in received] == ["delivery-1", f"{dead.uid}.2", ""]
+
+
+async def test_a_broadcast_reaches_those_who_wait_and_each_of_them_once(
+    running: Server, api: Api, tenant: str, workflow: str
+) -> None:
+    waiting = [await api.create(workflow, {"do": "events", "ms": 0}) for _ in range(3)]
+    asleep = await api.create(workflow, {"do": "sleep", "ms": 60_000})
+    for each in (*waiting, asleep):
+        await api.reached(each.name, lambda each: each.status == pb.INSTANCE_STATUS_WAITING)
+    page = pb.BroadcastEventRequest(parent=workflow, type="go", payload=b"1", event_id="round-1", page_size=2)
+    first = await api.call(api.instances.BroadcastEvent, page)
+    assert (first.sent + first.skipped, first.failed) == (2, 0)
+    async with connect(running.endpoint, running.token) as client:
+        assert (await client.instances.broadcast_event(tenant, "behaviours", "go", 1, event_id="round-1")).sent == 3
+        for each in waiting:
+            await api.reached(each.name, lambda each: each.status == pb.INSTANCE_STATUS_WAITING)
+        again = await client.instances.broadcast_event(tenant, "behaviours", "go", 2)
+        assert (again.sent, again.skipped, again.failed) == (3, 1, 0)
+        for each in waiting:
+            assert await client.instances.result(each.name) == [1, 2]
+        over = await client.instances.broadcast_event(tenant, "behaviours", "go", 3)
+        assert (over.sent, over.skipped) == (0, 1)
+        assert (await client.instances.get(asleep.name)).buffered_events == 0
 
 
 async def test_a_tenant_sees_nothing_of_another(running: Server, api: Api, workflow: str) -> None:

@@ -14,34 +14,22 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from google.protobuf.message import Message
 
 from cluster.directory import STALENESS_S
-from rpc import rights
-from rpc.auth import Principal
-from stepwell.errors import AlreadyExistsError, ApiError, NotFoundError, UnavailableError
-from stepwell.names import TenantId
+from stepwell.errors import AlreadyExistsError, ConflictError, NotFoundError, WrongStateError
 from stepwell.v1 import instances_pb2 as pb
+from tests.simulation.calls import PAUSE_S, Calls, Refused
+from tests.simulation.lines import STATUSES
+from tests.simulation.lives import Life
 from tests.simulation.machine import WORKFLOW
-from tests.simulation.messages import STATUSES, shown
-from tests.simulation.network import DEADLINE_S
-from tests.simulation.oracle import Life
-from tests.simulation.programs import EVENT_TYPE, drawn_plan, params_of, poison_in, waits_in
+from tests.simulation.programs import EVENT_TYPE, digest_of, drawn_plan, params_of, poison_in, waits_in
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 A = TypeVar("A", bound=Message)
 
-PAUSE_S: Final = 0.5
 LOOK_EVERY_S: Final = 0.4
 KEPT_S: Final = (1.0, 5.0, 25.0)
 ENDED: Final = ("COMPLETE", "ERRORED", "TERMINATED")
-
-
-class Refused(Exception):
-    """An answer that is final: the call had no effect."""
-
-    def __init__(self, error: ApiError) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 class Client:
@@ -52,7 +40,7 @@ class Client:
         self._tenant = tenant
         self._parent = f"tenants/{tenant}/workflows/{WORKFLOW}"
         self._ids = ids
-        self._caller = Principal("client", TenantId(tenant), rights.tenants(tuple(world.scopes)))
+        self._calls = Calls(world, tenant)
 
     async def live(self) -> None:
         """One life after the other."""
@@ -69,12 +57,12 @@ class Client:
             return
         name = f"{self._parent}/instances/{id}"
         async with world.lock(name):
-            if name in world.oracle.newest and world.oracle.newest[name].kept_s is not None:
+            if world.oracle.may_expire(name):
                 await world.network.without_strays(name)  # it may be gone by now, and another take its place
             life = await self._won(id) if world.random.random() < 0.15 else await self._created(id)
             if life is None:
                 return
-            await self._driven(life)
+            life = await self._driven(life)
             if world.random.random() < 0.5:
                 await world.network.without_strays(name)
                 await self._deleted(life)
@@ -88,10 +76,10 @@ class Client:
             for life in lives:
                 life.result()
             return
-        lives = [self._world.loop.world.spawn(self._nameless()) for _ in range(count)]
-        await asyncio.wait(lives)
-        for life in lives:
-            life.result()
+        calls = [self._world.loop.world.spawn(self._nameless()) for _ in range(count)]
+        await asyncio.wait(calls)
+        for call in calls:
+            call.result()
 
     async def _nameless(self) -> None:
         life = await self._created("")
@@ -131,7 +119,7 @@ class Client:
             request.retention.success_ms, request.retention.error_ms = int(success_s * 1000), int(error_s * 1000)
         asked_s = world.loop.now_s
         try:
-            created: pb.Instance = await self._call("CreateInstance", request)
+            created: pb.Instance = await self._calls.answered("CreateInstance", request)
         except Refused as refused:
             if isinstance(refused.error, AlreadyExistsError):
                 return None
@@ -146,7 +134,7 @@ class Client:
         request = pb.BatchCreateInstancesRequest(parent=self._parent, items=items, request_id=world.mint())
         asked_s, before = world.loop.now_s, dict[int, str]()
         while True:
-            answer: pb.BatchCreateInstancesResponse = await self._call("BatchCreateInstances", request)
+            answer: pb.BatchCreateInstancesResponse = await self._calls.answered("BatchCreateInstances", request)
             created = {at: each.instance for at, each in enumerate(answer.results) if each.HasField("instance")}
             for at, instance in created.items():
                 if before.setdefault(at, instance.uid) != instance.uid:
@@ -178,7 +166,8 @@ class Client:
 
     def _plan(self) -> list[Any]:
         circumstances = self._world.circumstances
-        return drawn_plan(self._world.random, circumstances.operations, poisonous=circumstances.poisonous)
+        plan = drawn_plan(self._world.random, circumstances.operations, poisonous=circumstances.poisonous)
+        return plan if self._world.steering is None else self._world.steering.plan(plan)
 
     async def _there_already(self, name: str) -> Life | None:
         """Nobody else has this id now: so it is a former one, or this create's, which was not answered and had no
@@ -190,14 +179,53 @@ class Client:
         self._world.expected.setdefault(life.uid, json.loads(seen.params)["plan"])
         return life
 
-    async def _driven(self, life: Life) -> None:
-        """Everything that it needs to come to its end, and some things that it does not need."""
+    async def _driven(self, life: Life) -> Life:
+        """Everything that it needs to come to its end, and some things that it does not need. The life that ended."""
         world, name = self._world, life.name
-        world.driven[name] = life
+        while True:
+            world.driven[name] = life
+            try:
+                await self._to_its_end(life, name)
+            finally:
+                del world.driven[name]
+            if life.deleted or world.steering is None or not world.steering.is_due(life):
+                return life
+            life = await self._restarted(life, name)
+
+    async def _migrate(self, life: Life, version: str) -> None:
+        """All versions do the same. Raises Refused: it has ended, or its replay came to no end."""
+        oracle = self._world.oracle
+        oracle.moves(life, version)
+        request = pb.MigrateInstanceRequest(
+            name=life.name, version=f"tenants/{self._tenant}/versions/{version}", request_id=self._world.mint()
+        )
+        while True:
+            try:
+                moved = await self._calls.answered("MigrateInstance", request)
+                break
+            except Refused as refused:
+                is_gone = life.kept_s is not None and isinstance(refused.error, NotFoundError)
+                if is_gone or isinstance(refused.error, WrongStateError):
+                    raise
+                if not isinstance(refused.error, ConflictError):
+                    oracle.violated(f"{life.name} ({life.uid}) can't be moved: {refused}")
+            await asyncio.sleep(self._world.random.random())
+        oracle.moved(life, version)
+        self._told(life, moved)
+
+    async def _restarted(self, life: Life, name: str) -> Life:
+        """Nobody else looks at it meanwhile: they could be told of the former life or of the new one."""
+        oracle = self._world.oracle
+        life = oracle.begins_again(life, self._world.sent[life.uid])
         try:
-            await self._to_its_end(life, name)
-        finally:
-            del world.driven[name]
+            await self._control(life, name, "RestartInstance", pb.RestartInstanceRequest)
+        except Refused as refused:
+            if life.kept_s is None or not isinstance(refused.error, NotFoundError):
+                raise
+            oracle.never_began(life)
+        else:
+            oracle.resumes(life)
+        return life
 
     async def _to_its_end(self, life: Life, name: str) -> None:
         world = self._world
@@ -205,18 +233,22 @@ class Client:
         sent = world.sent.setdefault(life.uid, 0)
         poison = poison_in(world.expected[life.uid])
         lazy = not poison and world.random.random() < 0.5
-        while life.status == "":
+        while life.status == "" and not (world.steering is not None and world.steering.is_due_early(life)):
             if life.rolls_back_since_s is not None and not life.paused and not poison:
                 await self._seen(life, name)
                 await asyncio.sleep(world.random.random())
                 continue
-            events = waits + life.spare  # no more than it needs: if one is lost, it comes to no end
+            events = (
+                life.events_before + waits + life.spare
+            )  # no more than it needs: if one is lost, it comes to no end
             if (lazy or (world.quiet and not poison)) and sent == events and not life.paused:
-                await self._awaited(life, events - waits)
+                await self._awaited(life, life.spare)
                 continue
             chance = world.random.random()
             try:
-                if sent < events and chance < 0.5:
+                if world.steering is not None and (version := world.steering.version(life)):
+                    await self._migrate(life, digest_of(self._tenant, version))
+                elif sent < events and chance < 0.5:
                     sent = world.sent[life.uid] = sent + 1
                     await self._send(name, EVENT_TYPE, [sent, life.uid])
                     life.sent[sent] = world.loop.now_s
@@ -261,7 +293,7 @@ class Client:
     async def _deleted(self, life: Life) -> None:
         world, name = self._world, life.name
         try:
-            await self._call("DeleteInstance", pb.DeleteInstanceRequest(name=name, request_id=world.mint()))
+            await self._calls.answered("DeleteInstance", pb.DeleteInstanceRequest(name=name, request_id=world.mint()))
         except Refused as refused:
             if not isinstance(refused.error, NotFoundError):
                 raise
@@ -279,7 +311,7 @@ class Client:
         """All of it, and check it: everything has come to rest."""
         listed, token = [], ""
         while True:
-            page: pb.ListInstancesResponse = await self._call(
+            page: pb.ListInstancesResponse = await self._calls.answered(
                 "ListInstances", pb.ListInstancesRequest(parent=self._parent, page_size=5, page_token=token)
             )
             listed += [(each.name, each.uid, STATUSES[each.status]) for each in page.instances]
@@ -297,7 +329,7 @@ class Client:
                 continue
             name = world.random.choice(names)
             life = world.driven[name]
-            response = await self._once("ListSteps", pb.ListStepsRequest(parent=name))
+            response = await self._calls.once("ListSteps", pb.ListStepsRequest(parent=name))
             if response is not None and world.driven.get(name) is life:
                 self._told_steps(life, response)
 
@@ -306,10 +338,10 @@ class Client:
         request = pb.SendEventRequest(
             name=name, type=type, payload=json.dumps(payload).encode(), request_id=self._world.mint()
         )
-        await self._call("SendEvent", request)
+        await self._calls.answered("SendEvent", request)
 
     async def _control(self, life: Life, name: str, method: str, request: Any) -> None:
-        self._told(life, await self._call(method, request(name=name, request_id=self._world.mint())))
+        self._told(life, await self._calls.answered(method, request(name=name, request_id=self._world.mint())))
 
     async def _seen(self, life: Life, name: str) -> pb.Instance | None:
         seen = await self._get(name)
@@ -321,7 +353,7 @@ class Client:
 
     async def _get(self, name: str) -> pb.Instance | None:
         try:
-            seen: pb.Instance = await self._call("GetInstance", pb.GetInstanceRequest(name=name))
+            seen: pb.Instance = await self._calls.answered("GetInstance", pb.GetInstanceRequest(name=name))
         except Refused as refused:
             if isinstance(refused.error, NotFoundError):
                 return None
@@ -329,7 +361,7 @@ class Client:
         return seen
 
     async def _list_steps(self, life: Life, name: str) -> None:
-        response: pb.ListStepsResponse = await self._call("ListSteps", pb.ListStepsRequest(parent=name))
+        response: pb.ListStepsResponse = await self._calls.answered("ListSteps", pb.ListStepsRequest(parent=name))
         self._told_steps(life, response)
 
     def _told_steps(self, life: Life, response: pb.ListStepsResponse) -> None:
@@ -358,34 +390,3 @@ class Client:
             oracle.told_rollback(life, pb.RollbackOutcome.Name(seen.rollback.outcome).removeprefix("ROLLBACK_OUTCOME_"))
         if status in ENDED or life.status:
             oracle.told_status(life, status, output)
-
-    async def _once(self, method: str, request: Message) -> Any:
-        """The answer, if there is one."""
-        world = self._world
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                return await world.network.call(
-                    None, world.random.choice(list(world.machines)), method, request, self._caller
-                )
-        except (ApiError, TimeoutError):
-            return None
-
-    async def _call(self, method: str, request: Message) -> Any:
-        """Until it is answered. Raises Refused."""
-        world = self._world
-        while True:
-            address = world.random.choice(list(world.machines))
-            try:
-                async with asyncio.timeout(DEADLINE_S):
-                    answer = await world.network.call(None, address, method, request, self._caller)
-            except (UnavailableError, TimeoutError) as error:
-                world.oracle.counted["calls without an answer"] += 1
-                world.oracle.tell(f"{method} {shown(request)} to {address}: {error!r}")
-                await asyncio.sleep(PAUSE_S * (1 + world.random.random()))
-            except ApiError as error:
-                world.oracle.tell(f"{method} {shown(request)} to {address}: {error!r}")
-                raise Refused(error) from error
-            else:
-                world.oracle.counted["calls answered"] += 1
-                world.oracle.tell(f"{method} {shown(request)} to {address}: {shown(answer)}")
-                return answer

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from tests.simulation.lives import Life, Place
 from tests.simulation.loop import PROCESS
 
 POISONINGS_MAX: Final = {"poison": 3, "poison machine": 6}
@@ -23,9 +24,6 @@ LETS_GO_S: Final = 5.0
 
 WRITTEN_DOWN_S: Final = 1.0
 """That a sandbox died is in the journal after so long, or later where writes time out."""
-
-Place = tuple[Hashable, ...]
-"""Of a plan: where in it something happens. The same in every replay."""
 
 
 class Violation(AssertionError):
@@ -43,58 +41,6 @@ class Pin:
 
 
 @dataclass
-class Life:
-    """One instance, by its uid, as far as anyone outside of the engine can know."""
-
-    uid: str
-    name: str
-    seen: dict[Place, Any] = field(default_factory=dict)
-    """What `run` saw, the first time that it did."""
-    began: dict[Place, float] = field(default_factory=dict)
-    """When `run` first asked for it."""
-    awaited: dict[Place, float | None] = field(default_factory=dict)
-    """What it waits for, and when it may have that at the earliest; None: once there is an event for it."""
-    sent: dict[int, float] = field(default_factory=dict)
-    """Events that were acknowledged, and when."""
-    touched_s: float = 0.0
-    """When it was created, or resumed, or when anything of it was heard last."""
-    events: dict[int, Place] = field(default_factory=dict)
-    """Where which event was received."""
-    spare: int = 0
-    """How many of them went to waits that would have given up: so many more are needed."""
-    version: str = ""
-    returned: Any = None
-    deleted: bool = False
-    """Somebody was told that it is."""
-    paused: bool = False
-    """Somebody asked for that, or the server did it, and nobody has resumed it."""
-    paused_at_s: float = 0.0
-    paused_s: float = 0.0
-    """For how long it was paused, at the most: its clock stood still."""
-    status: str = ""
-    """The last one that is final and that somebody was told."""
-    steps: dict[tuple[str, int], bytes] = field(default_factory=dict)
-    """What the API showed of results."""
-    undoable: list[Place] = field(default_factory=list)
-    """Steps that have a rollback handler, in the order in which `run` asked for them."""
-    undone: set[Place] = field(default_factory=set)
-    rolls_back_since_s: float | None = None
-    """Somebody asked for that."""
-    activations: int = 0
-    poisonings: int = 0
-    """By it, since all was calm, or somebody resumed it."""
-    poisoned: tuple[str, float] = ("", 0.0)
-    """The last sandbox that it ended so, and when."""
-    ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
-    """Set once `run` has returned."""
-    kept_s: tuple[float, float] | None = None
-    """For how long it is kept once it is complete, and once it was ended otherwise; None: for ever."""
-    returned_s: float | None = None
-    terminated_s: float | None = None
-    """When it may have ended at the earliest, by itself and by a call."""
-
-
-@dataclass
 class Oracle:
     """`now_s` is the right time; `tell` writes the trace. `clock_error_s` is by how much any two clocks differ."""
 
@@ -109,8 +55,8 @@ class Oracle:
     """By the nonce of a create: the uid of what it made."""
     kept_s: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By the nonce of a create: for how long it asked its instance to be kept, as in `Life`."""
-    newest: dict[str, Life] = field(default_factory=dict)
-    """Of each name."""
+    newest: dict[str, str] = field(default_factory=dict)
+    """Of each name, the uid."""
     violations: list[str] = field(default_factory=list)
     let_go_s: dict[str, float] = field(default_factory=dict)
     """When a machine let go of a shard last."""
@@ -131,9 +77,9 @@ class Oracle:
         if life is None:
             life = self.lives[uid] = Life(uid, name)
             self.counted["instance lifetimes"] += 1
-            before, self.newest[name] = self.newest.get(name), life
-            if before is not None and before.kept_s is not None:
-                self.is_gone(before)
+            before, self.newest[name] = self.newest.get(name), uid
+            if before is not None and self.lives[before].kept_s is not None:
+                self.is_gone(self.lives[before])
         if life.name != name:
             self.violated(f"uid {uid} is {life.name} and {name}")
         return life
@@ -151,9 +97,9 @@ class Oracle:
         life.activations += 1
         if not name.startswith(f"tenants/{tenant_of_plan}/"):
             self.violated(f"{name} runs with what {tenant_of_plan} sent")
-        if life.version and life.version != version:
+        if life.version and version != life.version and version not in life.moved_to:
             self.violated(f"{name} ({uid}) runs version {version}, and ran {life.version}")
-        life.version = version
+        life.version = life.version or version
         return life
 
     def asks(self, life: Life, place: Place, takes_s: float | None) -> float:
@@ -191,12 +137,49 @@ class Oracle:
         number, uid = payload
         if uid != life.uid:
             self.violated(f"{life.name} ({life.uid}) received an event of {uid}")
+        if number <= life.events_before:
+            self.violated(f"{life.name} ({life.uid}) received event {number}, sent before it was restarted")
         if number not in life.events:
             life.events[number] = place
             life.spare += could_do_without
         where = life.events[number]
         if where != place:
             self.violated(f"{life.name} ({life.uid}) received event {number} at {where}, and at {place}")
+
+    # ---------------------------------------------------------------- restarts
+    def begins_again(self, life: Life, events: int) -> Life:
+        """Somebody asks for that, after so many events: what will be, and is not late before the call is answered."""
+        self.counted["restarts asked for"] += 1
+        again = Life(life.uid, life.name, version=life.version, before=life, events_before=events)
+        again.moved_to, again.kept_s = set(life.moved_to), life.kept_s
+        again.paused, again.paused_at_s = True, self.now_s()
+        self.lives[life.uid] = again
+        return again
+
+    def marked(self, uid: str, mark: Any) -> Life:
+        """Which life this is, by what `run` saw first. Of a former one there may be runs that do not know it yet."""
+        newest: Life | None = self.lives[uid]
+        life = newest
+        while life is not None and life.mark != mark:
+            life = life.before
+        if life is not None:
+            return life
+        assert newest is not None
+        if newest.mark is not None:
+            self.violated(f"{newest.name} ({uid}) began with {newest.mark!r}, and begins with {mark!r}")
+        newest.mark = mark
+        return newest
+
+    # ---------------------------------------------------------------- migrations
+    def moves(self, life: Life, version: str) -> None:
+        """Somebody asks for that. What runs it now, or is about to, may hear of it late."""
+        self.counted["migrations asked for"] += 1
+        life.moved_to |= {life.version, version}
+
+    def moved(self, life: Life, version: str) -> None:
+        """The call was answered."""
+        self.counted["migrated"] += 1
+        life.version = version
 
     # ---------------------------------------------------------------- rollbacks
     def may_be_undone(self, life: Life, place: Place) -> None:
@@ -264,7 +247,7 @@ class Oracle:
                 await life.ended.wait()
 
     def returns(self, life: Life, output: Any) -> None:
-        if life.returned is not None and life.returned != output:
+        if life.returned is not None and life.returned["saw"] != output["saw"]:
             self.violated(f"{life.name} ({life.uid}) returned {life.returned!r}, and then {output!r}")
         life.returned = output
         life.returned_s = self.now_s() if life.returned_s is None else life.returned_s
@@ -287,6 +270,16 @@ class Oracle:
             self.violated(f"{life.name} ({life.uid}) is gone {expires_s - self.now_s():.3f} s early")
         life.deleted, life.status = True, life.status or "GONE"
         self.counted["expired"] += 1
+
+    def may_expire(self, name: str) -> bool:
+        """Whether the newest instance of that name is kept for a while only."""
+        return name in self.newest and self.lives[self.newest[name]].kept_s is not None
+
+    def never_began(self, life: Life) -> None:
+        """A restart was refused, since nothing was there: it had expired, or had begun again, ended and expired."""
+        assert life.before is not None
+        self.is_gone(life if life.returned_s is not None else life.before)
+        life.deleted, life.status = True, "GONE"
 
     # ---------------------------------------------------------------- what is late
     def pauses(self, life: Life, since_s: float) -> None:
@@ -332,7 +325,8 @@ class Oracle:
             if not life.status:
                 self.counted[f"ended {status.lower()}"] += 1
             life.status = status
-        if status == "COMPLETE" and output != life.returned:
+        # What returned may have been moved before that was durable: then it returned once more, in that version.
+        if status == "COMPLETE" and (life.returned is None or output != life.returned | {"version": life.version}):
             self.violated(f"{life.name} ({life.uid}) has the output {output!r}, and returned {life.returned!r}")
 
     def told_step(self, life: Life, step: tuple[str, int], output: bytes) -> None:
@@ -363,3 +357,10 @@ class Oracle:
                 return
             until = max(until, gone_s)
         self.violated(f"a create of {tenant}/{workflow} at {asked_s:.3f} s got {version}, routed until {until:.3f} s")
+
+
+class Deaf(Oracle):
+    """For what is only replayed: nothing that is seen there is news, and nothing is wrong with when."""
+
+    def violated(self, what: str) -> None:
+        pass

@@ -9,15 +9,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from hashlib import sha256
 from random import Random
 from typing import Any
 
 from stepwell import WorkflowEntrypoint
 from stepwell.errors import NonRetryableError
+from stepwell.guest.logs import SOURCE
+from stepwell.guest.replaying import ReplayedInstance
+from stepwell.names import Digest
+from tests.simulation.lives import Life, Place
 from tests.simulation.loop import EPOCH_S, PROCESS
-from tests.simulation.oracle import Life, Oracle, Place
+from tests.simulation.oracle import Deaf, Oracle
 
 EVENT_TYPE = "go"
+VERSIONS = 3
+"""Of each tenant's workflow; they differ in nothing but what they say that they are."""
 RETRIES: Any = {"retries": {"limit": 40, "delay": 200, "backoff": "constant"}, "timeout": 20_000}
 
 
@@ -28,6 +35,15 @@ def drawn_plan(random: Random, operations: tuple[int, int], *, poisonous: float 
         poison = random.choice((["poison"], ["poison"], ["poison"], ["poison machine"]))
         plan.insert(random.randint(0, len(plan)), poison)
     return plan
+
+
+def marked_plan(plan: list[Any]) -> list[Any]:
+    """The same for an instance that may be restarted: what it sees first tells one life from the next."""
+    return [["mark"], *plan]
+
+
+def is_marked(plan: list[Any]) -> bool:
+    return bool(plan) and plan[0] == ["mark"]
 
 
 def poison_in(plan: list[Any]) -> str:
@@ -113,11 +129,17 @@ class Follower(WorkflowEntrypoint):
     version: str
 
     async def run(self, event: Any, step: Any) -> Any:
+        if isinstance(SOURCE.get(), ReplayedInstance):  # a replay has no consequences
+            self.oracle = Deaf(self.oracle.now_s, lambda line: None, self.oracle.clock_error_s)
         plan = event["payload"]
         name = f"tenants/{self.tenant}/workflows/{event['workflowName']}/instances/{event['instanceId']}"
         life = self.oracle.runs(self.ctx, name, self.version, plan["tenant"])
         self.oracle.made(life, plan["nonce"])
-        saw = await self._follow(life, step, plan["plan"], ())
+        saw, rest = [], plan["plan"]
+        if is_marked(rest):
+            mark = await step.do("mark", config=RETRIES)(self._body(0, 0))()
+            life, saw, rest = self.oracle.marked(self.ctx, mark), [mark], rest[1:]
+        saw += await self._follow(life, step, rest, ())
         output = {"version": self.version, "saw": saw}
         self.oracle.returns(life, output)
         return output
@@ -253,8 +275,13 @@ def versions(oracle: Oracle, tokens: Tokens, tenant: str, count: int) -> dict[st
     """So many versions of the tenant's workflow, by digest."""
     return {
         digest: type("Follower", (Follower,), {"oracle": oracle, "tokens": tokens, "tenant": tenant, "version": digest})
-        for digest in (f"sha256-{tenant}-{number}" for number in range(1, count + 1))
+        for digest in (digest_of(tenant, number) for number in range(1, count + 1))
     }
+
+
+def digest_of(tenant: str, number: int) -> Digest:
+    """Of the tenant's versions, from 1 on."""
+    return Digest(f"sha256-{sha256(f'{tenant} {number}'.encode()).hexdigest()}")
 
 
 def entrypoint_of(digest: str) -> str:

@@ -26,6 +26,7 @@ from stepwell.guest.bodies import Bodies
 from stepwell.guest.instance import Instance
 from stepwell.guest.limits import Limits
 from stepwell.guest.logs import Logs
+from stepwell.guest.replaying import ReplayedInstance
 from tests.replay.fake_host import guest_loop
 from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.wire import WireEnd, wire
@@ -171,9 +172,10 @@ class SimulatedGuest(runtime.Guest):
         self.send(b'["loaded"]')
 
     def _start_instance(self, message: list[Any], payload: bytes) -> None:
-        _, act, entrypoint, info, recorded, opened = message
+        kind, act, entrypoint, info, recorded, opened, *ended = message
         chosen = self._classes[entrypoint]
-        instance = Instance(self, act, lambda: chosen(info["uid"], None), info, recorded, opened, payload, self._limits)
+        of = (self, act, lambda: chosen(info["uid"], None), info, recorded, opened, payload, self._limits)
+        instance = ReplayedInstance(*of, ended=ended[0]) if kind == "replay" else Instance(*of)
         self._instances[act] = instance
         instance.begin()
 

@@ -7,7 +7,8 @@ from itertools import chain, islice
 import pytest
 
 import tests.simulation.planted
-import tests.simulation.planted_journal  # noqa: F401 — both fill FAULTS
+import tests.simulation.planted_journal
+import tests.simulation.planted_steering  # noqa: F401 — all fill FAULTS
 from tests.simulation.circumstances import seeds_of
 from tests.simulation.planting import FAULTS
 from tests.simulation.seeds import run_seed

@@ -29,25 +29,25 @@ from stepwell.errors import StepwellError
 from stepwell.guest import bodies
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantId, WorkflowId
 from stepwell.workflow_limits import WorkflowLimits
-from tests.simulation import cassandra_tables, circumstances, etcd_faults, network, sandbox
+from tests.simulation import cassandra_tables, circumstances, etcd_faults, network, sandbox, steering
 from tests.simulation.cassandra import Cassandra
 from tests.simulation.cassandra_client import ReadUnavailableError
 from tests.simulation.circumstances import Circumstances
 from tests.simulation.clients import Client
 from tests.simulation.etcd import Etcd
 from tests.simulation.havoc import Havoc
+from tests.simulation.lives import Life
 from tests.simulation.loop import SimulatedLoop, StuckError
 from tests.simulation.machine import WORKFLOW, Machine
 from tests.simulation.network import Network
-from tests.simulation.oracle import Life, Oracle, Violation
-from tests.simulation.programs import Tokens, entrypoint_of, versions
+from tests.simulation.oracle import Oracle, Violation
+from tests.simulation.programs import VERSIONS, Tokens, digest_of, entrypoint_of, versions
 from tests.simulation.referee import Referee
 
 MACHINES: Final = ("ash", "birch", "cedar")
 TENANTS: Final = ("acme", "globex")
-VERSIONS: Final = 3
 
-CONCURRENCY: Final = 1
+CONCURRENCY: Final = 3
 """So many instances may run at once on a machine, say all versions but the first."""
 
 BUCKET_MS: Final = 4_000
@@ -86,6 +86,7 @@ class World:
         self.pace = self.random.choice((1.0, 3.0, 10.0))
         self.skew_s = self.random.choice((0.0, 1.0, 20.0))
         self.drift = 0.001
+        self.steering = steering.drawn(seed, self.circumstances)
         self.quiet = False
         self.last_fault_s = 0.0
         self.expected: dict[str, list[Any]] = {}
@@ -185,6 +186,8 @@ class World:
         await self._watched(asyncio.sleep(FAULTS_S), clients)
         self.tell("mended")
         self.quiet = True
+        if self.steering is not None:
+            self.steering.over = True
         wreaking.cancel()
         routing.cancel()
         self._be_calm()
@@ -235,9 +238,7 @@ class World:
             for number in node._servers:
                 owners.setdefault(number, []).append(machine.name)
             if node.activations or node.queued:
-                self.oracle.violated(
-                    f"on {machine.name} {node.activations} have a place and {node.queued} wait for one"
-                )
+                self.oracle.violated(f"on {machine.name} {node.activations} have a place, {node.queued} wait for one")
             if node.resident_count:
                 self.oracle.violated(f"{machine.name} has {node.resident_count} instances in memory, and none is left")
         for life in self.oracle.lives.values():
@@ -252,7 +253,7 @@ class World:
         _, tenant, _, workflow, _, instance = life.name.split("/")
         key = InstanceKey(self._tenants[tenant].uid, WorkflowId(workflow), InstanceId(instance))
         partitions = {"blobs": cassandra_tables.blobs(key, InstanceUid(life.uid))}
-        if self.oracle.newest[life.name] is life:
+        if self.oracle.newest[life.name] == life.uid:
             partitions["journal"] = cassandra_tables.journal(key)
         return [what for what, partition in partitions.items() if self.cassandra.has(partition)]
 
@@ -275,12 +276,11 @@ class World:
         for tenant in self._tenants.values():
             await store.txn((), (Put(keys.tenant(tenant.id), encode(tenant)),))
             for number, (digest, version) in enumerate(versions(self.oracle, tokens, tenant.id, VERSIONS).items()):
-                self.classes[entrypoint_of(digest)] = version
+                entrypoint = entrypoint_of(Digest(digest))
+                self.classes[entrypoint] = version
                 limits = ((WORKFLOW, WorkflowLimits(concurrency=CONCURRENCY)),) if number else ()
-                kept = Version(
-                    tenant.uid, Digest(digest), ((WORKFLOW, entrypoint_of(digest)),), {}, 0, 1, 1, limits=limits
-                )
-                await store.txn((), (Put(keys.version(tenant.uid, kept.digest), encode(kept)),))
+                record = Version(tenant.uid, Digest(digest), ((WORKFLOW, entrypoint),), {}, 0, 1, 1, limits=limits)
+                await store.txn((), (Put(keys.version(tenant.uid, record.digest), encode(record)),))
             await self._route(tenant, 1)
 
     async def _reroute(self) -> None:
@@ -294,10 +294,10 @@ class World:
                 self.tell(f"not routed, maybe: {error!r}")
 
     async def _route(self, tenant: Tenant, number: int, canary: int | None = None) -> None:
-        digest = Digest(f"sha256-{tenant.id}-{number}")
+        digest = digest_of(tenant.id, number)
         route = Route(tenant.uid, WORKFLOW, digest, entrypoint_of(digest), 0, 0)
         if canary is not None:
-            other, weight = Digest(f"sha256-{tenant.id}-{canary}"), self.random.randint(1, WEIGHTS_SUM - 1)
+            other, weight = digest_of(tenant.id, canary), self.random.randint(1, WEIGHTS_SUM - 1)
             target = Target(other, entrypoint_of(other), weight)
             route = replace(route, weight=WEIGHTS_SUM - weight, others=(target,))
             self.seen["routes by weight"] += 1

@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING
 import click
 
 from stepwell import names
-from stepwell.cli.app import App, about_one, page_options, print_json, type_option, validated
+from stepwell.cli.app import (
+    App,
+    about_one,
+    output_option,
+    page_options,
+    print_json,
+    tenant_option,
+    type_option,
+    validated,
+    workflow_argument,
+)
 from stepwell.cli.json_argument import json_argument
 from stepwell.cli.lists import show_page
+from stepwell.errors import UnavailableError
 
 if TYPE_CHECKING:
     from stepwell.client.connection import Client
@@ -55,6 +66,48 @@ def send_event(
         print_json(documents.instance_reference(name, type=type))
     else:
         app.screen.line(f"Sent {type} to {workflow} {name.rpartition('/')[2]}")
+
+
+@click.command("broadcast-event")
+@workflow_argument
+@tenant_option
+@type_option
+@payload_option
+@event_id_option
+@output_option
+@click.pass_obj
+def broadcast_event(
+    app: App, workflow: str, tenant: str | None, type: str, payload: bytes, event_id: str, output: str
+) -> None:
+    """Send an event to all instances of a workflow that wait for its type now."""
+    from stepwell.client.payloads import Json
+
+    done = app.ask(
+        lambda client: client.instances.broadcast_event(tenant, workflow, type, Json(payload), event_id=event_id)
+    )
+    if done.failed:
+        why = f": {done.failures[0][1].message}" if done.failures else ""
+        raise UnavailableError(
+            f"{done.sent:,} instances took it, {done.failed:,} could not be sent to; "
+            f"the same command with --event-id {done.event_id} goes on{why}",
+            event_id=done.event_id,
+            sent=str(done.sent),
+            skipped=str(done.skipped),
+            failed=str(done.failed),
+        )
+    if output == "json":
+        print_json(
+            {
+                "tenant": tenant,
+                "workflow": workflow,
+                "type": type,
+                "eventId": done.event_id,
+                "sent": done.sent,
+                "skipped": done.skipped,
+            }
+        )
+    else:
+        app.screen.line(f"{done.sent:,} of {workflow} took {type}; {done.skipped:,} did not wait for it")
 
 
 @click.command("events")

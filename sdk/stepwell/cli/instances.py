@@ -43,6 +43,7 @@ def command() -> None:
 
 
 command.add_command(instance_events.send_event)
+command.add_command(instance_events.broadcast_event)
 command.add_command(instance_events.events)
 command.add_command(instance_events.resend_event)
 

@@ -13,8 +13,8 @@ VERBS = {
     "replay": "Find out whether new code does what instances did so far.",
     "workflows": "list, describe, trigger",
     "instances": (
-        "list, describe, watch, logs, events, send-event, resend-event, pause, resume, restart, migrate, terminate, "
-        "terminate-all, delete"
+        "list, describe, watch, logs, events, send-event, resend-event, broadcast-event, pause, resume, restart, "
+        "migrate, terminate, terminate-all, delete"
     ),
     "versions": "list, describe, diff, drain, retire",
     "routes": "list, describe, set, promote, rollback",

@@ -41,6 +41,7 @@ _CODES: Mapping[type[ApiError], grpc.StatusCode] = {
     tree.NotFoundError: grpc.StatusCode.NOT_FOUND,
     tree.AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,
     tree.WrongStateError: grpc.StatusCode.FAILED_PRECONDITION,
+    tree.NotWaitingError: grpc.StatusCode.FAILED_PRECONDITION,
     tree.ReplayMismatchError: grpc.StatusCode.FAILED_PRECONDITION,
     tree.BundleRefusedError: grpc.StatusCode.INVALID_ARGUMENT,
     tree.LimitExceededError: grpc.StatusCode.RESOURCE_EXHAUSTED,

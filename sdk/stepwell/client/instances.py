@@ -12,8 +12,9 @@ from collections.abc import AsyncGenerator, Awaitable, Collection, Iterable, Seq
 from contextlib import aclosing
 from typing import Any
 
-from stepwell.client.calls import Caller, Doubt
+from stepwell.client.calls import Doubt
 from stepwell.client.errors import error_by
+from stepwell.client.events import Events
 from stepwell.client.migrating import MigratedAll, migrate_all
 from stepwell.client.payloads import payload_of, value_of
 from stepwell.client.resource_names import id_in, instance_name, version_name, workflow_name
@@ -23,7 +24,6 @@ from stepwell.client.workflow_terms import retention_message
 from stepwell.errors import ApiError, InstanceFailedError, NotFoundError, WrongStateError
 from stepwell.retention import NOT_SAID, Retention
 from stepwell.v1 import instances_pb2 as pb
-from stepwell.v1.instances_pb2_grpc import InstanceServiceStub
 
 LATEST = "latest"
 
@@ -47,12 +47,8 @@ _UNENDED = (
 _ENDED = (pb.INSTANCE_STATUS_COMPLETE, pb.INSTANCE_STATUS_ERRORED, pb.INSTANCE_STATUS_TERMINATED)
 
 
-class Instances:
+class Instances(Events):
     """InstanceService."""
-
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
-        self._stub = InstanceServiceStub(caller.channel)
 
     async def name_of(self, tenant: str | None, workflow: str, instance: str) -> str:
         """The full name; `latest` stands for the newest instance, and NotFoundError says that there is none."""
@@ -148,57 +144,6 @@ class Instances:
         status = pb.InstanceStatus.Name(ended.status).removeprefix("INSTANCE_STATUS_").lower()
         error = ended.error
         raise InstanceFailedError(ended.name, status, error.type, error.message, error.traceback)
-
-    async def send_event(
-        self, name: str, type: str, payload: object = None, *, event_id: str = "", request_id: str = ""
-    ) -> None:
-        """Kept, first in first out by type, until the instance waits for it. WrongStateError once it has ended.
-
-        `event_id` is the sender's own name for the event, such as a webhook's delivery id: the instance takes one event
-        of that id, however often and by whomever it is sent. InvalidArgumentError with another type or payload.
-        """
-        request = pb.SendEventRequest(
-            name=name,
-            type=type,
-            payload=payload_of(payload),
-            event_id=event_id,
-            request_id=request_id or self._caller.new_request_id(),
-        )
-        await self._caller.unary(self._stub.SendEvent, request)
-
-    async def list_events(
-        self,
-        name: str,
-        *,
-        states: Iterable[pb.EventState.ValueType] = (),
-        page_size: int = 0,
-        page_token: str = "",
-    ) -> pb.ListEventsResponse:
-        """A page of what was sent to it and what became of that, in the order in which it came; without large payloads.
-        A page may be short before the last."""
-        request = pb.ListEventsRequest(parent=name, states=states, page_size=page_size, page_token=page_token)
-        return await self._caller.unary(self._stub.ListEvents, request)
-
-    async def get_event(self, name: str, number: int) -> pb.ReceivedEvent:
-        """One of its events with the whole payload. NotFoundError when it has none of that number."""
-        return await self._caller.unary(self._stub.GetEvent, pb.GetEventRequest(name=name, number=number))
-
-    async def resend_event(self, name: str, number: int, to: str) -> pb.ReceivedEvent:
-        """Send one of its events to the instance `to`, which may be itself after a restart; answers with that event.
-
-        However often it is called, `to` takes it once: under the event's own id, or one that says where it was. As
-        `send_event`, WrongStateError when `to` has ended; NotFoundError when there is no such event.
-        """
-        event = await self.get_event(name, number)
-        request = pb.SendEventRequest(
-            name=to,
-            type=event.type,
-            payload=event.payload,
-            event_id=event.resend_id,
-            request_id=self._caller.new_request_id(),
-        )
-        await self._caller.unary(self._stub.SendEvent, request)
-        return event
 
     async def pause(self, name: str) -> pb.Instance:
         """paused, or waitingForPause while steps run."""

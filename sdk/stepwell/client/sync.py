@@ -114,6 +114,7 @@ class Instances:
         self.list_steps = thread.call(inner.list_steps)
         self.result = thread.call(inner.result)
         self.send_event = thread.call(inner.send_event)
+        self.broadcast_event = thread.call(inner.broadcast_event)
         self.list_events = thread.call(inner.list_events)
         self.get_event = thread.call(inner.get_event)
         self.resend_event = thread.call(inner.resend_event)

@@ -178,13 +178,15 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class EventSent:
-    """`event_id` is the sender's own name for it: the same one again is the same event, whatever the request_id."""
+    """`event_id` is the sender's own name for it: the same one again is the same event, whatever the request_id.
+    `only_if_waiting`: not to be kept for a wait that may come."""
 
     at: int
     event_type: str
     payload: Payload
     request_id: str
     event_id: str = ""
+    only_if_waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ from stepwell.engine.limits import EVENTS_LEAVE_RECORDS
 from stepwell.engine.records import EventReceived, Payload, Record, size_of
 from stepwell.engine.transition import Turn
 from stepwell.engine.waits import match_events
-from stepwell.errors import InvalidArgumentError, LimitExceededError, WrongStateError
+from stepwell.errors import InvalidArgumentError, LimitExceededError, NotWaitingError, WrongStateError
 
 
 def on_event_sent(turn: Turn, event: EventSent) -> None:
     """Keep the event; hand it to the first wait of its type.
 
-    Raises WrongStateError once the instance has ended, LimitExceededError when too much is kept or stored,
+    Raises WrongStateError once the instance has ended, NotWaitingError for what only a wait may have where none is
+    open, LimitExceededError when too much is kept or stored,
     InvalidArgumentError when the request_id or the event_id was used for something else.
     """
     instance = turn.instance
@@ -23,6 +24,8 @@ def on_event_sent(turn: Turn, event: EventSent) -> None:
         return
     if instance.phase not in (Phase.LIVE, Phase.PAUSED):
         raise WrongStateError("the instance has ended and takes no more events")
+    if event.only_if_waiting and not _is_awaited(instance, event.event_type):
+        raise NotWaitingError(f"the instance does not wait for an event of type {event.event_type!r} now")
     _refuse_if_crowded(turn, event)
     _refuse_if_full(turn, event)
     number = instance.events_received + 1
@@ -68,10 +71,16 @@ def _body(event: EventReceived | EventSent) -> tuple[str, Payload]:
     return event.event_type, event.payload
 
 
+def _is_awaited(instance: Instance, event_type: str) -> bool:
+    """Whether a wait would take one more event at once: one that lies beside a wait, its match lost with a node, goes
+    before."""
+    return len(instance.waits.get(event_type, ())) > len(instance.events.get(event_type, ()))
+
+
 def _refuse_if_crowded(turn: Turn, event: EventSent) -> None:
     """What nobody waits for is kept, and so much is not."""
     instance, limits = turn.instance, turn.limits
-    if instance.waits.get(event.event_type):
+    if _is_awaited(instance, event.event_type):
         return
     if instance.buffered_events >= limits.buffered_events_max:
         raise LimitExceededError(

@@ -776,6 +776,7 @@ class SendEventRequest(_message.Message):
     PAYLOAD_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
+    ONLY_IF_WAITING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     type: _builtins.str
     """1 to 100 of [a-zA-Z0-9_.-], not starting with a dot or a dash."""
@@ -788,6 +789,8 @@ class SendEventRequest(_message.Message):
     the request_id, for as long as the instance is there; a restart forgets the ids of the events that it forgets.
     INVALID_ARGUMENT with another type or payload. At most 100 printable ASCII characters without spaces; empty: none.
     """
+    only_if_waiting: _builtins.bool
+    """Only for a wait of that type that is open now: NOT_WAITING, and nothing kept, where there is none."""
     def __init__(
         self,
         *,
@@ -796,14 +799,117 @@ class SendEventRequest(_message.Message):
         payload: _builtins.bytes = ...,
         request_id: _builtins.str = ...,
         event_id: _builtins.str = ...,
+        only_if_waiting: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "name", b"name", "payload", b"payload", "request_id", b"request_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "name", b"name", "only_if_waiting", b"only_if_waiting", "payload", b"payload", "request_id", b"request_id", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SendEventRequest: _TypeAlias = SendEventRequest  # noqa: Y015
+
+@_typing.final
+class BroadcastEventRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """tenants/{tenant}/workflows/{workflow}"""
+    type: _builtins.str
+    """1 to 100 of [a-zA-Z0-9_.-], not starting with a dot or a dash."""
+    payload: _builtins.bytes
+    """UTF-8 JSON, at most 1 MiB; empty means null."""
+    event_id: _builtins.str
+    """The event's id, as in SendEventRequest, and the same for all pages: a broadcast that comes again is the same event to
+    those that had it. Must be given.
+    """
+    page_size: _builtins.int
+    """How many instances to go through, at most 1,000; 0 means 100."""
+    page_token: _builtins.str
+    """Of the answer before: go on behind the instances that it went through."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        type: _builtins.str = ...,
+        payload: _builtins.bytes = ...,
+        event_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "payload", b"payload", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BroadcastEventRequest: _TypeAlias = BroadcastEventRequest  # noqa: Y015
+
+@_typing.final
+class BroadcastEventResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Failure(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: _builtins.int
+        ERROR_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        """The instance's name."""
+        @_builtins.property
+        def error(self) -> Global___ItemError: ...
+        def __init__(
+            self,
+            *,
+            name: _builtins.str = ...,
+            error: Global___ItemError | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "name", b"name"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SENT_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    sent: _builtins.int
+    """Instances whose wait took the event, those too that had it before."""
+    skipped: _builtins.int
+    """That do not wait for that type, or have ended meanwhile."""
+    failed: _builtins.int
+    """That could not be sent to; the same broadcast again tries them again."""
+    next_page_token: _builtins.str
+    """Empty once it went through all."""
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___BroadcastEventResponse.Failure]:
+        """The first 100 of them; none for a token without `read`."""
+
+    def __init__(
+        self,
+        *,
+        sent: _builtins.int = ...,
+        skipped: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        failures: _abc.Iterable[Global___BroadcastEventResponse.Failure] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "failures", b"failures", "next_page_token", b"next_page_token", "sent", b"sent", "skipped", b"skipped"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BroadcastEventResponse: _TypeAlias = BroadcastEventResponse  # noqa: Y015
 
 @_typing.final
 class ListEventsRequest(_message.Message):

@@ -65,6 +65,11 @@ class InstanceServiceStub:
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.SendEventRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.BroadcastEvent = channel.unary_unary(
+                '/stepwell.v1.InstanceService/BroadcastEvent',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.BroadcastEventRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.BroadcastEventResponse.FromString,
+                _registered_method=True)
         self.ListEvents = channel.unary_unary(
                 '/stepwell.v1.InstanceService/ListEvents',
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.ListEventsRequest.SerializeToString,
@@ -170,6 +175,15 @@ class InstanceServiceServicer:
 
     def SendEvent(self, request, context):
         """Kept, first in first out by type, until the instance waits for that type. FAILED_PRECONDITION once it has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BroadcastEvent(self, request, context):
+        """Send an event to the instances of a workflow that wait for its type now, paused ones too: a page of those that have
+        not ended, newest first. Each decides by itself, as SendEvent with only_if_waiting. Instances that are created or
+        begin to wait meanwhile may be passed over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -300,6 +314,11 @@ def add_InstanceServiceServicer_to_server(servicer, server):
                     servicer.SendEvent,
                     request_deserializer=stepwell_dot_v1_dot_instances__pb2.SendEventRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'BroadcastEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.BroadcastEvent,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.BroadcastEventRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.BroadcastEventResponse.SerializeToString,
             ),
             'ListEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEvents,
@@ -529,6 +548,33 @@ class InstanceService:
             '/stepwell.v1.InstanceService/SendEvent',
             stepwell_dot_v1_dot_instances__pb2.SendEventRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BroadcastEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/BroadcastEvent',
+            stepwell_dot_v1_dot_instances__pb2.BroadcastEventRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.BroadcastEventResponse.FromString,
             options,
             channel_credentials,
             insecure,

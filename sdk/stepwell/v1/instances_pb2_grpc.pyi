@@ -43,6 +43,11 @@ class InstanceServiceStub:
     ListSteps: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ListStepsRequest, _instances_pb2.ListStepsResponse]
     SendEvent: _grpc.UnaryUnaryMultiCallable[_instances_pb2.SendEventRequest, _empty_pb2.Empty]
     """Kept, first in first out by type, until the instance waits for that type. FAILED_PRECONDITION once it has ended."""
+    BroadcastEvent: _grpc.UnaryUnaryMultiCallable[_instances_pb2.BroadcastEventRequest, _instances_pb2.BroadcastEventResponse]
+    """Send an event to the instances of a workflow that wait for its type now, paused ones too: a page of those that have
+    not ended, newest first. Each decides by itself, as SendEvent with only_if_waiting. Instances that are created or
+    begin to wait meanwhile may be passed over.
+    """
     ListEvents: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ListEventsRequest, _instances_pb2.ListEventsResponse]
     """What was sent to an instance, and what became of it, as long as the instance is there."""
     GetEvent: _grpc.UnaryUnaryMultiCallable[_instances_pb2.GetEventRequest, _instances_pb2.ReceivedEvent]
@@ -90,6 +95,11 @@ class InstanceServiceAsyncStub(InstanceServiceStub):
     ListSteps: _aio.UnaryUnaryMultiCallable[_instances_pb2.ListStepsRequest, _instances_pb2.ListStepsResponse]  # type: ignore[assignment]
     SendEvent: _aio.UnaryUnaryMultiCallable[_instances_pb2.SendEventRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Kept, first in first out by type, until the instance waits for that type. FAILED_PRECONDITION once it has ended."""
+    BroadcastEvent: _aio.UnaryUnaryMultiCallable[_instances_pb2.BroadcastEventRequest, _instances_pb2.BroadcastEventResponse]  # type: ignore[assignment]
+    """Send an event to the instances of a workflow that wait for its type now, paused ones too: a page of those that have
+    not ended, newest first. Each decides by itself, as SendEvent with only_if_waiting. Instances that are created or
+    begin to wait meanwhile may be passed over.
+    """
     ListEvents: _aio.UnaryUnaryMultiCallable[_instances_pb2.ListEventsRequest, _instances_pb2.ListEventsResponse]  # type: ignore[assignment]
     """What was sent to an instance, and what became of it, as long as the instance is there."""
     GetEvent: _aio.UnaryUnaryMultiCallable[_instances_pb2.GetEventRequest, _instances_pb2.ReceivedEvent]  # type: ignore[assignment]
@@ -170,6 +180,17 @@ class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Kept, first in first out by type, until the instance waits for that type. FAILED_PRECONDITION once it has ended."""
+
+    @_abc_1.abstractmethod
+    def BroadcastEvent(
+        self,
+        request: _instances_pb2.BroadcastEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.BroadcastEventResponse, _abc.Awaitable[_instances_pb2.BroadcastEventResponse]]:
+        """Send an event to the instances of a workflow that wait for its type now, paused ones too: a page of those that have
+        not ended, newest first. Each decides by itself, as SendEvent with only_if_waiting. Instances that are created or
+        begin to wait meanwhile may be passed over.
+        """
 
     @_abc_1.abstractmethod
     def ListEvents(

@@ -19,12 +19,21 @@ class FakeEvents(InstanceServiceServicer):
     def __init__(self, found: Callable[[str, grpc.ServicerContext], i.Instance]) -> None:
         self._instance = found
         self.sent: list[i.SendEventRequest] = []
+        self.broadcasts: list[i.BroadcastEventRequest] = []
+        self.broadcast_answers: list[i.BroadcastEventResponse] = []
         self.received: dict[str, list[i.ReceivedEvent]] = {}
 
     def SendEvent(self, request: i.SendEventRequest, context: grpc.ServicerContext) -> Empty:
         self._instance(request.name, context)
         self.sent.append(request)
         return Empty()
+
+    def BroadcastEvent(
+        self, request: i.BroadcastEventRequest, context: grpc.ServicerContext
+    ) -> i.BroadcastEventResponse:
+        """As many pages as there are answers in store."""
+        self.broadcasts.append(request)
+        return self.broadcast_answers.pop(0)
 
     def ListEvents(self, request: i.ListEventsRequest, context: grpc.ServicerContext) -> i.ListEventsResponse:
         """Without payloads that are longer than 20 bytes."""

@@ -76,3 +76,37 @@ def test_an_instance_tells_of_its_dead_events(cli: Cli, server: FakeServer) -> N
     assert "dead events" in cli(*described).out
     document = cli(*described, "-o", "json").document
     assert (document["bufferedEvents"], document["deadEvents"]) == (None, 2)
+
+
+BROADCAST = ("instances", "broadcast-event", "order", "--tenant", "acme", "--type", "rates", "--payload", "[1]")
+
+
+def test_a_broadcast_goes_through_all_pages_under_one_event_id(cli: Cli, server: FakeServer) -> None:
+    answer = i.BroadcastEventResponse
+    server.broadcast_answers = [answer(sent=2, skipped=1, next_page_token="more"), answer(sent=1, skipped=4)]
+    document = cli(*BROADCAST, "--event-id", "rates-7", "-o", "json").document
+    assert document == {
+        "tenant": "acme", "workflow": "order", "type": "rates", "eventId": "rates-7", "sent": 3, "skipped": 5,
+    }  # fmt: skip
+    assert [(each.page_token, each.event_id, each.payload) for each in server.broadcasts] == [
+        ("", "rates-7", b"[1]"),
+        ("more", "rates-7", b"[1]"),
+    ]
+    server.broadcast_answers = [answer(sent=1)]
+    assert cli(*BROADCAST).out == "1 of order took rates; 0 did not wait for it\n"
+    assert server.broadcasts[-1].event_id
+
+
+def test_a_broadcast_that_did_not_reach_all_fails_and_says_how_to_go_on(cli: Cli, server: FakeServer) -> None:
+    failure = i.BroadcastEventResponse.Failure(
+        name=ORDER, error=i.ItemError(code=14, reason="UNAVAILABLE", message="its shard moves")
+    )
+    server.broadcast_answers = [
+        i.BroadcastEventResponse(sent=2, failed=1, failures=[failure], next_page_token="more"),
+        i.BroadcastEventResponse(sent=1, failed=200, failures=[failure] * 100),
+    ]
+    ended = cli(*BROADCAST, "--event-id", "rates-7", "-o", "json")
+    assert (ended.status, ended.out) == (1, "")
+    assert (ended.error["reason"], ended.error["metadata"]["failed"]) == ("UNAVAILABLE", "201")
+    assert "--event-id rates-7" in ended.error["message"]
+    assert "its shard moves" in ended.error["message"]

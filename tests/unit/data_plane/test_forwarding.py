@@ -10,7 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from data_plane import batches
+from data_plane import batches, broadcasts
 from data_plane.forwarding import ForwardingServicer
 from data_plane.instance_service import InstanceServicer
 from data_plane.journal.store import InstanceKey
@@ -28,7 +28,7 @@ UNARY = {
     method.name: GetMessageClass(method.input_type)
     for method in pb.DESCRIPTOR.services_by_name["InstanceService"].methods
     if not method.server_streaming
-    and method.name not in ("ListInstances", "BatchCreateInstances", "BatchDeleteInstances")
+    and method.name not in ("ListInstances", "BatchCreateInstances", "BatchDeleteInstances", "BroadcastEvent")
 }
 """Those of one instance."""
 
@@ -54,6 +54,9 @@ class Elsewhere:
 
     async def delete_batch(self, request: Message, context: object, delete: Any) -> pb.BatchDeleteInstancesResponse:
         return await batches.deleted(cast(pb.BatchDeleteInstancesRequest, request), CONTEXT, delete)
+
+    async def broadcast(self, request: Message, context: object, send: Any) -> pb.BroadcastEventResponse:
+        return await broadcasts.sent(cast(pb.BroadcastEventRequest, request), ["a", "b"], CONTEXT, send)
 
     async def ListInstances(self, request: pb.ListInstancesRequest, context: object) -> pb.ListInstancesResponse:
         return pb.ListInstancesResponse(next_page_token="here")
@@ -132,6 +135,20 @@ async def test_each_part_of_a_batch_is_passed_on_to_its_shards_owner() -> None:
     assert [each.instance.name for each in made.results] == ["there", "there"]
     assert [each.HasField("error") for each in gone.results] == [False, False]
     assert [each.error.reason for each in nobody.results] == ["UNAVAILABLE", "UNAVAILABLE"]
+
+
+async def test_each_send_of_a_broadcast_is_passed_on_to_its_shards_owner() -> None:
+    peers = Peers()
+    asked = pb.BroadcastEventRequest(parent="p", type="go", payload=b"1", event_id="e")
+    with acting_as(CALLER):
+        sent = await servicer(peers).BroadcastEvent(asked, CONTEXT)
+        nobody = await servicer(peers, None).BroadcastEvent(asked, CONTEXT)
+    sends = [
+        pb.SendEventRequest(name=name, type="go", payload=b"1", event_id="e", only_if_waiting=True) for name in "ab"
+    ]
+    assert [(method, request) for _, method, request, _ in peers.asked] == [("SendEvent", each) for each in sends]
+    assert sent == pb.BroadcastEventResponse(sent=2)
+    assert [(each.name, each.error.reason) for each in nobody.failures] == [("a", "UNAVAILABLE"), ("b", "UNAVAILABLE")]
 
 
 async def test_lists_are_answered_here() -> None:

@@ -40,6 +40,7 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "output": PAYLOADS,
     "request_id": REQUEST_IDS,
     "event_id": EVENT_IDS,
+    "only_if_waiting": (False, True),
     "failure": (BOOM,),
     "attempt": (1, 2, 3, 0),
     "elapsed_ms": (0, 50),

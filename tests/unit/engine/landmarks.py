@@ -9,7 +9,7 @@ from stepwell.engine import actions as a
 from stepwell.engine import events as e
 from stepwell.engine import records as r
 from stepwell.engine.instance import IllegalTransition, Phase
-from stepwell.errors import InvalidArgumentError, LimitExceededError, WrongStateError
+from stepwell.errors import InvalidArgumentError, LimitExceededError, NotWaitingError, WrongStateError
 from tests.unit.engine.driven import appended
 from tests.unit.engine.journal_words import kept
 from tests.unit.engine.lives import Life, Moment
@@ -70,7 +70,7 @@ LANDMARKS: Final = frozenset(
 def everything() -> set[str]:
     """All landmarks; each kind of event, carried out and refused; each record; each error."""
     events, records = get_args(e.Event), get_args(r.Record)
-    errors = (IllegalTransition, InvalidArgumentError, LimitExceededError, WrongStateError)
+    errors = (IllegalTransition, InvalidArgumentError, LimitExceededError, NotWaitingError, WrongStateError)
     return {
         *LANDMARKS,
         *(f"{kind.__name__} carried out" for kind in events),

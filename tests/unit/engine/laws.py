@@ -201,6 +201,8 @@ def all_is_bounded(life: Life, moment: Moment) -> None:
         assert not many
         assert not large
     if moment.actions and isinstance(moment.event, e.EventSent):
+        if moment.event.only_if_waiting:
+            assert instance.received[-1] not in instance.events[moment.event.event_type], "kept, and not waited for"
         assert not many
         assert not large
 

@@ -14,8 +14,8 @@ from stepwell.engine.events import (
     TerminateRequested,
 )
 from stepwell.engine.limits import EngineLimits
-from stepwell.engine.records import BlobRef
-from stepwell.errors import InvalidArgumentError, LimitExceededError, WrongStateError
+from stepwell.engine.records import BlobRef, EventMatched
+from stepwell.errors import InvalidArgumentError, LimitExceededError, NotWaitingError, WrongStateError
 from tests.unit.engine.driven import T0, Driven, key, names
 
 
@@ -107,6 +107,38 @@ def test_kept_events_do_not_keep_out_the_one_that_is_waited_for() -> None:
     run.send("noise")
     run.wait("approval", "approve")
     assert names(run.send("approve")) == ["WakeNow", "EventReceived", "EventMatched", "TellCompletion"]
+
+
+# -------------------------------------------------------------------- for who waits, and nobody else
+def test_an_event_that_only_a_wait_may_have_is_not_kept_for_one_that_may_come() -> None:
+    run = Driven().running()
+    only = EventSent(run.at, "approve", b"1", "", "broadcast-1", only_if_waiting=True)
+    run.refused(only, NotWaitingError, "does not wait")
+    run.wait("another", "reject")
+    run.refused(only, NotWaitingError, "approve")
+    run.wait("approval", "approve")
+    assert names(run.handle(only)) == ["WakeNow", "EventReceived", "EventMatched", "TellCompletion"]
+    run.no_effect(only)
+
+
+def test_a_paused_instance_that_waits_takes_it_and_one_that_has_ended_does_not() -> None:
+    run = Driven().running()
+    run.wait("approval", "approve")
+    run.handle(PauseRequested(run.at, ""))
+    run.handle(EventSent(run.at, "approve", b"1", "", "broadcast-1", only_if_waiting=True))
+    assert run.instance.buffered_events == 0
+    run.handle(TerminateRequested(run.at, ""))
+    run.refused(EventSent(run.at, "approve", b"1", "", "broadcast-2", only_if_waiting=True), WrongStateError, "ended")
+
+
+def test_a_wait_whose_event_is_there_and_only_not_matched_yet_is_none() -> None:
+    run = Driven().running()
+    run.wait("approval", "approve")
+    run.idle()
+    run.send("approve", b"1")
+    assert isinstance(run.records.pop(), EventMatched)
+    run.crash()
+    run.refused(EventSent(run.at, "approve", b"2", "", "", only_if_waiting=True), NotWaitingError)
 
 
 # -------------------------------------------------------------------- an event's own id

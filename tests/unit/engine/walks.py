@@ -159,8 +159,9 @@ class Walker:
     def an_event_comes(self, dice: Dice) -> None:
         """Now and then its node dies before it is durable that a wait has it."""
         event_type, payload, request_id = dice.pick(TYPES), dice.pick(PAYLOADS), dice.pick(REQUEST_IDS)
-        event_id = dice.pick(EVENT_IDS)
-        self._is_called(e.EventSent(self.life.at, event_type, payload, request_id, event_id), dice)
+        event_id, only_if_waiting = dice.pick(EVENT_IDS), dice.pick((False, False, True))
+        sent = e.EventSent(self.life.at, event_type, payload, request_id, event_id, only_if_waiting)
+        self._is_called(sent, dice)
         if isinstance(self.life.newest()[-1], r.EventMatched) and dice.pick((False, True)):
             self._node_dies(lost=1)
 

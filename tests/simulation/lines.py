@@ -1,4 +1,4 @@
-"""Messages as the trace and the oracle have them."""
+"""What is called, and answered, in one line of the trace."""
 
 from __future__ import annotations
 
