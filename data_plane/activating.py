@@ -115,11 +115,14 @@ class Guests:
         """How many of the tenant's instances wait for their turn."""
         return self._room.waiting(tenant) + self._turns.waiting_of(tenant)
 
-    def waiting_for(self, tenant: TenantUid, workflow: WorkflowId | None = None) -> int:
-        """How many of the tenant's wait for it to have room, or of the workflow's for that to have."""
-        if workflow is None:
-            return self._room.waiting(tenant)
-        return self._turns.waiting(Workflow(tenant, workflow))
+    def waiting_for_room(self, tenant: TenantUid) -> int:
+        """Those of them that wait for the tenant to have room, and not for their workflow."""
+        return self._room.waiting(tenant)
+
+    def hold_back(self, tenant: TenantUid, workflow: WorkflowId) -> bool:
+        """Whether further ones of the workflow that are due stay on the disk: as many wait for it to have room as run,
+        so that waiting takes no more memory than running does, whatever the number of workflows."""
+        return self._turns.is_long(Workflow(tenant, workflow))
 
     def are_many_of(self, key: InstanceKey) -> bool:
         """Whether as many of its workflow run as that wants, and some wait."""
@@ -130,12 +133,13 @@ class Guests:
         self._turns.withdraw(key)
 
     async def _activate(self, resident: Resident) -> None:
-        if not await self._turns.enter(resident.key, resident.instance.limits.concurrency):
+        has_turn = await self._turns.enter(resident.key, resident.instance.limits.concurrency)
+        self._entered()
+        if not has_turn:
             resident.activating = False
             resident.settle()
             resident.server.rest(resident)
             return
-        self._entered()
         await self._room.enter(resident.key.tenant)
         self._entered()
         lease = None

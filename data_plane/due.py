@@ -8,21 +8,19 @@ runs as many as it may.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 from data_plane.journal.store import InstanceKey
 from stepwell.names import TenantUid, WorkflowId
 
 
-class Ready(Protocol):
-    """Whether a tenant may have a further instance loaded now; whether it may be one of that workflow."""
-
-    def __call__(self, tenant: TenantUid, workflow: WorkflowId | None = None) -> bool: ...
-
-
 class DueInstances:
-    def __init__(self, ready: Ready) -> None:
+    """`ready` says whether a tenant may have a further instance loaded now, `held_back` whether it may be none of that
+    workflow."""
+
+    def __init__(self, ready: Callable[[TenantUid], bool], held_back: Callable[[TenantUid, WorkflowId], bool]) -> None:
         self._ready = ready
+        self._held_back = held_back
         self._queues: dict[TenantUid, dict[WorkflowId, dict[InstanceKey, None]]] = {}
 
     def __len__(self) -> int:
@@ -41,7 +39,7 @@ class DueInstances:
                 for tenant, workflows in self._queues.items()
                 if self._ready(tenant)
                 for workflow in workflows
-                if self._ready(tenant, workflow)
+                if not self._held_back(tenant, workflow)
             ),
             None,
         )

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from stepwell.names import TenantUid, WorkflowId
+from stepwell.names import TenantUid
 
 LOADS_MAX: Final = 64
 """Instances that wakes load at once."""
@@ -16,14 +16,13 @@ LOADS_PER_TENANT_MAX: Final = 16
 
 QUEUED_PER_TENANT_MAX: Final = 32
 """A tenant's instances that wait for their turn to run, in memory, before further ones that are due are left on the
-disk; so it is with a workflow's that wait for its own limit. A new one's create is not held up by this."""
+disk. A new one's create is not held up by this."""
 
 
 class Loads:
-    """`queued` says how many of a tenant's instances wait for it to have room, or of a workflow's for that; when that
-    changes, `go_on`."""
+    """`queued` says how many of a tenant's instances wait for their turn to run; when that changes, `go_on`."""
 
-    def __init__(self, queued: Callable[[TenantUid, WorkflowId | None], int]) -> None:
+    def __init__(self, queued: Callable[[TenantUid], int]) -> None:
         self._queued = queued
         self._in_all = 0
         self._by_tenant: Counter[TenantUid] = Counter()
@@ -33,11 +32,9 @@ class Loads:
     def are_all_taken(self) -> bool:
         return self._in_all >= LOADS_MAX
 
-    def ready(self, tenant: TenantUid, workflow: WorkflowId | None = None) -> bool:
-        """Whether the tenant may have a further instance loaded now; whether it may be one of that workflow."""
-        if workflow is not None:
-            return self._queued(tenant, workflow) < QUEUED_PER_TENANT_MAX
-        return self._by_tenant[tenant] < LOADS_PER_TENANT_MAX and self._queued(tenant, None) < QUEUED_PER_TENANT_MAX
+    def ready(self, tenant: TenantUid) -> bool:
+        """Whether the tenant may have a further instance loaded now."""
+        return self._by_tenant[tenant] < LOADS_PER_TENANT_MAX and self._queued(tenant) < QUEUED_PER_TENANT_MAX
 
     def begin(self, tenant: TenantUid) -> None:
         self._by_tenant[tenant] += 1

@@ -64,6 +64,7 @@ class ShardServer:
         self._follower = WakeFollower(
             self._wakes,
             node.loads,
+            node.guests.hold_back,
             clock=node.clock,
             sooner=sooner,
             later=node.later,

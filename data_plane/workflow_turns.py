@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from data_plane.journal.store import InstanceKey
 from stepwell.names import TenantUid, WorkflowId
+
+LINE_MAX: Final = 32
+"""A workflow's instances that wait, in memory, before further ones that are due are left on the disk. A new one's
+create is not held up by this."""
 
 
 class Workflow(NamedTuple):
@@ -45,6 +49,11 @@ class WorkflowTurns:
     def waiting(self, workflow: Workflow) -> int:
         """How many of the workflow's."""
         return len(self._lines.get(workflow, ()))
+
+    def is_long(self, workflow: Workflow) -> bool:
+        """Whether as many wait as run, or LINE_MAX."""
+        waiting = self.waiting(workflow)
+        return waiting > 0 and waiting >= min(self._taken[workflow], LINE_MAX)
 
     async def enter(self, key: InstanceKey, most: int | None) -> bool:
         """Wait until less than `most` run, and take a place; None does not wait. False once it was withdrawn."""
