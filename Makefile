@@ -5,7 +5,7 @@
 python := .venv/bin/python
 SEEDS ?= 1-200
 # They run sandboxes, which mostly wait; so few at once that none is late for it.
-sandboxed := tests/e2e tests/polyglot tests/contract/test_bundle_check.py $(wildcard tests/contract/test_sandbox*.py)
+sandboxed := tests/e2e tests/conformance tests/polyglot tests/contract/test_bundle_check.py $(wildcard tests/contract/test_sandbox*.py)
 # They tell how long things take: nothing else runs beside them.
 alone := tests/e2e/hostile/test_hostile_guests.py tests/e2e/test_soak.py
 # A whole cluster of real processes, for all of its tests together: by one process.

@@ -73,6 +73,8 @@ class Version:
     file_count: int
     size_bytes: int
     retiring: bool = False
+    bindings: tuple[tuple[str, WorkflowId], ...] = ()
+    """Workflows of its tenant that its code may use, each behind the name that it has for it."""
     retentions: tuple[tuple[WorkflowId, Retention], ...] = ()
     """Of its workflows that say one."""
     limits: tuple[tuple[WorkflowId, WorkflowLimits], ...] = ()

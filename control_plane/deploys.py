@@ -191,6 +191,7 @@ class Deploys:
             digest=bundle.digest,
             entrypoints=tuple(entries),
             vars=dict(bundle.manifest.vars),
+            bindings=tuple(sorted(bundle.manifest.bindings.items())),
             created_at_ms=self._clock_ms(),
             file_count=bundle.file_count,
             size_bytes=bundle.size_bytes,

@@ -232,7 +232,8 @@ def _manifest(manifest: pb.Manifest) -> Manifest:
         )
         for entry in manifest.workflows
     )
-    return Manifest(tuple(entries), dict(manifest.vars))
+    bindings = {name: WorkflowId(workflow) for name, workflow in manifest.bindings.items()}
+    return Manifest(tuple(entries), dict(manifest.vars), bindings)
 
 
 def _shares(request: pb.SetRouteRequest, tenant: TenantId, caller: Principal) -> list[Share]:
@@ -273,7 +274,7 @@ def _version(tenant: TenantId, version: Version, routed: frozenset[Digest]) -> p
     ]
     return pb.Version(
         name=version_name(tenant, version.digest),
-        manifest=pb.Manifest(workflows=entries, vars=version.vars),
+        manifest=pb.Manifest(workflows=entries, vars=version.vars, bindings=dict(version.bindings)),
         create_time=timestamp(version.created_at_ms),
         file_count=version.file_count,
         size_bytes=version.size_bytes,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -39,6 +39,8 @@ class LoadedGuest(Protocol):
 
     @property
     def runtime(self) -> str: ...
+    @property
+    def bindings(self) -> Mapping[str, WorkflowId]: ...
     def open(self, handler: GuestHandler) -> int: ...
     def send(self, frame: bytes) -> None: ...
     def close(self, act: int) -> None: ...

@@ -6,10 +6,11 @@ Nothing is decided here. Frames of an activation that the engine has ended are d
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 from data_plane import payloads
+from data_plane.guest_calls import GuestCalls
 from data_plane.journal_frames import about_instance, completion_frame, failure_from
 from loader import messages
 from loader.messages import ActivationMessage
@@ -26,6 +27,7 @@ from stepwell.engine.actions import (
 from stepwell.engine.events import RetryPolicy
 from stepwell.engine.instance import Live
 from stepwell.engine.records import BlobRef, Payload, RolledBack, StepKey
+from stepwell.names import WorkflowId
 
 if TYPE_CHECKING:
     from data_plane.resident import Resident
@@ -48,6 +50,8 @@ Told = TellStart | TellCompletion | TellGo | TellHold | TellRelease | TellStop |
 class GuestEnd(Protocol):
     """What an activation needs of `loader.guest.Guest`."""
 
+    @property
+    def bindings(self) -> Mapping[str, WorkflowId]: ...
     def send(self, frame: bytes) -> None: ...
     def close(self, act: int) -> None: ...
     def hold_reading(self, holder: object) -> None: ...
@@ -83,6 +87,7 @@ class Activation:
         self.holds_up = False
         self._stopping = False
         self._streamed = 0
+        self._calls = GuestCalls(resident, guest=guest, spawn=read)
 
     # ---------------------------------------------------------------- the guest speaks
     def on_message(self, message: ActivationMessage, payload: bytes) -> None:
@@ -94,6 +99,9 @@ class Activation:
             return
         if type(message) is messages.Closed:
             self.kill("the guest broke the protocol: it closed an activation that goes on")
+            return
+        if type(message) is messages.Call:
+            self._calls.on_call(self, message, payload)
             return
         if type(message) is messages.Replayed:
             self.kill("the guest broke the protocol: it told how a replay went, and this is none")
@@ -169,7 +177,7 @@ class Activation:
                 return events.RunRaised(at, failure_from(message.error), _rolled_back(message))
             case messages.Mismatch():
                 return events.ReplayMismatched(at, message.position, message.expected, message.got)
-            case messages.Closed() | messages.Replayed() | messages.Log():
+            case messages.Closed() | messages.Replayed() | messages.Log() | messages.Call():
                 return None
             case _:
                 assert_never(message)

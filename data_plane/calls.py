@@ -14,7 +14,10 @@ from functools import partial
 from typing import Final
 
 from cluster.directory import ROUTE_AGE_S
+from data_plane.binding_calls import Elsewhere, Nowhere
+from data_plane.bindings import Bindings
 from data_plane.calling import Routes, Seen, durably, is_absent, refuse_if_absent
+from data_plane.forking import Fork, Forks
 from data_plane.history import Happening, History
 from data_plane.journal.store import InstanceKey, ListingPage, Row
 from data_plane.migrating import Migrations
@@ -25,6 +28,7 @@ from data_plane.replaying import Verdict
 from data_plane.shard_server import ShardServer
 from stepwell.engine import events, receiving
 from stepwell.engine.events import Event
+from stepwell.engine.family import Parent
 from stepwell.engine.instance import Instance, Phase
 from stepwell.engine.records import BlobRef, Deleting, Payload, StepKey
 from stepwell.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, UnavailableError
@@ -45,11 +49,15 @@ class InstanceCalls:
     UnavailableError when the shard is lost while it is served: whether it took effect is unknown then.
     """
 
-    def __init__(self, node: Node, routes: Routes, *, mint: Callable[[], str]) -> None:
+    def __init__(
+        self, node: Node, routes: Routes, *, mint: Callable[[], str], elsewhere: Elsewhere | None = None
+    ) -> None:
         self._node = node
+        self.bindings = node.bindings = Bindings(node, self, elsewhere or Nowhere())
         self._routes = routes
         self._mint = mint
         self._migrations = Migrations(node, routes, self.get)
+        self._forks = Forks(node, routes, self._rows, mint=mint)
         self._monotonic_s = asyncio.get_running_loop().time
 
     # ---------------------------------------------------------------- create
@@ -61,10 +69,12 @@ class InstanceCalls:
         params: bytes,
         request_id: str,
         trace: bytes = b"",
+        parent: Parent | None = None,
+        depth: int = 0,
         retention: Retention = NOT_SAID,
     ) -> Seen:
         """A new instance on the version that the workflow's route gives its id now; `trace` is kept with it, unread.
-        What `retention` does not say, that version says.
+        `parent` is the instance that creates it, if one does. What `retention` does not say, that version says.
 
         Raises NotFoundError without a route, AlreadyExistsError when the id is taken by another create,
         InvalidArgumentError when the request_id was used with another body, LimitExceededError over the tenant's
@@ -97,8 +107,10 @@ class InstanceCalls:
                             payload,
                             request_id,
                             trace,
-                            retention.or_else(version.retention),
-                            version.limits,
+                            parent,
+                            depth,
+                            retention=retention.or_else(version.retention),
+                            limits=version.limits,
                         )
                     )
                     seen = Seen(key, replace(state))
@@ -134,7 +146,7 @@ class InstanceCalls:
     ) -> Seen:
         if not request_id or state.request_id != request_id:
             raise AlreadyExistsError(f"instance {key.instance!r} of workflow {key.workflow!r} exists already")
-        if await self.payload(key, state, state.params) != params:
+        if state.origin is not None or await self.payload(key, state, state.params) != params:
             raise InvalidArgumentError(
                 f"request_id {request_id!r} was used before, with other params; use a new one", field="request_id"
             )
@@ -264,6 +276,14 @@ class InstanceCalls:
                 resident.step(events.RestartRequested(self._node.clock(), step, request_id))
             await server.listed(resident)
         return await self._seen(server, key)
+
+    async def cancel(self, key: InstanceKey, reason: str, request_id: str) -> Seen:
+        """Its code may clean up; see `stepwell.engine.cancelling`."""
+        return await self._carry_out(key, lambda at, id: events.CancelInstanceRequested(at, reason, id), request_id)
+
+    async def fork(self, asked: Fork) -> Seen:
+        """Raises what `data_plane.forking` does."""
+        return await self.get(await self._forks.fork(asked))
 
     async def replay(self, key: InstanceKey, digest: Digest) -> Verdict:
         """Whether that version's code does what the instance's journal says.

@@ -91,6 +91,13 @@ class ForwardingServicer(instances_pb2_grpc.InstanceServiceServicer):
     async def RestartInstance(self, request: pb.RestartInstanceRequest, context: Context) -> pb.Instance:
         return await self._unary(self._local.RestartInstance, request, context)
 
+    async def CancelInstance(self, request: pb.CancelInstanceRequest, context: Context) -> pb.Instance:
+        return await self._unary(self._local.CancelInstance, request, context)
+
+    async def ForkInstance(self, request: pb.ForkInstanceRequest, context: Context) -> pb.Instance:
+        """Its origin's shard is the fork's."""
+        return await self._unary(self._local.ForkInstance, request, context)
+
     async def ReplayInstance(self, request: pb.ReplayInstanceRequest, context: Context) -> pb.Replay:
         return await self._unary(self._local.ReplayInstance, request, context)
 

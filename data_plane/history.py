@@ -11,6 +11,8 @@ from stepwell.engine.records import (
     Activated,
     ActivationEnded,
     AttemptFailed,
+    CancelRequested,
+    ChildAdded,
     Completed,
     Created,
     Deleting,
@@ -19,6 +21,7 @@ from stepwell.engine.records import (
     EventReceived,
     Migrated,
     NothingToDo,
+    ParentTold,
     Paused,
     Record,
     Restarted,
@@ -74,6 +77,9 @@ class History:
         if isinstance(record, EventReceived):
             record = replace(record, payload=b"")
         fold.apply(self.instance, record)
+        if isinstance(record, Created):
+            for copied in list(self.instance.steps):
+                self._forget(copied)
         type_, key = _type_and_key(record, self.instance)
         step = self.instance.steps.get(key) if key is not None else None
         as_it_is = replace(step) if step is not None else None
@@ -123,11 +129,15 @@ def _type_and_key(record: Record, instance: Instance) -> tuple[str | None, StepK
             return "resumed", None
         case Restarted():
             return "restarted", None
+        case CancelRequested():
+            return "cancelRequested", None
+        case ChildAdded():
+            return "childAdded", None
         case RollbackBegun():
             return "rollbackStarted", None
         case Migrated():
             return "migrated", None
-        case NothingToDo():
+        case NothingToDo() | ParentTold():
             return None, None
         case Completed():
             return "completed", None

@@ -15,6 +15,7 @@ from data_plane.batches import Create, Delete
 from data_plane.broadcasts import Send
 from data_plane.calling import Seen
 from data_plane.calls import InstanceCalls
+from data_plane.forking import Fork
 from data_plane.journal.store import InstanceKey
 from data_plane.logs.reading import LogReading
 from rpc.auth import principal
@@ -59,8 +60,8 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         params = checked_json(request.params, "params")
         retention = checked_retention(request.retention, "retention")
         uid = (await self._tenants.tenant(tenant)).uid
-        trace = call.stored() if (call := current()) is not None else b""
-        seen = await self._calls.create(uid, workflow, instance, params, request_id, trace, retention)
+        trace = _trace()
+        seen = await self._calls.create(uid, workflow, instance, params, request_id, trace, retention=retention)
         return await self._instance(tenant, seen, context)
 
     async def BatchCreateInstances(
@@ -205,6 +206,22 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         seen = await self._calls.restart(key, _step_key(request), _request_id(request))
         return await self._instance(tenant, seen, context)
 
+    async def CancelInstance(self, request: pb.CancelInstanceRequest, context: Context) -> pb.Instance:
+        tenant, key = await self._named(request.name, context)
+        reason = checked(names.cancel_reason, request.reason, "reason")
+        return await self._instance(tenant, await self._calls.cancel(key, reason, _request_id(request)), context)
+
+    async def ForkInstance(self, request: pb.ForkInstanceRequest, context: Context) -> pb.Instance:
+        step, request_id = _step_key(request), _request_id(request)
+        if step is None:
+            raise InvalidArgumentError("step_name is empty: name the step that the fork begins from", field="step_name")
+        instance = checked(names.instance_id, request.instance_id, "instance_id") if request.instance_id else None
+        version = parse_version(request.version, principal(context), "version") if request.version else None
+        tenant, key = await self._named(request.name, context)
+        digest = _own(version, tenant) if version is not None else None
+        seen = await self._calls.fork(Fork(key, step, instance, digest, request_id, _trace()))
+        return await self._instance(tenant, seen, context)
+
     async def ReplayInstance(self, request: pb.ReplayInstanceRequest, context: Context) -> pb.Replay:
         version = parse_version(request.version, principal(context), "version")
         tenant, key = await self._named(request.name, context)
@@ -275,6 +292,7 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         if Right.READ not in principal(context).rights:
             message = views.instance_message(tenant, key.workflow, key.instance, instance, params=b"", output=None)
             message.ClearField("error")
+            message.ClearField("cancel_reason")
             return message
         params = await self._calls.payload(key, instance, instance.params)
         output = None
@@ -289,11 +307,17 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         return views.step_message(step, step.output)
 
 
+def _trace() -> bytes:
+    return call.stored() if (call := current()) is not None else b""
+
+
 def _request_id(
     request: (
         pb.PauseInstanceRequest
         | pb.ResumeInstanceRequest
         | pb.RestartInstanceRequest
+        | pb.CancelInstanceRequest
+        | pb.ForkInstanceRequest
         | pb.MigrateInstanceRequest
         | pb.TerminateInstanceRequest
         | pb.DeleteInstanceRequest
@@ -311,7 +335,7 @@ def _own(version: tuple[TenantId, Digest], tenant: TenantId) -> Digest:
     return version[1]
 
 
-def _step_key(request: pb.RestartInstanceRequest) -> StepKey | None:
+def _step_key(request: pb.RestartInstanceRequest | pb.ForkInstanceRequest) -> StepKey | None:
     """The step that it names; None for none."""
     kind = views.STEP_KIND_NAMES.get(request.step_kind or pb.STEP_KIND_DO)
     if kind is None:

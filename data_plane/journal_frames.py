@@ -17,8 +17,8 @@ def about_instance(key: InstanceKey, instance: Instance, now: int) -> dict[str, 
         "id": key.instance,
         "uid": instance.uid,
         "workflow": key.workflow,
-        "created": instance.created_at,
-        "started": instance.created_at if instance.started_at is None else instance.started_at,
+        "created": instance.event_at,
+        "started": instance.event_at if instance.clock_at is None else instance.clock_at,
         "now": now,
         "stepsMax": instance.limits.steps,
     }
@@ -32,6 +32,8 @@ def completion_frame(act: int, completion: Completion, payload: bytes) -> bytes:
         detail = error_from(completion.failure)
     elif completion.outcome == "event":
         detail = (completion.event_type, completion.event_at)
+    elif completion.outcome == "cancelled":
+        detail = completion.reason
     return messages.completion(act, key.kind, key.name, key.count, completion.at, completion.outcome, detail, payload)
 
 

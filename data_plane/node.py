@@ -6,6 +6,7 @@ import asyncio
 from asyncio import TaskGroup
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -26,6 +27,9 @@ from stepwell.engine.instance import Instance
 from stepwell.engine.limits import EngineLimits
 from stepwell.errors import UnavailableError
 from stepwell.names import TenantUid
+
+if TYPE_CHECKING:
+    from data_plane.bindings import Bindings
 
 log = structlog.get_logger(__name__)
 
@@ -76,11 +80,13 @@ class Node:
         self.clock = clock
         self.limits = limits
         self.forget_logs = forget_logs
+        self.bindings: Bindings | None = None
+        """What serves calls of guests, and ends of children; there once the node's calls are."""
         self.observer = observer
         self.watchers = Watchers()
         self.readings = Readings(store, settings.readings_bytes_max)
         self.replays = Replays(loader, store, clock)
-        self._shard_of = shard_of
+        self.shard_of = shard_of
         self._servers: dict[int, ShardServer] = {}
         self._tasks = tasks
         self._running: dict[asyncio.Task[None], None] = {}
@@ -166,11 +172,11 @@ class Node:
         server.drop()
         if self._servers.get(server.shard.number) is server:
             del self._servers[server.shard.number]
-            self.watchers.lose(lambda key: self._shard_of(key) == server.shard.number)
+            self.watchers.lose(lambda key: self.shard_of(key) == server.shard.number)
 
     def server_of(self, key: InstanceKey) -> ShardServer:
         """Who serves the instance. Raises NotOwnedError."""
-        number = self._shard_of(key)
+        number = self.shard_of(key)
         server = self._servers.get(number)
         if server is None:
             raise NotOwnedError(number, key)

@@ -26,6 +26,11 @@ def mint(data: bytes, instance: Instance, shard: Shard) -> Payload:
     """The payload as a record holds it; a blob, under an id never used before, is to be written before that record."""
     if len(data) <= INLINE_BYTES_MAX and instance.inline_bytes + len(data) < INLINE_TOTAL_BYTES_MAX:
         return data
+    return apart(data, shard)
+
+
+def apart(data: bytes, shard: Shard) -> BlobRef:
+    """The payload as a blob, however small, under an id never used before."""
     stamp = shard.stamp()
     return BlobRef(f"{stamp.epoch:x}-{stamp.counter:x}", len(data))
 

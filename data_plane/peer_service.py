@@ -8,6 +8,8 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 
 from data_plane.assignment import shards_of
+from data_plane.bindings import Bindings
+from data_plane.bindings_grpc import serve_call, serve_end
 from data_plane.node import Node
 from data_plane.pinned import in_memory, listed
 from loader.bundles.runtime import GuestRuntime
@@ -22,8 +24,9 @@ Runtime = Callable[[], Awaitable[GuestRuntime]]
 class PeerServicer(peers_pb2_grpc.PeerServiceServicer):
     """`check` imports a stored bundle in a sandbox, as `control_plane.check` says; `runtime` is what guests run on."""
 
-    def __init__(self, node: Node, check: Check, runtime: Runtime, shard_count: int) -> None:
+    def __init__(self, node: Node, bindings: Bindings, check: Check, runtime: Runtime, shard_count: int) -> None:
         self._node = node
+        self._bindings = bindings
         self._check = check
         self._runtime = runtime
         self._shard_count = shard_count
@@ -45,6 +48,12 @@ class PeerServicer(peers_pb2_grpc.PeerServiceServicer):
         workflows = [WorkflowId(each) for each in request.workflows]
         tenant, digest = TenantUid(request.tenant), Digest(request.digest)
         return pb.CountListedResponse(count=await listed(self._node.store, tenant, digest, workflows))
+
+    async def CallInstance(self, request: pb.CallInstanceRequest, context: Any) -> pb.CallInstanceResponse:
+        return await serve_call(self._bindings, request)
+
+    async def TellParent(self, request: pb.TellParentRequest, context: Any) -> Empty:
+        return await serve_end(self._bindings, request)
 
     async def GetLoad(self, request: pb.GetLoadRequest, context: Any) -> pb.Load:
         return load_of(self._node)

@@ -63,7 +63,7 @@ class Recorded:
             instance.params,
             about_instance(key, instance, now),
             tuple(instance.completions),
-            tuple(instance.open),
+            instance.asked,
             _ended(instance),
         )
 
@@ -72,7 +72,7 @@ class Recorded:
         return (
             self.uid == instance.uid
             and self.completions == tuple(instance.completions)
-            and self.opened == tuple(instance.open)
+            and self.opened == instance.asked
             and self.ended == _ended(instance)
         )
 

@@ -16,6 +16,7 @@ from data_plane.following import WakeFollower
 from data_plane.journal.chain_reading import read_chain
 from data_plane.journal.store import InstanceKey, Row, Wake
 from data_plane.listings import Listings
+from data_plane.parents import Parents
 from data_plane.removals import Removals
 from data_plane.resident import Resident
 from data_plane.shard import Shard
@@ -29,6 +30,7 @@ from stepwell.errors import UnavailableError
 from stepwell.names import TenantUid
 
 if TYPE_CHECKING:
+    from data_plane.bindings import Bindings
     from data_plane.node import Node
 
 
@@ -61,6 +63,7 @@ class ShardServer:
             removed=self._removed,
             lost=self.give_up,
         )
+        self._parents = Parents(node, serving=self.serving, over=self.rest)
         self._follower = WakeFollower(
             self._wakes,
             node.loads,
@@ -74,6 +77,10 @@ class ShardServer:
             serving=self.serving,
             unstarted=self.unstarted,
         )
+
+    def bindings(self) -> Bindings | None:
+        """What serves calls of guests, once the node's calls are there."""
+        return self._node.bindings
 
     @property
     def resident_count(self) -> int:
@@ -246,6 +253,10 @@ class ShardServer:
         if instance.phase is Phase.DELETING:
             self._removals.begin(resident)
             return
+        if instance.untold:
+            self.unstarted.remove(resident.key)
+            self._parents.tell(resident)
+            return
         due = instance.next_due()
         if due != 0:
             self.unstarted.remove(resident.key)
@@ -346,7 +357,7 @@ class ShardServer:
     def _works_on(self, key: InstanceKey) -> bool:
         resident = self._residents.get(key)
         return resident is not None and (
-            resident.activating or resident.lane.busy or resident.instance.live is not None
+            resident.activating or resident.lane.busy or resident.instance.live is not None or resident.instance.untold
         )
 
     async def _look(self, key: InstanceKey) -> None:

@@ -13,7 +13,7 @@ from rpc.times import timestamp
 from stepwell.client.workflow_terms import retention_message
 from stepwell.engine.instance import Instance, Step, StepStatus
 from stepwell.engine.received import EventState, Received, resend_id
-from stepwell.engine.records import Completed, Errored, Failure, Kind, RolledBack, Terminated
+from stepwell.engine.records import Completed, Errored, Failure, Kind, Origin, RolledBack, Terminated
 from stepwell.engine.status import InstanceStatus, status_of
 from stepwell.names import Digest, InstanceId, TenantId, WorkflowId
 from stepwell.v1 import instances_pb2 as pb
@@ -97,12 +97,19 @@ def instance_message(
         message.error.CopyFrom(failure_message(failure))
     if isinstance(instance.outcome, Errored | Terminated) and instance.outcome.rolled_back is not None:
         _tell_rollback(message.rollback, instance.outcome.rolled_back)
+    if instance.origin is not None:
+        _tell_origin(message.forked_from, tenant, workflow, instance.origin)
     if instance.started_at is not None:
         message.start_time.CopyFrom(timestamp(instance.started_at))
     if instance.ended_at is not None:
         message.end_time.CopyFrom(timestamp(instance.ended_at))
     if instance.expires_at is not None:
         message.expire_time.CopyFrom(timestamp(instance.expires_at))
+    if instance.parent is not None:
+        message.parent = instance_name(tenant, instance.parent.workflow, instance.parent.instance)
+    if instance.cancelling is not None:
+        message.cancel_time.CopyFrom(timestamp(instance.cancelling.request.at))
+        message.cancel_reason = instance.cancelling.request.reason
     return message
 
 
@@ -111,6 +118,12 @@ def _tell_rollback(message: pb.Rollback, rolled_back: RolledBack) -> None:
     if rolled_back.failure is not None:
         message.outcome = pb.ROLLBACK_OUTCOME_FAILED
         message.error.CopyFrom(failure_message(rolled_back.failure))
+
+
+def _tell_origin(message: pb.ForkedFrom, tenant: TenantId, workflow: WorkflowId, origin: Origin) -> None:
+    message.name, message.uid = instance_name(tenant, workflow, origin.instance), origin.uid
+    message.step_name, message.step_count = origin.step.name, origin.step.count
+    message.step_kind = _STEP_KINDS[origin.step.kind]
 
 
 def listing_message(tenant: TenantId, listing: Listing) -> pb.Instance:

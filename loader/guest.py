@@ -31,6 +31,7 @@ from loader.sandbox.sandbox import Sandbox
 from loader.turns import Share
 from stepwell.errors import BundleRefusedError
 from stepwell.frames import PROTOCOL, FrameError, FrameReader
+from stepwell.names import WorkflowId
 
 T = TypeVar("T")
 
@@ -84,6 +85,8 @@ class Guest:
         self.death: asyncio.Future[str] = self._loop.create_future()
         """Set once, to the reason."""
         self.hello: Hello | None = None
+        self.bindings: Mapping[str, WorkflowId] = {}
+        """What its version is granted, by name."""
         self._handlers: dict[int, GuestHandler] = {}
         self._touched: dict[int, GuestHandler] = {}
         self._last_act = 0
@@ -161,7 +164,9 @@ class Guest:
         self._logs.sink = log_sink
         self._share = share
         self._loading = self._loop.create_future()
-        self.send(messages.load(bundle_path, manifest.entrypoints(), dict(manifest.vars), dict(limits)))
+        self.bindings = manifest.bindings
+        bindings = dict(manifest.bindings)
+        self.send(messages.load(bundle_path, manifest.entrypoints(), dict(manifest.vars), dict(limits), bindings))
         try:
             async with asyncio.timeout(timeout_ms / 1000):
                 answer = await self._loading

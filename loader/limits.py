@@ -34,6 +34,9 @@ MANIFEST_VARS_MAX: Final = 100
 MANIFEST_VAR_NAME_LENGTH_MAX: Final = 128
 """Characters in a value's name."""
 
+MANIFEST_BINDINGS_MAX: Final = 50
+"""Workflows that a bundle may be granted."""
+
 MANIFEST_BYTES_MAX: Final = 64 * 1024
 """Canonical bytes of a manifest: that of the `stepwell.toml` that it was read from, and well inside one frame."""
 

@@ -6,6 +6,7 @@ on it, and ends the sandbox that sent it. Payloads stay bytes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,8 +16,9 @@ from stepwell.frames import frame
 
 Kind = Literal["do", "sleep", "waitForEvent", "timer", "rollback"]
 BodyKind = Literal["do", "rollback"]
+ToldKind = Kind | Literal["cancel"]
 Backoff = Literal["constant", "linear", "exponential"]
-Outcome = Literal["value", "held", "error", "fired", "event", "timeout", "terminate"]
+Outcome = Literal["value", "held", "error", "fired", "event", "timeout", "cancelled", "terminate"]
 Ended = Literal["", "returned", "raised"]
 
 Name = Annotated[str, Meta(max_length=256)]
@@ -102,7 +104,7 @@ class Wait(_Message, tag="wait", frozen=True):
     act: Number
     name: Name
     count: Count
-    type: Annotated[str, Meta(min_length=1, max_length=100)]
+    type: Annotated[str, Meta(min_length=1, max_length=165)]
     timeout_ms: Number | None
 
 
@@ -117,6 +119,19 @@ class Cancel(_Message, tag="cancel", frozen=True):
     kind: Kind
     name: Name
     count: Count
+
+
+class Call(_Message, tag="call", frozen=True):
+    act: Number
+    number: Number
+    name: Name
+    count: Count
+    ordinal: Count
+    binding: Annotated[str, Meta(max_length=128)]
+    method: Literal["create", "get", "status", "pause", "resume", "restart", "terminate", "cancel", "sendEvent"]
+    id: Annotated[str, Meta(max_length=100)]
+    type: Annotated[str, Meta(max_length=100)]
+    kind: BodyKind = "do"
 
 
 class Idle(_Message, tag="idle", frozen=True):
@@ -172,6 +187,7 @@ ActivationMessage = (
     | Wait
     | Timer
     | Cancel
+    | Call
     | Idle
     | Quiet
     | Returned
@@ -193,7 +209,7 @@ _encode = msgspec.json.Encoder().encode
 
 def completion(
     act: int,
-    kind: Kind,
+    kind: ToldKind,
     name: str,
     count: int,
     at_ms: int,
@@ -210,7 +226,7 @@ def start(
     entrypoint: str,
     instance: dict[str, object],
     recorded: int,
-    opened: list[tuple[Kind, str, int]],
+    opened: list[tuple[ToldKind, str, int]],
     params: bytes,
 ) -> bytes:
     """The frame that begins an activation; exactly `recorded` completions must follow before any other."""
@@ -222,7 +238,7 @@ def replay(
     entrypoint: str,
     instance: dict[str, object],
     recorded: int,
-    opened: list[tuple[Kind, str, int]],
+    opened: list[tuple[ToldKind, str, int]],
     ended: Ended,
     params: bytes,
 ) -> bytes:
@@ -230,12 +246,23 @@ def replay(
     return frame(_encode(("replay", act, entrypoint, instance, recorded, opened, ended)), params)
 
 
-def load(path: str, entrypoints: list[str], variables: dict[str, str], limits: dict[str, int]) -> bytes:
-    """The frame that gives a warm guest its bundle."""
-    return frame(_encode(("load", path, entrypoints, variables, limits)))
+def load(
+    path: str,
+    entrypoints: list[str],
+    variables: dict[str, str],
+    limits: dict[str, int],
+    bindings: Mapping[str, str] | None = None,
+) -> bytes:
+    """The frame that gives a warm guest its bundle; `bindings` are workflows by the names that it has for them."""
+    return frame(_encode(("load", path, entrypoints, variables, limits, bindings or {})))
 
 
-def go(act: int, kind: Kind, name: str, count: int, attempt: int) -> bytes:
+def answer(act: int, number: int, error: GuestError | None, payload: bytes = b"") -> bytes:
+    """The frame that answers a call; with an error, its caller is to raise that."""
+    return frame(_encode(("answer", act, number, error)), payload)
+
+
+def go(act: int, kind: ToldKind, name: str, count: int, attempt: int) -> bytes:
     """The frame that starts an open step's next attempt."""
     return frame(_encode(("go", act, kind, name, count, attempt)))
 

@@ -68,6 +68,8 @@ RIGHTS: Final[Table] = {
         "PauseInstance": Right.RUN,
         "ResumeInstance": Right.RUN,
         "RestartInstance": Right.RUN,
+        "CancelInstance": Right.RUN,
+        "ForkInstance": Right.RUN,
         "ReplayInstance": Right.READ,
         "MigrateInstance": Right.RUN,
         "TerminateInstance": Right.RUN,
@@ -93,6 +95,8 @@ INTERNAL: Final[Table] = {
         "CountInMemory": Right.OPERATE,
         "CountListed": Right.OPERATE,
         "GetLoad": Right.OPERATE,
+        "CallInstance": Right.OPERATE,
+        "TellParent": Right.OPERATE,
     },
 }
 """On the listener of peers, which call for others, and in the installation's own name."""

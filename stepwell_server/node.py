@@ -9,6 +9,7 @@ from pathlib import Path
 
 from control_plane.check import BundleCheck
 from data_plane.assignment import shard_of
+from data_plane.bindings_grpc import BindingPeers
 from data_plane.calls import InstanceCalls
 from data_plane.forwarding import ForwardingServicer
 from data_plane.forwarding_grpc import InstancePeers
@@ -129,7 +130,8 @@ async def _serve(config: NodeConfig) -> int:
             boottime=boottime,
             mint=mint,
         )
-        calls = InstanceCalls(node, DirectoryRoutes(directory), mint=mint)
+        elsewhere = BindingPeers(process.peers, ownership.owner_of)
+        calls = InstanceCalls(node, DirectoryRoutes(directory), mint=mint, elsewhere=elsewhere)
         log_reading = LogReading(calls, node.watchers, log_store, recorder)
         instances = ForwardingServicer(
             InstanceServicer(calls, directory, log_reading), ownership.owner_of, InstancePeers(process.peers)
@@ -152,7 +154,8 @@ async def _serve(config: NodeConfig) -> int:
             (
                 instance_service,
                 Service(
-                    add_PeerServiceServicer_to_server, PeerServicer(node, check.check, loader.runtime, shard_count)
+                    add_PeerServiceServicer_to_server,
+                    PeerServicer(node, calls.bindings, check.check, loader.runtime, shard_count),
                 ),
             ),
             view,

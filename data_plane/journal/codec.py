@@ -13,9 +13,10 @@ from data_plane.journal.record_messages import fill, read
 from data_plane.journal.record_parts import UnknownRecordError
 from data_plane.journal.store import Position, Row, StoredFormatError
 from data_plane.journal.v1 import journal_pb2 as pb
+from stepwell.engine.records import Created
 
-FORMAT = 1
-"""Of what is written; every format up to it can be read."""
+FORMAT = 2
+"""The newest of what is written; every format up to it can be read."""
 
 COMPRESS_OVER_BYTES = 1024
 """Below it, zstd saves less than the pages and the network round anyway."""
@@ -36,7 +37,7 @@ class RowCodec:
     def encode(self, row: Row) -> bytes:
         """Raises ValueError for what can't be stored: lone surrogates, numbers out of range."""
         message = pb.Append()
-        message.format = FORMAT
+        message.format = 1
         if row.first:
             message.first = True
         if row.predecessor is not None:
@@ -44,6 +45,8 @@ class RowCodec:
         add = message.records.add
         for record in row.records:
             fill(add(), record)
+            if type(record) is Created and record.origin is not None:
+                message.format = 2  # a program that drops the copy would take the fork for one that did nothing yet
         plain = message.SerializeToString()
         if len(plain) > COMPRESS_OVER_BYTES:
             packed = self._compressor.compress(plain)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from data_plane.journal import families
+from data_plane.journal import step_messages as steps
 from data_plane.journal.record_parts import (
     UnknownRecordError,
     read_expiry,
@@ -28,7 +30,7 @@ from data_plane.journal.record_parts import (
 )
 from data_plane.journal.v1 import journal_pb2 as pb
 from stepwell.engine import records as r
-from stepwell.names import Digest, InstanceUid
+from stepwell.names import Digest, InstanceId, InstanceUid
 
 
 def fill(message: pb.Record, record: r.Record) -> None:
@@ -45,108 +47,14 @@ def read(message: pb.Record) -> r.Record:
     return _READERS[name](getattr(message, name))
 
 
+def stored_bytes(record: r.Record) -> int:
+    """What it takes in a row, before that is compressed."""
+    message = pb.Record()
+    fill(message, record)
+    return message.ByteSize()
+
+
 # One pair a record type, in the order of the union
-
-
-def _write_step_completed(m: pb.StepCompleted, record: r.StepCompleted) -> None:
-    m.at = record.at
-    write_key(m.key, record.key)
-    m.attempt = record.attempt
-    m.started_at = record.started_at
-    write_payload(m.result, record.result)
-
-
-def _read_step_completed(m: pb.StepCompleted) -> r.StepCompleted:
-    return r.StepCompleted(m.at, read_key(m.key), m.attempt, m.started_at, read_payload(m.result))
-
-
-def _write_sleep_started(m: pb.SleepStarted, record: r.SleepStarted) -> None:
-    m.at = record.at
-    write_key(m.key, record.key)
-    m.due = record.due
-
-
-def _read_sleep_started(m: pb.SleepStarted) -> r.SleepStarted:
-    return r.SleepStarted(m.at, read_key(m.key), m.due)
-
-
-def _write_at_and_key(
-    m: pb.SleepFired | pb.WaitTimedOut | pb.StepCancelled, record: r.SleepFired | r.WaitTimedOut | r.StepCancelled
-) -> None:
-    m.at = record.at
-    write_key(m.key, record.key)
-
-
-def _read_sleep_fired(m: pb.SleepFired) -> r.SleepFired:
-    return r.SleepFired(m.at, read_key(m.key))
-
-
-def _write_wait_started(m: pb.WaitStarted, record: r.WaitStarted) -> None:
-    m.at = record.at
-    write_key(m.key, record.key)
-    m.event_type = record.event_type
-    if record.due is not None:
-        m.due = record.due
-
-
-def _read_wait_started(m: pb.WaitStarted) -> r.WaitStarted:
-    return r.WaitStarted(m.at, read_key(m.key), m.event_type, m.due if m.HasField("due") else None)
-
-
-def _read_wait_timed_out(m: pb.WaitTimedOut) -> r.WaitTimedOut:
-    return r.WaitTimedOut(m.at, read_key(m.key))
-
-
-def _write_event_received(m: pb.EventReceived, record: r.EventReceived) -> None:
-    m.at = record.at
-    m.number = record.number
-    m.event_type = record.event_type
-    write_payload(m.payload, record.payload)
-    m.request_id = record.request_id
-    m.event_id = record.event_id
-
-
-def _read_event_received(m: pb.EventReceived) -> r.EventReceived:
-    return r.EventReceived(m.at, m.number, m.event_type, read_payload(m.payload), m.request_id, m.event_id)
-
-
-def _write_event_matched(m: pb.EventMatched, record: r.EventMatched) -> None:
-    m.at = record.at
-    write_key(m.key, record.key)
-    m.number = record.number
-
-
-def _read_event_matched(m: pb.EventMatched) -> r.EventMatched:
-    return r.EventMatched(m.at, read_key(m.key), m.number)
-
-
-def _read_step_cancelled(m: pb.StepCancelled) -> r.StepCancelled:
-    return r.StepCancelled(m.at, read_key(m.key))
-
-
-def _write_attempt_failed(m: pb.AttemptFailed, record: r.AttemptFailed) -> None:
-    m.at = record.at
-    write_key(m.key, record.key)
-    m.attempt = record.attempt
-    m.started_at = record.started_at
-    write_failure(m.failure, record.failure)
-    m.retry_at = record.retry_at
-
-
-def _read_attempt_failed(m: pb.AttemptFailed) -> r.AttemptFailed:
-    return r.AttemptFailed(m.at, read_key(m.key), m.attempt, m.started_at, read_failure(m.failure), m.retry_at)
-
-
-def _write_step_failed(m: pb.StepFailed, record: r.StepFailed) -> None:
-    m.at = record.at
-    write_key(m.key, record.key)
-    m.attempt = record.attempt
-    m.started_at = record.started_at
-    write_failure(m.failure, record.failure)
-
-
-def _read_step_failed(m: pb.StepFailed) -> r.StepFailed:
-    return r.StepFailed(m.at, read_key(m.key), m.attempt, m.started_at, read_failure(m.failure))
 
 
 def _write_activated(m: pb.Activated, record: r.Activated) -> None:
@@ -185,21 +93,54 @@ def _write_created(m: pb.Created, record: r.Created) -> None:
     write_payload(m.params, record.params)
     m.request_id = record.request_id
     m.trace = record.trace
+    families.write_parent(m, record)
     write_retention(m, record.retention)
     write_limits(m, record.limits)
+    if record.origin is not None:
+        _write_origin(m.origin, record.origin)
 
 
 def _read_created(m: pb.Created) -> r.Created:
+    uid, digest, params = InstanceUid(m.uid), Digest(m.digest), read_payload(m.params)
+    parent, depth = families.read_parent(m)
+    origin = _read_origin(m.origin) if m.HasField("origin") else None
     return r.Created(
         m.at,
-        InstanceUid(m.uid),
-        Digest(m.digest),
+        uid,
+        digest,
         m.entrypoint,
-        read_payload(m.params),
+        params,
         m.request_id,
         m.trace,
+        parent,
+        depth,
+        origin,
         read_retention(m),
         read_limits(m),
+    )
+
+
+def _write_origin(m: pb.Origin, origin: r.Origin) -> None:
+    m.instance = origin.instance
+    m.uid = origin.uid
+    write_key(m.step, origin.step)
+    m.digest = origin.digest
+    m.created_at = origin.created_at
+    if origin.started_at is not None:
+        m.started_at = origin.started_at
+    for each in origin.records:
+        fill(m.records.add(), each)
+
+
+def _read_origin(m: pb.Origin) -> r.Origin:
+    return r.Origin(
+        InstanceId(m.instance),
+        InstanceUid(m.uid),
+        read_key(m.step),
+        m.digest,
+        m.created_at,
+        m.started_at if m.HasField("started_at") else None,
+        tuple(map(read, m.records)),
     )
 
 
@@ -239,6 +180,17 @@ def _read_restarted(m: pb.Restarted) -> r.Restarted:
     return r.Restarted(m.at, step, m.kept, m.events, m.paused_for, m.request_id)
 
 
+def _write_cancel_requested(m: pb.CancelRequested, record: r.CancelRequested) -> None:
+    m.at = record.at
+    m.due = record.due
+    m.reason = record.reason
+    m.request_id = record.request_id
+
+
+def _read_cancel_requested(m: pb.CancelRequested) -> r.CancelRequested:
+    return r.CancelRequested(m.at, m.due, m.reason, m.request_id)
+
+
 def _write_rollback_begun(m: pb.RollbackBegun, record: r.RollbackBegun) -> None:
     m.at = record.at
     m.paused_for = record.paused_for
@@ -265,10 +217,11 @@ def _write_nothing_to_do(m: pb.NothingToDo, record: r.NothingToDo) -> None:
     m.at = record.at
     m.resume = record.resume
     m.request_id = record.request_id
+    m.cancel = record.cancel
 
 
 def _read_nothing_to_do(m: pb.NothingToDo) -> r.NothingToDo:
-    return r.NothingToDo(m.at, m.resume, m.request_id)
+    return r.NothingToDo(m.at, m.resume, m.request_id, m.cancel)
 
 
 def _write_completed(m: pb.Completed, record: r.Completed) -> None:
@@ -315,23 +268,26 @@ def _read_deleting(m: pb.Deleting) -> r.Deleting:
 
 
 _WRITERS: dict[type[Any], tuple[str, Callable[[Any, Any], None]]] = {
-    r.StepCompleted: ("step_completed", _write_step_completed),
-    r.SleepStarted: ("sleep_started", _write_sleep_started),
-    r.SleepFired: ("sleep_fired", _write_at_and_key),
-    r.WaitStarted: ("wait_started", _write_wait_started),
-    r.WaitTimedOut: ("wait_timed_out", _write_at_and_key),
-    r.EventReceived: ("event_received", _write_event_received),
-    r.EventMatched: ("event_matched", _write_event_matched),
-    r.StepCancelled: ("step_cancelled", _write_at_and_key),
-    r.AttemptFailed: ("attempt_failed", _write_attempt_failed),
-    r.StepFailed: ("step_failed", _write_step_failed),
+    r.StepCompleted: ("step_completed", steps.write_step_completed),
+    r.SleepStarted: ("sleep_started", steps.write_sleep_started),
+    r.SleepFired: ("sleep_fired", steps.write_at_and_key),
+    r.WaitStarted: ("wait_started", steps.write_wait_started),
+    r.WaitTimedOut: ("wait_timed_out", steps.write_at_and_key),
+    r.EventReceived: ("event_received", steps.write_event_received),
+    r.EventMatched: ("event_matched", steps.write_event_matched),
+    r.StepCancelled: ("step_cancelled", steps.write_at_and_key),
+    r.AttemptFailed: ("attempt_failed", steps.write_attempt_failed),
+    r.StepFailed: ("step_failed", steps.write_step_failed),
     r.Activated: ("activated", _write_activated),
     r.ActivationEnded: ("activation_ended", _write_activation_ended),
     r.SandboxDied: ("sandbox_died", _write_sandbox_died),
     r.Created: ("created", _write_created),
+    r.ChildAdded: ("child_added", families.write_child_added),
+    r.ParentTold: ("parent_told", families.write_parent_told),
     r.Paused: ("paused", _write_paused),
     r.Resumed: ("resumed", _write_resumed),
     r.Restarted: ("restarted", _write_restarted),
+    r.CancelRequested: ("cancel_requested", _write_cancel_requested),
     r.RollbackBegun: ("rollback_begun", _write_rollback_begun),
     r.Migrated: ("migrated", _write_migrated),
     r.NothingToDo: ("nothing_to_do", _write_nothing_to_do),
@@ -341,23 +297,26 @@ _WRITERS: dict[type[Any], tuple[str, Callable[[Any, Any], None]]] = {
     r.Deleting: ("deleting", _write_deleting),
 }
 _READERS: dict[str, Callable[[Any], r.Record]] = {
-    "step_completed": _read_step_completed,
-    "sleep_started": _read_sleep_started,
-    "sleep_fired": _read_sleep_fired,
-    "wait_started": _read_wait_started,
-    "wait_timed_out": _read_wait_timed_out,
-    "event_received": _read_event_received,
-    "event_matched": _read_event_matched,
-    "step_cancelled": _read_step_cancelled,
-    "attempt_failed": _read_attempt_failed,
-    "step_failed": _read_step_failed,
+    "step_completed": steps.read_step_completed,
+    "sleep_started": steps.read_sleep_started,
+    "sleep_fired": steps.read_sleep_fired,
+    "wait_started": steps.read_wait_started,
+    "wait_timed_out": steps.read_wait_timed_out,
+    "event_received": steps.read_event_received,
+    "event_matched": steps.read_event_matched,
+    "step_cancelled": steps.read_step_cancelled,
+    "attempt_failed": steps.read_attempt_failed,
+    "step_failed": steps.read_step_failed,
     "activated": _read_activated,
     "activation_ended": _read_activation_ended,
     "sandbox_died": _read_sandbox_died,
     "created": _read_created,
+    "child_added": families.read_child_added,
+    "parent_told": families.read_parent_told,
     "paused": _read_paused,
     "resumed": _read_resumed,
     "restarted": _read_restarted,
+    "cancel_requested": _read_cancel_requested,
     "rollback_begun": _read_rollback_begun,
     "migrated": _read_migrated,
     "nothing_to_do": _read_nothing_to_do,

@@ -19,6 +19,7 @@ _KINDS: dict[r.Kind, pb.Kind.ValueType] = {
     "waitForEvent": pb.KIND_WAIT_FOR_EVENT,
     "timer": pb.KIND_TIMER,
     "rollback": pb.KIND_ROLLBACK,
+    "cancel": pb.KIND_CANCEL,
 }
 _KIND_NAMES: dict[int, r.Kind] = {number: kind for kind, number in _KINDS.items()}
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from loader.limits import (
+    MANIFEST_BINDINGS_MAX,
     MANIFEST_BYTES_MAX,
     MANIFEST_VAR_NAME_LENGTH_MAX,
     MANIFEST_VARS_MAX,
@@ -39,12 +40,16 @@ class Manifest:
 
     workflows: tuple[WorkflowEntry, ...]
     vars: Mapping[str, str]
+    bindings: Mapping[str, WorkflowId] = field(default_factory=dict)
+    """Workflows of the same tenant that its code may create and steer instances of, by the name that `self.env` has."""
 
     def canonical(self) -> bytes:
         """The same bytes for equal manifests, whatever order their parts came in. What is not said is not in them: so
         digests of manifests from before it could be said stay as they are."""
         workflows = {entry.workflow_id: entry.entrypoint for entry in self.workflows}
         value: dict[str, object] = {"vars": dict(self.vars), "workflows": workflows}
+        if self.bindings:  # those without keep the digest that they had before there were any
+            value["bindings"] = dict(self.bindings)
         retentions = {each.workflow_id: each.retention for each in self.workflows if each.retention != NOT_SAID}
         if retentions:
             value["retention"] = retentions
@@ -67,7 +72,8 @@ class Manifest:
             )
             for name, entry in sorted(value["workflows"].items())
         )
-        return cls(tuple(workflows), dict(value["vars"]))
+        bindings = {name: WorkflowId(workflow) for name, workflow in value.get("bindings", {}).items()}
+        return cls(tuple(workflows), dict(value["vars"]), bindings)
 
     def entrypoints(self) -> list[str]:
         """Each entrypoint once, in the manifest's order."""
@@ -104,7 +110,28 @@ def check_manifest(manifest: Manifest) -> None:
             raise BundleRefusedError(
                 f"A name in [vars] can't be used: 1 to {MANIFEST_VAR_NAME_LENGTH_MAX} printable characters, please."
             )
+    _check_bindings(manifest)
     _check_limit("manifest_bytes_max", MANIFEST_BYTES_MAX, len(manifest.canonical()), "bytes of manifest")
+
+
+def _check_bindings(manifest: Manifest) -> None:
+    _check_limit("manifest_bindings_max", MANIFEST_BINDINGS_MAX, len(manifest.bindings), "bindings")
+    for name, workflow in manifest.bindings.items():
+        _check_limit(
+            "manifest_var_name_length_max", MANIFEST_VAR_NAME_LENGTH_MAX, len(name), "characters in a binding's name"
+        )
+        if not name.isidentifier() or not name.isascii():
+            raise BundleRefusedError(
+                f"A binding's name can't be used: 1 to {MANIFEST_VAR_NAME_LENGTH_MAX} of a-z, A-Z, 0-9 and '_', please."
+            )
+        if name in manifest.vars:
+            raise BundleRefusedError(f"{name!r} is both a binding and a value of [vars]: call one of them otherwise.")
+        try:
+            names.workflow_id(workflow)
+        except names.TooLongError as error:
+            raise BundleRefusedError(f"The binding {name!r} can't be used: {error}.", **error.metadata) from None
+        except ValueError as error:
+            raise BundleRefusedError(f"The binding {name!r} can't be used: {error}.") from None
 
 
 def _check_limit(name: str, limit: int, seen: int, what: str) -> None:

@@ -1,9 +1,11 @@
 """Stepwell's authoring API: what a workflow's code imports. Standard library only; clients are in `stepwell.client`."""
 
+from stepwell.bindings import WorkflowBinding, WorkflowInstance
 from stepwell.config import Retries, StepOptions
 from stepwell.context import StepContext
 from stepwell.entrypoint import WorkflowEntrypoint
 from stepwell.errors import (
+    ChildFailedError,
     DeterminismError,
     EventTimeoutError,
     NonRetryableError,
@@ -22,6 +24,7 @@ from stepwell.events import StepEvent, WorkflowEvent
 from stepwell.steps import Step, WorkflowStep
 
 __all__ = [
+    "ChildFailedError",
     "DeterminismError",
     "EventTimeoutError",
     "NonRetryableError",
@@ -36,10 +39,12 @@ __all__ = [
     "StepTimeoutError",
     "StepValueError",
     "StepwellError",
+    "WorkflowBinding",
     "WorkflowClosedError",
     "WorkflowEntrypoint",
     "WorkflowError",
     "WorkflowEvent",
+    "WorkflowInstance",
     "WorkflowStalledError",
     "WorkflowStep",
     "WorkflowTerminatedError",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypedDict
 
+from stepwell.delays import Delay, delay_of
 from stepwell.durations import Duration, duration_ms
 
 RETRIES_MAX = 10_000
@@ -14,7 +16,8 @@ class Retries(TypedDict, total=False):
 
     limit: int | float
     """Retries after the first attempt; infinity for as many as there may be."""
-    delay: Duration
+    delay: Duration | Callable[..., Duration]
+    """Before the next attempt; or a function that says so, of `error` and `ctx`, those that it has parameters for."""
     backoff: Literal["constant", "linear", "exponential"]
 
 
@@ -36,11 +39,14 @@ class StepConfig(NamedTuple):
     """constant, linear or exponential; without jitter."""
     timeout_ms: int = 600_000
     """Of one attempt."""
+    delay: Delay | None = None
+    """What says `delay_ms` anew after each failed attempt."""
 
     def shown(self) -> dict[str, object]:
         """As `ctx.config`: the shape that authors write, durations in ms."""
+        delay = self.delay_ms if self.delay is None else self.delay.function
         return {
-            "retries": {"limit": self.limit, "delay": self.delay_ms, "backoff": self.backoff},
+            "retries": {"limit": self.limit, "delay": delay, "backoff": self.backoff},
             "timeout": self.timeout_ms,
         }
 
@@ -56,11 +62,15 @@ def step_config(config: Any) -> StepConfig:
         return config
     _refuse_unknown("config", config, ("retries", "timeout"))
     retries = config.get("retries")
-    limit, delay_ms, backoff, timeout_ms = DEFAULT
+    limit, delay_ms, backoff, timeout_ms, delay = DEFAULT
     if retries is not None:
         _refuse_unknown("config['retries']", retries, ("limit", "delay", "backoff"))
         limit = _limit(retries.get("limit", limit))
-        delay_ms = _duration("config['retries']['delay']", retries.get("delay", delay_ms))
+        given = retries.get("delay", delay_ms)
+        if callable(given):
+            delay = delay_of("config['retries']['delay']", given)
+        else:
+            delay_ms = _duration("config['retries']['delay']", given)
         backoff = retries.get("backoff", backoff)
         if backoff not in ("constant", "linear", "exponential"):
             raise ValueError(
@@ -70,7 +80,7 @@ def step_config(config: Any) -> StepConfig:
         timeout_ms = _duration("config['timeout']", config["timeout"])
         if timeout_ms < 1:
             raise ValueError("config['timeout'] is 0; leave it out for the default, 10 minutes")
-    return StepConfig(limit, delay_ms, backoff, timeout_ms)
+    return StepConfig(limit, delay_ms, backoff, timeout_ms, delay)
 
 
 def _refuse_unknown(where: str, value: Any, known: tuple[str, ...]) -> None:

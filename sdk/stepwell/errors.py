@@ -66,6 +66,21 @@ class WorkflowClosedError(WorkflowError, RuntimeError):
     """A step was asked for while the instance is being closed."""
 
 
+class ChildFailedError(WorkflowError):
+    """An instance that this one created, and whose result it awaited, ended without one.
+
+    `status` is "errored" or "terminated"; `type` and `text` are what it failed with, empty for a terminated one.
+    """
+
+    def __init__(self, binding: str, id: str, status: str, type: str = "", text: str = "") -> None:
+        super().__init__(f"{binding} {id!r} {status}" + (f": {type}: {text}" if type else ""))
+        self.binding = binding
+        self.id = id
+        self.status = status
+        self.type = type
+        self.text = text
+
+
 class WorkflowTerminatedError(WorkflowError):
     """What rollback handlers get as `error` when a call ended the instance."""
 

@@ -24,15 +24,19 @@ Guest to host
     ["result", act, name, count, attempt, elapsed_us, kind] [JSON]
         An attempt succeeded.
     ["failed", act, name, count, attempt, elapsed_us, retryable, limit, delay, backoff, ERROR, kind]
-        An attempt failed; limit is the number of retries, delay in ms.
+        An attempt failed; limit is the number of retries, delay in ms, before the backoff.
     ["sleep", act, name, count, duration or null, until or null]
         Exactly one is given, in ms.
     ["wait", act, name, count, type, timeout or null]
-        null waits for ever.
+        null waits for ever. Of a child's end the type is "workflow/id".
     ["timer", act, count, when]
         asyncio's own timers in `run`; kind "timer", name "".
     ["cancel", act, kind, name, count]
         `run` no longer waits for this key.
+    ["call", act, number, name, count, ordinal, binding, method, id, type, kind] [JSON]
+        A step's body calls an instance of a bound workflow: "create" (the payload is its params), "get", "status",
+        "pause", "resume", "restart", "cancel", "terminate" or "sendEvent" (of that type, with the payload). `ordinal`
+        is from 1 within its attempt: the same call of another attempt is the same call.
     ["idle", act, entered]
         After `entered` completions nothing is ready and no body runs: only time, an event or a retry can go on.
     ["quiet", act, hold]
@@ -55,8 +59,8 @@ Guest to host
         What the author printed: stream 1 or 2; name "" and count 0 in `run`; act 0 outside of instances.
 
 Host to guest
-    ["load", path, [entrypoint, ...], {name: value}, {limit: number}]
-        The bundle is at path; then vars, and limits as `guest.limits.Limits` names them.
+    ["load", path, [entrypoint, ...], {name: value}, {limit: number}, {name: workflow}]
+        The bundle is at path; then vars, limits as `guest.limits.Limits` names them, and bindings.
     ["start", act, entrypoint, about, recorded, [[kind, name, count], ...]] [JSON params]
         `about` is {id, uid, workflow, created, started, now, stepsMax}; `started` is the time of the first activation,
         the same in all that follow: `run`'s clock begins there. `stepsMax` is the workflow's own limit, null for none.
@@ -75,7 +79,10 @@ Host to guest
         "fired", null: a sleep or a timer
         "event", [type, timestamp], the event's payload
         "timeout", null: no event came in time
+        "cancelled", the reason: `run` is to be cancelled where it stands; kind "cancel", name "", count 1
         "terminate", null: `run` ends here, by a call; kind "rollback", name ""
+    ["answer", act, number, ERROR or null] [JSON]
+        Answers the "call" of that number, with its answer or with what it failed with.
     ["go", act, kind, name, count, attempt]
         Start this attempt of an open step or rollback.
     ["hold", act, hold]
@@ -94,7 +101,7 @@ import struct
 import sys
 from typing import Final
 
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 
 EXIT_THREADS_STUCK: Final = 197
 """How a guest's process ends itself, to be started afresh, when too many threads of plain functions can't be ended. No
@@ -107,6 +114,10 @@ ENVELOPE_BYTES_MAX: Final = 192 * 1024
 
 PAYLOAD_BYTES_MAX: Final = 1024 * 1024
 """A step's result, an event's payload, params, output: 1 MiB, as Cloudflare's."""
+
+
+TOLD_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + 64 * 1024
+"""Of a payload that a host sends: an output, within what is said of an instance."""
 
 
 class FrameError(Exception):

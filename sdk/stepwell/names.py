@@ -30,6 +30,8 @@ WORKFLOW_ID_LENGTH_MAX = 64
 INSTANCE_ID_LENGTH_MAX = 100
 EVENT_TYPE_LENGTH_MAX = 100
 REQUEST_ID_LENGTH_MAX = 64
+CANCEL_REASON_LENGTH_MAX = 256
+CHILD_NAME_LENGTH_MAX = WORKFLOW_ID_LENGTH_MAX + 1 + INSTANCE_ID_LENGTH_MAX
 EVENT_ID_LENGTH_MAX = 100
 ENTRYPOINT_LENGTH_MAX = 256
 STEP_NAME_LENGTH_MAX = 256
@@ -100,6 +102,12 @@ _REQUEST_ID = _Rule(
     re.compile(r"[\x21-\x7e]*"),
     f"is not a request id: at most {REQUEST_ID_LENGTH_MAX} printable ASCII characters without spaces",
 )
+_CANCEL_REASON = _Rule(
+    "cancel_reason_length_max",
+    CANCEL_REASON_LENGTH_MAX,
+    re.compile(r".*", re.DOTALL),
+    f"is not a reason: at most {CANCEL_REASON_LENGTH_MAX} characters",
+)
 _EVENT_ID = _Rule(
     "event_id_length_max",
     EVENT_ID_LENGTH_MAX,
@@ -153,6 +161,12 @@ def event_type(text: str) -> str:
 def request_id(text: str) -> str:
     """The text as a request id; empty means none. Raises ValueError saying what would be valid."""
     _REQUEST_ID.check(text)
+    return text
+
+
+def cancel_reason(text: str) -> str:
+    """The text as the reason of a cancel; empty means none. Raises ValueError saying what would be valid."""
+    _CANCEL_REASON.check(text)
     return text
 
 

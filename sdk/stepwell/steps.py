@@ -323,7 +323,9 @@ class WorkflowStep:
         )
 
     def sleep_until(self, name: str, when: datetime | float) -> Coroutine[object, None, None]:
-        """Sleep until a time: an aware datetime, or milliseconds since the epoch. One that has passed is no sleep."""
+        """Sleep until a time: a datetime, in UTC where it has no zone, or milliseconds since the epoch. One that has
+        passed is no sleep.
+        """
         name = step_name("sleep", name)
         return self.runner.sleep(name, self.runner.next_count("sleep", name), None, until_ms(name, when))
 

@@ -161,7 +161,16 @@ BAD: Mapping[str, tuple[Bad, ...]] = {
         too_long("step_name_length_max", names.STEP_NAME_LENGTH_MAX, "s" * 257),
         too_long("step_name_length_max", names.STEP_NAME_LENGTH_MAX, "s" * 1_000_000),
     ),
+    "reason": (
+        too_long("cancel_reason_length_max", names.CANCEL_REASON_LENGTH_MAX, "r" * 257),
+        too_long("cancel_reason_length_max", names.CANCEL_REASON_LENGTH_MAX, "r" * 1_000_000),
+    ),
+    "step to begin from": (
+        *_refused("text", ""),
+        too_long("step_name_length_max", names.STEP_NAME_LENGTH_MAX, "s" * 257),
+    ),
     "step kind": tuple(_refused("enum", 99, -1)),
+    "kind of that step": tuple(_refused("enum", 99, -1)),
     "step count": tuple(_refused("number", -1, -(2**31))),
     "json": tuple(_json()),
     "page size": tuple(_refused("number", -1, -(2**31))),
@@ -191,6 +200,13 @@ BAD: Mapping[str, tuple[Bad, ...]] = {
         Bad("a long name", {"a" * 129: "x"}, "LIMIT_EXCEEDED", over("manifest_var_name_length_max", 128, 129)),
         Bad("many", {f"v{n}": "" for n in range(101)}, "LIMIT_EXCEEDED", over("manifest_vars_max", 100, 101)),
         Bad("large", {"a": "x" * 65_536}, "LIMIT_EXCEEDED", {"limit": "manifest_bytes_max", "value": "65536"}),
+    ),
+    "bindings": (
+        *_bundle_refused("names", {"": "x"}, {"a-b": "x"}, {"a\n": "x"}, {"ä": "x"}, {"1a": "x"}),
+        *_bundle_refused("workflows", {"A": ""}, {"A": "-a"}, {"A": "a/b"}, {"A": "a\0b"}),
+        Bad("a long workflow", {"A": "a" * 65}, "BUNDLE_REFUSED", over("workflow_id_length_max", 64, 65)),
+        Bad("a long name", {"a" * 129: "x"}, "LIMIT_EXCEEDED", over("manifest_var_name_length_max", 128, 129)),
+        Bad("many", {f"b{n}": "x" for n in range(51)}, "LIMIT_EXCEEDED", over("manifest_bindings_max", 50, 51)),
     ),
     "path": (
         *_bundle_refused("path", "", ".", "..", "../x", "/x", "a//b", "a/", "./a", "a/../b"),

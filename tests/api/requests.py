@@ -41,6 +41,9 @@ KINDS: Mapping[str, Value] = {
     "event states": [],
     "event number": 1,
     "step name": "",
+    "reason": "",
+    "step to begin from": "first",
+    "kind of that step": 2,
     "step kind": 0,
     "step count": 0,
     "json": b"null",
@@ -55,6 +58,7 @@ KINDS: Mapping[str, Value] = {
     "workflow id": WORKFLOW,
     "entrypoint": "main:Order",
     "vars": {},
+    "bindings": {},
     "path": "main.py",
     "chunk": b"1",
 }
@@ -77,6 +81,7 @@ FIELDS: Mapping[str, str] = {
     "WorkflowLimits.steps": "workflow's limit",
     "WorkflowLimits.concurrency": "workflow's limit",
     "Manifest.vars": "vars",
+    "Manifest.bindings": "bindings",
     "File.path": "path",
     "File.executable": "flag",
     "DeployVersionRequest.chunk": "chunk",
@@ -134,6 +139,14 @@ FIELDS: Mapping[str, str] = {
     "RestartInstanceRequest.name": "instance",
     "RestartInstanceRequest.step_kind": "step kind",
     "RestartInstanceRequest.step_count": "step count",
+    "CancelInstanceRequest.name": "instance",
+    "CancelInstanceRequest.reason": "reason",
+    "ForkInstanceRequest.name": "instance",
+    "ForkInstanceRequest.step_name": "step to begin from",
+    "ForkInstanceRequest.step_kind": "kind of that step",
+    "ForkInstanceRequest.step_count": "step count",
+    "ForkInstanceRequest.instance_id": "instance id",
+    "ForkInstanceRequest.version": "version or none",
     "ReplayInstanceRequest.name": "instance",
     "ReplayInstanceRequest.version": "version",
     "MigrateInstanceRequest.name": "instance",
@@ -155,7 +168,7 @@ EVERYWHERE: Mapping[str, str] = {
     "cursor": "cursor",
     "step_name": "step name",
 }
-"""Fields that mean the same in every message."""
+"""Fields that mean the same in every message that does not say otherwise."""
 
 NAMES = frozenset({"tenant", "owner", "workflow", "route", "instance", "version", "version or none", "token"})
 """Those that name things of a tenant."""
@@ -163,7 +176,7 @@ NAMES = frozenset({"tenant", "owner", "workflow", "route", "instance", "version"
 
 def meaning(field: Field) -> str:
     """What a field means. Raises KeyError for one that nobody has given a meaning."""
-    return EVERYWHERE.get(field.descriptor.name) or FIELDS.get(field.path) or FIELDS[field.name]
+    return FIELDS.get(field.path) or FIELDS.get(field.name) or EVERYWHERE[field.descriptor.name]
 
 
 def request(

@@ -82,8 +82,9 @@ MEANINGS: Mapping[str, list[Bad]] = {
     "token": usage("", "x", "0" * 15, "G" * 16, *NAMES_OF_ALL),
     "--step": [*refused("INVALID_ARGUMENT", "s" * 257), Bad(SURROGATE)],
     "--from-step": [*refused("INVALID_ARGUMENT", "s" * 257, "nobody"), Bad(SURROGATE)],
-    "--kind": usage("", "DO", "timer", "do", *UNSAFE),
-    "--count": usage("", "0", "-1", "1.5", "x", "9" * 400, "1"),
+    "--reason": [*refused("INVALID_ARGUMENT", "r" * 257), Bad(SURROGATE)],
+    "--kind": usage("", "DO", "timer", *UNSAFE),
+    "--count": usage("", "0", "-1", "1.5", "x", "9" * 400),
     "--etag": [*refused("CONFLICT", "x", "-1", "1" * 500, *UNSAFE), Bad(SURROGATE)],
     "--cursor": [*refused("INVALID_ARGUMENT", "x", "a.b", "a." + "9" * 13, *UNSAFE), Bad(SURROGATE)],
     "--page-size": usage("", "0", "-1", "1001", "1.5", "x", "9" * 400, "٣x"),
@@ -138,6 +139,7 @@ GOOD: Mapping[str, str] = {
     "folder": "good",
     "name": "mine",
     "context": "mine",
+    "--from-step": "nobody",
     "--endpoint": "127.0.0.1:7837",
 }
 """What a verb can't do without."""
@@ -285,6 +287,13 @@ def test_what_is_no_verb_is_wrong_usage(run: Run, words: list[str]) -> None:
     assert json.loads(err)["reason"] == "USAGE"
 
 
+@pytest.mark.parametrize("more", ["--kind=do", "--count=1"])
+def test_a_step_is_told_by_its_name(run: Run, more: str) -> None:
+    status, out, err = run(["instances", "restart", "order", "one", "--tenant", "acme", more, "-o", "json"])
+    assert (status, out) == (2, "")
+    assert json.loads(err)["reason"] == "USAGE"
+
+
 STATES = [
     (["workflows", "describe", "unknown", "--tenant", "acme"], "NOT_FOUND"),
     (["workflows", "trigger", "unknown", "--tenant", "acme"], "NOT_FOUND"),
@@ -299,6 +308,8 @@ STATES = [
     (["instances", "events", "order", "unknown", "--tenant", "acme"], "NOT_FOUND"),
     (["instances", "resend-event", "order", "one", "1", "--to", "ended", "--tenant", "acme"], "WRONG_STATE"),
     (["instances", "resend-event", "order", "one", "1", "--to", "unknown", "--tenant", "acme"], "NOT_FOUND"),
+    (["instances", "fork", "order", "unknown", "--from", "charge", "--tenant", "acme"], "NOT_FOUND"),
+    (["instances", "fork", "order", "ended", "--from", "charge", "--id", "one", "--tenant", "acme"], "ALREADY_EXISTS"),
     (["instances", "delete", "order", "one", "--tenant", "acme"], "WRONG_STATE"),
     (["instances", "pause", "order", "ended", "--tenant", "acme"], "WRONG_STATE"),
     (["instances", "resume", "order", "ended", "--tenant", "acme"], "WRONG_STATE"),

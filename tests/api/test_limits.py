@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from control_plane.limits import ControlLimits
+from data_plane import forking
 from data_plane.quotas import TenantLimits
 from rpc import guard
 from rpc.limits import RpcLimits
@@ -32,6 +33,7 @@ from tests.architecture.tables import rows
 
 CREATE = "/stepwell.v1.InstanceService/CreateInstance"
 DEPLOY = "/stepwell.v1.WorkflowService/DeployVersion"
+FORK = "/stepwell.v1.InstanceService/ForkInstance"
 GET = "/stepwell.v1.InstanceService/GetInstance"
 SEND = "/stepwell.v1.InstanceService/SendEvent"
 WATCH = "/stepwell.v1.InstanceService/WatchInstance"
@@ -39,6 +41,9 @@ ONE = "tenants/-/workflows/order/instances/one"
 
 GRPCS_OWN = {"receive_bytes_max", "send_bytes_max", "metadata_bytes_max", "calls_max", "client_message_bytes_max"}
 """gRPC refuses by these before Stepwell is asked; the client tells them as ours: tests/unit/rpc/test_error_table.py."""
+
+THROUGH_BINDINGS = {"children_max", "depth_max", "binding_calls_max", "binding_calls_per_tenant_max"}
+"""Instances' code meets these, and no caller: tests/unit/data_plane/test_bindings.py."""
 
 
 def create(world: World, params: bytes = b"1") -> bytes:
@@ -126,6 +131,21 @@ def a_large_instance_more(world: World) -> ApiError:
     return until_refused(world, CREATE, create(world, b'"' + b"x" * 10_000 + b'"'))
 
 
+def a_fork_of_much(limit: str, *, params: bytes) -> Callable[[World], ApiError]:
+    def a_fork_of_much(world: World) -> ApiError:
+        parent = f"tenants/-/workflows/{WORKFLOW}"
+        asked = i.CreateInstanceRequest(parent=parent, instance_id="much", params=params)
+        world.server.call(CREATE, asked.SerializeToString(), world.ours.token)
+        origin = f"{parent}/instances/much"
+        world.until_it_has_steps(origin)
+        fork = i.ForkInstanceRequest(name=origin, step_name="first", step_kind=i.STEP_KIND_SLEEP)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(forking, limit, 10)
+            return world.server.refused(FORK, fork.SerializeToString(), world.ours.token)
+
+    return a_fork_of_much
+
+
 def a_call_beside_a_watch(world: World) -> ApiError:
     watch = i.WatchInstanceRequest(name=ONE).SerializeToString()
     with world.server.opened(WATCH, watch, world.ours.token) as events:
@@ -185,6 +205,11 @@ CASES = [
     Case("records_max", {"engine": EngineLimits(records_max=20)}, an_event_more, "20", "19"),
     Case("instance_bytes_max", {"engine": EngineLimits(instance_bytes_max=50_000)}, a_large_event, "50000"),
     Case("stored_bytes_max", {"tenants": TenantLimits(stored_bytes_max=50_000)}, a_large_instance_more, "50000"),
+    Case("fork_row_bytes_max", {}, a_fork_of_much("FORK_ROW_BYTES_MAX", params=b"12345678901"), "10"),
+    Case(
+        "fork_blob_bytes_max", {}, a_fork_of_much("FORK_BLOB_BYTES_MAX", params=b'"' + b"x" * 20_000 + b'"'),
+        "10", "20002",
+    ),
     Case("queued_max", {"tenants": TenantLimits(activations_max=1, queued_max=4)}, an_instance_more, "4", "5"),
     Case(
         "creates_a_second_max", {"tenants": TenantLimits(creates_a_second_max=5)}, an_instance_more, "5", "6",
@@ -218,6 +243,6 @@ def met() -> set[str]:
 def test_every_limit_that_a_call_is_refused_by_is_met_by_a_test_and_documented() -> None:
     sources = [source.text for source in written(*PACKAGES) if source.is_python]
     named = {name for text in sources for name in re.findall(r'"([a-z]\w+_max)"', text)}
-    assert named == met() | GRPCS_OWN
+    assert named == met() | GRPCS_OWN | THROUGH_BINDINGS
     page = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
     assert {row["limit"].strip("`") for row in rows(page, "That a call is refused by")} == named

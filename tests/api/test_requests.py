@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.api.methods import METHODS, Method
-from tests.api.requests import FIELDS, meaning, request
+from tests.api.requests import FIELDS, IN_INSTANCE, meaning, request
 from tests.api.world import World, deployed
 
 
@@ -15,6 +15,9 @@ def test_a_request_in_good_order_is_answered(world: World, method: Method) -> No
         changed = {"name": f"tenants/{world.ours.id}/workflows/order/instances/ended"}
         world.server.call(method.path, request(method, world.ours.values, changed), world.ours.token)
         return
+    if method.name == "InstanceService.ForkInstance":
+        # Other tests may have restarted it.
+        world.until_it_has_steps(IN_INSTANCE.format_map(world.ours.values))
     if method.name == "WorkflowService.PromoteRoute":
         # Other tests may have led the route elsewhere.
         (setting,) = (each for each in METHODS if each.name == "WorkflowService.SetRoute")

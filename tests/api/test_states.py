@@ -76,6 +76,7 @@ WRONG_STATES = [
     ("SendEvent", i.SendEventRequest(type="go"), ENDED),
     ("PauseInstance", i.PauseInstanceRequest(), ENDED),
     ("ResumeInstance", i.ResumeInstanceRequest(), ENDED),
+    ("CancelInstance", i.CancelInstanceRequest(), ENDED),
     ("TerminateInstance", i.TerminateInstanceRequest(), ENDED),
     ("DeleteInstance", i.DeleteInstanceRequest(), RUNNING),
 ]

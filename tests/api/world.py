@@ -12,7 +12,7 @@ from stepwell.v1 import tenants_pb2 as t
 from stepwell.v1 import workflows_pb2 as w
 from tests.api.methods import METHODS, Method
 from tests.api.requests import RUNNING, WORKFLOW, request
-from tests.api.running import Running
+from tests.api.running import CALL_S_MAX, Running
 
 OURS, THEIRS = "acme", "globex"
 ENDED = "ended"
@@ -39,6 +39,14 @@ class World:
     server: Running
     ours: Tenancy
     theirs: Tenancy
+
+    def until_it_has_steps(self, instance: str) -> None:
+        """One of ours has begun."""
+        steps, until_s = i.ListStepsRequest(parent=instance).SerializeToString(), time.monotonic() + CALL_S_MAX
+        path = "/stepwell.v1.InstanceService/ListSteps"
+        while not i.ListStepsResponse.FromString(self.server.call(path, steps, self.ours.token)[0]).steps:
+            assert time.monotonic() < until_s
+            time.sleep(0.01)
 
 
 def made(server: Running) -> World:

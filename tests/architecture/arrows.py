@@ -14,7 +14,7 @@ from tests.architecture.sources import Source
 
 # What can neither read a clock, draw a random number, do I/O nor start anything.
 PURE_STANDARD_LIBRARY = frozenset(
-    "__future__ abc bisect collections dataclasses enum functools hashlib heapq itertools math operator re string "
+    "__future__ abc bisect collections dataclasses enum functools hashlib heapq itertools json math operator re string "
     "struct types typing".split()
 )
 THIRD_PARTY_OF_THE_SDK = ("stepwell.client", "stepwell.cli", "stepwell.testing", "stepwell.v1")

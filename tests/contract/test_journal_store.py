@@ -7,9 +7,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from data_plane.forking import FORK_ROW_BYTES_MAX
+from data_plane.journal.record_messages import stored_bytes
 from data_plane.journal.store import (
     DeleteInstance,
     DropBucket,
@@ -23,7 +26,8 @@ from data_plane.journal.store import (
     Stamp,
     Wake,
 )
-from stepwell.names import InstanceUid, TenantUid, WorkflowId
+from stepwell.engine.records import Created, Origin, StepCompleted, StepKey
+from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowId
 from tests.contract import cassandra_server
 from tests.contract.journal_worlds import (
     TENANT,
@@ -157,6 +161,19 @@ async def test_a_row_without_records_is_kept(store: JournalStore) -> None:
     row = Row(Position(3, 9), [], True, Position(2, 8))
     await written(store, PutRow(A, row, Stamp(3, 1)))
     assert await store.read_journal(A) == [row]
+
+
+async def test_a_row_that_holds_as_much_as_a_fork_may_copy_is_kept(store: JournalStore) -> None:
+    """And nothing of it shrinks."""
+    random, size = Random(8), FORK_ROW_BYTES_MAX // 1024 - 64
+    keys = [StepKey("do", "many", number) for number in range(1, 1025)]
+    copied = tuple(StepCompleted(1, key, 1, 1, random.randbytes(size)) for key in keys)
+    assert FORK_ROW_BYTES_MAX * 0.98 < sum(map(stored_bytes, copied)) <= FORK_ROW_BYTES_MAX
+    origin = Origin(InstanceId("o"), UID, StepKey("do", "charge", 1), "", 1, 1, copied)
+    created = Created(2, UID, Digest("d"), "main:Flow", b"null", "", b"", origin=origin)
+    put = PutRow(A, Row(Position(1, 0), [created], first=True), Stamp(1, 1))
+    await written(store, put)
+    assert await store.read_journal(A) == [put.row]
 
 
 async def test_the_identical_row_sent_again_changes_nothing(store: JournalStore) -> None:

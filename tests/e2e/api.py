@@ -175,7 +175,8 @@ async def _parts(
         workflows_pb2.WorkflowEntry(workflow_id=entry["name"], entrypoint=entry["entrypoint"])
         for entry in declared["workflows"]
     ]
-    manifest = workflows_pb2.Manifest(workflows=entries, vars=variables)
+    bindings = {each["name"]: each["workflow"] for each in declared.get("bindings", [])}
+    manifest = workflows_pb2.Manifest(workflows=entries, vars=variables, bindings=bindings)
     header = workflows_pb2.DeployVersionRequest.Header(parent=f"tenants/{tenant}", manifest=manifest)
     yield workflows_pb2.DeployVersionRequest(header=header)
     for path in sorted(folder.rglob("*.py")):  # a few small files

@@ -103,6 +103,22 @@ async def test_a_terminated_instance_stays_so_and_drops_the_result_of_its_step(a
     assert await api.refused(api.instances.SendEvent, event) == (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
 
 
+async def test_a_cancelled_instance_cleans_up_and_ends_as_it_says(api: Api, workflow: str) -> None:
+    for how, status in (("returns", pb.INSTANCE_STATUS_COMPLETE), ("lets it out", pb.INSTANCE_STATUS_TERMINATED)):
+        name = (await api.create(workflow, {"do": "cancelled", "then": how})).name
+        await api.reached(name, lambda found: found.status == pb.INSTANCE_STATUS_WAITING)
+        request = pb.CancelInstanceRequest(name=name, request_id="c", reason="enough")
+        await api.call(api.instances.CancelInstance, request)
+        ended = await api.ended(name)
+        assert (ended.status, ended.cancel_reason, ended.HasField("cancel_time")) == (status, "enough", True)
+        assert [(step.step_name, step.status) for step in await api.steps(name)] == [
+            ("go", pb.STEP_STATUS_CANCELLED), ("undo", pb.STEP_STATUS_COMPLETE),
+        ]  # fmt: skip
+        await api.call(api.instances.CancelInstance, request)  # as if its answer had been lost
+        request.request_id = "d"
+        assert (await api.refused(api.instances.CancelInstance, request))[1] == "WRONG_STATE"
+
+
 async def test_a_restart_runs_all_of_it_again_or_from_a_step_on(api: Api, workflow: str) -> None:
     name = (await api.create(workflow, {"do": "slow", "s": 0.1})).name
     before = await api.ended(name)

@@ -1,4 +1,4 @@
-"""What instances did so far on new code, on gVisor: replayed, and migrated to it."""
+"""What instances did so far on new code, on gVisor: replayed, migrated to it, and forked."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from stepwell.client import connect
 from stepwell.client.connection import Client
 from stepwell.client.resource_names import id_in
 from stepwell.client.workflows import MemoryFile
-from stepwell.errors import ReplayMismatchError, WrongStateError
+from stepwell.errors import AlreadyExistsError, InvalidArgumentError, ReplayMismatchError, WrongStateError
 from stepwell.v1 import instances_pb2 as pb
 from stepwell.v1.workflows_pb2 import Manifest, WorkflowEntry
+from tests.e2e.conftest import MakeServer
 from tests.e2e.server import Server
 
 _numbers = itertools.count(1)
@@ -129,3 +130,40 @@ async def test_an_instance_goes_on_with_the_version_that_does_what_it_did(client
     assert (await client.workflows.version_usage(tenant, alike)).pinned_instances == 1
     await client.instances.send_event(second, "approve", "no")
     assert await client.instances.result(second) == ["new", 40_000, "no"]
+
+
+async def test_a_fork_goes_on_by_itself_from_a_copy_that_no_kill_takes_a_part_of(make_server: MakeServer) -> None:
+    server = make_server()
+    await server.start()
+    async with connect(server.endpoint, server.token) as client:
+        await client.tenants.create("acme")
+        await deployed(client, "acme", "old", no_route=False)
+        alike, other = await deployed(client, "acme", "new"), await deployed(client, "acme", "new", OTHER)
+        name = await waiting(client, "acme")
+        await client.instances.send_event(name, "approve", "yes")
+        assert await client.instances.result(name) == ["old", 40_000, "yes"]
+        before = (await client.instances.list_steps(name)).steps
+        with pytest.raises(ReplayMismatchError):
+            await client.instances.fork(name, "charge", instance="never", version=other)
+        with pytest.raises(AlreadyExistsError):
+            await client.instances.fork(name, "charge", instance=id_in(name, "instances") or "")
+        with pytest.raises(InvalidArgumentError):
+            await client.instances.fork(name, "nobody")
+        from_charge = await client.instances.fork(name, "charge", instance="two", version=alike, request_id="once")
+        waits = pb.STEP_KIND_WAIT_FOR_EVENT
+        from_wait = await client.instances.fork(name, "approval", step_kind=waits)
+        await server.kill()
+    await server.start()
+    async with connect(server.endpoint, server.token) as client:
+        again = await client.instances.fork(name, "charge", instance="two", version=alike, request_id="once")
+        assert (again.uid, again.forked_from) == (from_charge.uid, from_charge.forked_from)
+        assert again.forked_from.name == name
+        assert await client.instances.result(again.name) == ["new", 40_000, "yes"]
+        steps = (await client.instances.list_steps(again.name)).steps
+        assert steps[:2] == before[:2], "copied: the body that is large, and the wait with its event"
+        assert steps[2].start_time.ToMilliseconds() > before[2].end_time.ToMilliseconds(), "run anew"
+        await client.instances.delete(name)
+        assert (await client.instances.get(from_wait.name)).forked_from.step_name == "approval"
+        await client.instances.send_event(from_wait.name, "approve", "no")
+        assert await client.instances.result(from_wait.name) == ["old", 40_000, "no"]
+    assert await server.stop() == 0

@@ -206,13 +206,17 @@ class Recording(NamedTuple):
 
 COMPLETIONS_MAX = 60
 
+CANCEL: Key = ("cancel", "", 1)
+
 REPLAYED_ALONE_EVERY = 5
 """Of a program's prefixes, those that are also compared without going on."""
 
 
 def recorded_live(run: Callable[[Any, Callable[..., Any]], Any], seed: int) -> Recording:
-    """Run the program, completing what is open in a random order, several at a time now and then."""
+    """Run the program, completing what is open in a random order, several at a time now and then. Every second run is
+    cancelled, early as a rule."""
     chance = random.Random(seed)
+    cancelled_at = random.Random(f"cancel {seed}").choice([0, 1, 1, 2, 3, 5, 8, -1, -1, -1, -1, -1, -1, -1])
     trace: list[str] = []
     host = FakeHost(_entrypoint(run, trace)).begin()
     known: dict[Key, tuple[Any, ...]] = {}
@@ -235,6 +239,10 @@ def recorded_live(run: Callable[[Any, Callable[..., Any]], Any], seed: int) -> R
     while known and len(completions) < COMPLETIONS_MAX:
         batch = chance.sample(sorted(known), min(len(known), chance.choice([1, 1, 1, 2, 3])))
         records = []
+        if len(completions) >= cancelled_at >= 0:
+            cancelled_at = -1
+            records.append(Completion(CANCEL, now, "cancelled", "enough", b""))
+            batch = []
         for key in batch:
             terms = known.pop(key)
             now += chance.choice([0, 0, 1, 7, 900])

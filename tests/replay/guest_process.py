@@ -74,9 +74,16 @@ class GuestProcess:
             if type(message).__name__ == kind:
                 return message, payload
 
-    def load(self, folder: Path, *entrypoints: str, variables: dict[str, str] | None = None, **limits: int) -> Any:
+    def load(
+        self,
+        folder: Path,
+        *entrypoints: str,
+        bindings: dict[str, str] | None = None,
+        variables: dict[str, str] | None = None,
+        **limits: int,
+    ) -> Any:
         """Show it a bundle; its answer."""
-        self.send(messages.load(str(folder), list(entrypoints), variables or {}, limits))
+        self.send(messages.load(str(folder), list(entrypoints), variables or {}, limits, bindings))
         while True:
             message, _ = self.next()
             if type(message).__name__ in ("Loaded", "Unloadable"):

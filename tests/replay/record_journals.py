@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import apsw
 
@@ -28,7 +28,7 @@ async def record(folder: Path) -> None:
             await server.start()
             async with Api(server.endpoint, server.token) as api:
                 await api.create_tenant("kept")
-                await _live(api, server, folder / "code")
+                await LIVES[folder.name](api, server, folder / "code")
             await server.stop()
             for kept in _journals(server.data / "journal.db", folder / "code"):
                 kept.write(folder)
@@ -36,8 +36,8 @@ async def record(folder: Path) -> None:
             server.end()
 
 
-async def _live(api: Api, server: Server, code: Path) -> None:
-    """Have instances come by each kind of record."""
+async def _first(api: Api, server: Server, code: Path) -> None:
+    """Have instances come by each kind of record that there was."""
     version = await api.deploy("kept", code)
     calls = api.instances
 
@@ -79,6 +79,11 @@ async def _live(api: Api, server: Server, code: Path) -> None:
     await api.call(calls.RestartInstance, again)
     await api.ended(restarted)
 
+    fork = pb.ForkInstanceRequest(
+        name=steps, step_name="nap", step_kind=pb.STEP_KIND_SLEEP, instance_id="forked", request_id="fork"
+    )
+    await api.ended((await api.call(calls.ForkInstance, fork)).name)
+
     migrated = await begin("migrated", shape="waits")
     await waits(migrated)
     other = await api.deploy("kept", code, {"OTHER": "version"})
@@ -93,6 +98,24 @@ async def _live(api: Api, server: Server, code: Path) -> None:
     for pid in server.processes("stepwell.guest"):
         os.kill(pid, signal.SIGKILL)
     await api.ended(survivor)
+
+
+async def _second(api: Api, server: Server, code: Path) -> None:
+    """Cancels, and instances that create others."""
+    await api.deploy("kept", code)
+    for how in ("returns", "lets it out", "fails"):
+        id = f"cancelled-{how.replace(' ', '-')}"
+        name = (await api.create(WORKFLOW, {"shape": "cancelled", "ends": how}, id=id, request_id=id)).name
+        await api.reached(name, lambda each: each.status == pb.INSTANCE_STATUS_WAITING)
+        for number in range(2):
+            cancel = pb.CancelInstanceRequest(name=name, reason="enough", request_id=f"cancel-{number}")
+            await api.call(api.instances.CancelInstance, cancel)
+        await api.ended(name)
+    parent = await api.create(WORKFLOW, {"shape": "parent"}, id="parent", request_id="parent")
+    await api.ended(parent.name)
+
+
+LIVES: Final = {"1": _first, "2": _second}
 
 
 def _journals(database: Path, code: Path) -> list[KeptJournal]:

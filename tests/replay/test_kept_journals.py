@@ -12,7 +12,7 @@ from data_plane.journal_frames import completion_frame
 from data_plane.replaying import Recorded
 from loader import messages
 from stepwell.engine import fold
-from stepwell.engine.records import Deleting, Record
+from stepwell.engine.records import Created, Deleting, Record
 from stepwell.names import InstanceId, TenantUid, WorkflowId
 from tests.replay.guest_process import GuestProcess
 from tests.replay.kept_journals import KeptJournal, told_of
@@ -51,7 +51,9 @@ def test_a_difference_would_be_noticed(guest: GuestProcess) -> None:
 
 
 def test_each_kind_of_record_is_kept() -> None:
-    kinds = {type(record) for kept in KEPT for record in kept.records()}
+    records = [record for kept in KEPT for record in kept.records()]
+    kinds = {type(record) for record in records}
+    assert any(isinstance(record, Created) and record.origin is not None for record in records), "a fork too"
     assert set(get_args(Record)) - kinds == LEAVES_NOTHING, "record it: tests/replay/kept_journals.py says how"
 
 
@@ -62,7 +64,7 @@ def _replayed(
     instance = fold.replay(kept.records() if records is None else records)
     key = InstanceKey(TenantUid("t"), WorkflowId("kept"), InstanceId(kept.instance))
     recorded = Recorded.of(key, instance, instance.created_at)
-    loaded = guest.load(kept.code, instance.entrypoint)
+    loaded = guest.load(kept.code, instance.entrypoint, bindings={"CHILD": "kept"})
     assert isinstance(loaded, messages.Loaded), loaded
     opened = [(each.kind, each.name, each.count) for each in recorded.opened]
     params, count = kept.bytes_of(recorded.params), len(recorded.completions)

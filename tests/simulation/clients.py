@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -17,10 +18,11 @@ from cluster.directory import STALENESS_S
 from stepwell.errors import AlreadyExistsError, ConflictError, NotFoundError, WrongStateError
 from stepwell.v1 import instances_pb2 as pb
 from tests.simulation.calls import PAUSE_S, Calls, Refused
+from tests.simulation.forks import Forks
 from tests.simulation.lines import STATUSES
 from tests.simulation.lives import Life
 from tests.simulation.machine import WORKFLOW
-from tests.simulation.programs import EVENT_TYPE, digest_of, drawn_plan, params_of, poison_in, waits_in
+from tests.simulation.programs import EVENT_TYPE, digest_of, drawn_plan, params_of, poison_in, wait_places, waits_in
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 A = TypeVar("A", bound=Message)
 
 LOOK_EVERY_S: Final = 0.4
-KEPT_S: Final = (1.0, 5.0, 25.0)
 ENDED: Final = ("COMPLETE", "ERRORED", "TERMINATED")
 
 
@@ -63,6 +64,9 @@ class Client:
             if life is None:
                 return
             life = await self._driven(life)
+            if world.forks is not None and not world.quiet and world.forks.is_due():
+                with suppress(Refused):
+                    await self._forked(world.forks, life)
             if world.random.random() < 0.5:
                 await world.network.without_strays(name)
                 await self._deleted(life)
@@ -101,11 +105,8 @@ class Client:
         return life if life is not None else await self._there_already(f"{self._parent}/instances/{id}")
 
     async def _create(self, id: str, *, expires: float = 0.7) -> Life | None:
-        """The new instance; None when it was refused, since the id is taken.
-
-        Of those that come to their end alone, that part is kept for a while only: one that expired may be created again
-        by a call that came late, and then has nobody.
-        """
+        """The new instance; None when it was refused, since the id is taken. Of those that come to their end alone, that
+        part is kept for a while only: a call that comes late may create it again, and then it has nobody."""
         world = self._world
         plan, nonce = self._plan(), world.mint()
         request = pb.CreateInstanceRequest(
@@ -115,8 +116,7 @@ class Client:
             request_id=nonce if not id or world.random.random() < 0.9 else "",
         )
         if not waits_in(plan) and not poison_in(plan) and world.random.random() < expires:
-            success_s, error_s = world.oracle.kept_s[nonce] = world.random.choice(KEPT_S), world.random.choice(KEPT_S)
-            request.retention.success_ms, request.retention.error_ms = int(success_s * 1000), int(error_s * 1000)
+            world.oracle.keeps(nonce, request.retention, world.random)
         asked_s = world.loop.now_s
         try:
             created: pb.Instance = await self._calls.answered("CreateInstance", request)
@@ -204,14 +204,23 @@ class Client:
                 moved = await self._calls.answered("MigrateInstance", request)
                 break
             except Refused as refused:
-                is_gone = life.kept_s is not None and isinstance(refused.error, NotFoundError)
-                if is_gone or isinstance(refused.error, WrongStateError):
+                if isinstance(
+                    refused.error, WrongStateError if life.kept_s is None else WrongStateError | NotFoundError
+                ):
                     raise
                 if not isinstance(refused.error, ConflictError):
                     oracle.violated(f"{life.name} ({life.uid}) can't be moved: {refused}")
             await asyncio.sleep(self._world.random.random())
         oracle.moved(life, version)
         self._told(life, moved)
+
+    async def _forked(self, forks: Forks, life: Life) -> None:
+        """A fork of it is driven to its end; not of one that may be gone by then."""
+        if life.kept_s is not None:
+            return
+        waits = set(wait_places(self._world.expected[life.uid]))
+        if (fork := await forks.made(self._calls, self._world, life, waits)) is not None:
+            await self._driven(fork)
 
     async def _restarted(self, life: Life, name: str) -> Life:
         """Nobody else looks at it meanwhile: they could be told of the former life or of the new one."""
@@ -246,7 +255,9 @@ class Client:
                 continue
             chance = world.random.random()
             try:
-                if world.steering is not None and (version := world.steering.version(life)):
+                if world.forks is not None and not world.quiet and world.forks.is_due_early():
+                    await self._forked(world.forks, life)
+                elif world.steering is not None and (version := world.steering.version(life)):
                     await self._migrate(life, digest_of(self._tenant, version))
                 elif sent < events and chance < 0.5:
                     sent = world.sent[life.uid] = sent + 1

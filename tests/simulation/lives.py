@@ -56,6 +56,10 @@ class Life:
     """By it, since all was calm, or somebody resumed it."""
     poisoned: tuple[str, float] = ("", 0.0)
     """The last sandbox that it ended so, and when."""
+    origin: Life | None = None
+    """Of a fork: what it is one of."""
+    copied: dict[Place, Any] = field(default_factory=dict)
+    """What its origin's `run` saw before the step that it begins from."""
     ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     """Set once `run` has returned."""
     kept_s: tuple[float, float] | None = None

@@ -10,14 +10,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Final
 
+from tests.simulation import forks
 from tests.simulation.lives import Life, Place
 from tests.simulation.loop import PROCESS
 
 POISONINGS_MAX: Final = {"poison": 3, "poison machine": 6}
 """So many sandboxes, or machines, may one instance take down. The third sandbox is its last. It is paused once five
 machines died of activations that had done nothing; the first one may have done something before."""
+
+KEPT_S: Final = (1.0, 5.0, 25.0)
 
 LETS_GO_S: Final = 5.0
 """What runs in a shard has so long to end in good order."""
@@ -53,6 +57,9 @@ class Oracle:
     """Of (tenant, workflow): from when, and until when at the latest, a route was being set to which versions."""
     made_by: dict[str, str] = field(default_factory=dict)
     """By the nonce of a create: the uid of what it made."""
+    forking: dict[str, tuple[Life, dict[Place, Any], int]] = field(default_factory=dict)
+    """By the nonce of a create: the instance that a fork was asked of last, what is copied, and how many waits that
+    are over."""
     kept_s: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By the nonce of a create: for how long it asked its instance to be kept, as in `Life`."""
     newest: dict[str, str] = field(default_factory=dict)
@@ -87,7 +94,8 @@ class Oracle:
     def made(self, life: Life, nonce: str) -> None:
         """By that create, which may have been sent any number of times: again too once what it made has expired."""
         uid = self.made_by.setdefault(nonce, life.uid)
-        if uid != life.uid and not (self.lives[uid].deleted and nonce in self.kept_s):
+        expired = uid != life.uid and self.lives[uid].deleted and nonce in self.kept_s
+        if uid != life.uid and not expired and not forks.is_one(self, life, nonce):
             self.violated(f"the create {nonce} made {self.lives[uid].name} ({uid}), and {life.name} ({life.uid})")
         life.kept_s = self.kept_s.get(nonce)
 
@@ -118,6 +126,7 @@ class Oracle:
         """`run` was given this there."""
         life.awaited.pop(place, None)
         if place not in life.seen:
+            forks.compares(self, life, place, value)
             life.seen[place] = value
             self.counted["results seen"] += 1
         elif life.seen[place] != value:
@@ -127,6 +136,9 @@ class Oracle:
         """A sleep is over that was to end then."""
         if place in life.seen:
             return
+        if place in life.copied:
+            self.sees(life, place, "awake")
+            return
         early_s = due_s - self.clock_error_s - self.now_s()
         if early_s > 0:
             self.violated(f"{life.name} ({life.uid}) woke {early_s:.3f} s early at {place}")
@@ -135,6 +147,8 @@ class Oracle:
     def received(self, life: Life, place: Place, payload: list[Any], *, could_do_without: bool = False) -> None:
         """A wait was given an event: [its number, the instance's uid]."""
         number, uid = payload
+        if place in life.copied or forks.is_an_origins(life, uid):
+            return
         if uid != life.uid:
             self.violated(f"{life.name} ({life.uid}) received an event of {uid}")
         if number <= life.events_before:
@@ -270,6 +284,11 @@ class Oracle:
             self.violated(f"{life.name} ({life.uid}) is gone {expires_s - self.now_s():.3f} s early")
         life.deleted, life.status = True, life.status or "GONE"
         self.counted["expired"] += 1
+
+    def keeps(self, nonce: str, retention: Any, random: Random) -> None:
+        """A create asks for that."""
+        success_s, error_s = self.kept_s[nonce] = random.choice(KEPT_S), random.choice(KEPT_S)
+        retention.success_ms, retention.error_ms = int(success_s * 1000), int(error_s * 1000)
 
     def may_expire(self, name: str) -> bool:
         """Whether the newest instance of that name is kept for a while only."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from unittest import mock
 
 from cluster.directory import Directory
-from data_plane import wakes
+from data_plane import forking, wakes
 from data_plane.calls import InstanceCalls
 from data_plane.journal.store import DeleteInstance, Wake
 from data_plane.lane import Lane
@@ -23,10 +24,12 @@ from data_plane.shard import Shard
 from data_plane.shard_server import ShardServer
 from data_plane.wakes import ShardWakes
 from stepwell.engine import fold, machine
+from stepwell.engine import forking as engine_forking
 from stepwell.engine import instance as engine_instance
 from stepwell.engine.actions import TellStart
+from stepwell.engine.forking import Prefix
 from stepwell.engine.instance import Phase
-from stepwell.engine.records import EventReceived, Record, SandboxDied, SleepStarted
+from stepwell.engine.records import EventReceived, Record, Restarted, SandboxDied, SleepStarted, StepKey
 from stepwell.engine.transition import Turn
 from stepwell.guest import instance, undoing
 from stepwell.guest.instance import Instance
@@ -35,6 +38,31 @@ from tests.simulation import cassandra_tables
 from tests.simulation.circumstances import POISON
 from tests.simulation.loop import PROCESS
 from tests.simulation.planting import instead, planted
+
+
+# ---------------------------------------------------------------- forks
+@planted("a fork that copies nothing")
+def a_fork_that_copies_nothing() -> Iterator[None]:
+    real = Prefix.cut
+    with instead(Prefix, "cut", lambda prefix, *of: replace(real(prefix, *of), records=(), started_at=None)):
+        yield
+
+
+@planted("a fork that has its origin's results")
+def a_fork_that_has_its_origins_results() -> Iterator[None]:
+    """All of them, and not those before its step alone."""
+
+    def restart_from(instance: Any, step: Any, at: int) -> Restarted:
+        return Restarted(at, StepKey("do", "no step", 1), instance.completed, instance.events_received, 0, "")
+
+    with instead(engine_forking, "restart_from", restart_from):
+        yield
+
+
+@planted("a fork whose large results are its origin's")
+def a_fork_whose_large_results_are_its_origins() -> Iterator[None]:
+    with instead(forking, "_with", lambda record, apart: record):
+        yield
 
 
 # ---------------------------------------------------------------- rollbacks

@@ -119,7 +119,7 @@ def a_chain_without_predecessors() -> Iterator[None]:
         yield
 
 
-@planted("a read that is shown before the activation record", FEUD, first=578)
+@planted("a read that is shown before the activation record", FEUD, first=341)
 def a_read_shown_before_the_activation_record() -> Iterator[None]:
     with instead(Lane, "mark", lambda lane, records=(): None):
         yield

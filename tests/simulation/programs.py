@@ -99,6 +99,16 @@ def waits_in(plan: list[Any]) -> int:
     return sum(1 for operation in _flat(plan) if operation[0] == "wait")
 
 
+def wait_places(plan: list[Any], place: Place = ()) -> Iterator[Place]:
+    """Where in the plan they are."""
+    for index, operation in enumerate(plan):
+        if operation[0] == "wait":
+            yield (*place, index)
+        if operation[0] == "together":
+            for number, each in enumerate(operation[1:]):
+                yield from wait_places(each, (*place, index, number))
+
+
 def _flat(plan: list[Any]) -> Iterator[list[Any]]:
     for operation in plan:
         yield operation

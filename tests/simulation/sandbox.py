@@ -23,6 +23,7 @@ from stepwell.entrypoint import WorkflowEntrypoint
 from stepwell.frames import FrameReader, frame
 from stepwell.guest import runtime
 from stepwell.guest.bodies import Bodies
+from stepwell.guest.calls import Calls
 from stepwell.guest.instance import Instance
 from stepwell.guest.limits import Limits
 from stepwell.guest.logs import Logs
@@ -146,6 +147,7 @@ class SimulatedGuest(runtime.Guest):
         self.send = connection.send
         self._logs = Logs(connection.send_log, connection.send)
         self.flush_logs = self._logs.flush
+        self._calls = Calls(cast(Any, loop), connection.send)
         self._bodies = Bodies(loop, connection.soon, self._logs.flush)
         self._bodies._threads = cast(Any, SimulatedThreads(loop))
         self.start = self._bodies.start
@@ -165,9 +167,10 @@ class SimulatedGuest(runtime.Guest):
             for task in instance._asking.loop.live_tasks():
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
 
-    def _load(self, path: str, entrypoints: list[str], variables: dict[str, str], limits: dict[str, int]) -> None:
+    def _load(self, path: str, entrypoints: list[str], limits: dict[str, int]) -> None:
         self._limits = Limits.of(limits)
         self._bodies.limit(self._limits.payloadBytes, self._limits.threads)
+        self._calls.payload_bytes_max = self._limits.payloadBytes
         self._classes = {entrypoint: self._known_classes[entrypoint] for entrypoint in entrypoints}
         self.send(b'["loaded"]')
 

@@ -29,7 +29,7 @@ from stepwell.errors import StepwellError
 from stepwell.guest import bodies
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantId, WorkflowId
 from stepwell.workflow_limits import WorkflowLimits
-from tests.simulation import cassandra_tables, circumstances, etcd_faults, network, sandbox, steering
+from tests.simulation import cassandra_tables, circumstances, etcd_faults, forks, network, sandbox, steering
 from tests.simulation.cassandra import Cassandra
 from tests.simulation.cassandra_client import ReadUnavailableError
 from tests.simulation.circumstances import Circumstances
@@ -87,6 +87,7 @@ class World:
         self.skew_s = self.random.choice((0.0, 1.0, 20.0))
         self.drift = 0.001
         self.steering = steering.drawn(seed, self.circumstances)
+        self.forks = forks.drawn(seed, self.circumstances) if self.steering is None else None
         self.quiet = False
         self.last_fault_s = 0.0
         self.expected: dict[str, list[Any]] = {}

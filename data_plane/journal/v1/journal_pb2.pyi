@@ -36,6 +36,7 @@ class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Kind.ValueType],
     KIND_WAIT_FOR_EVENT: _Kind.ValueType  # 3
     KIND_TIMER: _Kind.ValueType  # 4
     KIND_ROLLBACK: _Kind.ValueType  # 5
+    KIND_CANCEL: _Kind.ValueType  # 6
 
 class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
 
@@ -45,6 +46,7 @@ KIND_SLEEP: Kind.ValueType  # 2
 KIND_WAIT_FOR_EVENT: Kind.ValueType  # 3
 KIND_TIMER: Kind.ValueType  # 4
 KIND_ROLLBACK: Kind.ValueType  # 5
+KIND_CANCEL: Kind.ValueType  # 6
 Global___Kind: _TypeAlias = Kind  # noqa: Y015
 
 @_typing.final
@@ -58,7 +60,7 @@ class Append(_message.Message):
     FIRST_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     format: _builtins.int
-    """Rises whenever an older program would misread what is written; 1 today."""
+    """Rises whenever an older program would misread what is written: 2 where an instance begins as a fork, or else 1."""
     first: _builtins.bool
     """The first row that an epoch writes to this instance."""
     @_builtins.property
@@ -135,6 +137,9 @@ class Record(_message.Message):
     RESTARTED_FIELD_NUMBER: _builtins.int
     ROLLBACK_BEGUN_FIELD_NUMBER: _builtins.int
     MIGRATED_FIELD_NUMBER: _builtins.int
+    CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
+    CHILD_ADDED_FIELD_NUMBER: _builtins.int
+    PARENT_TOLD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def created(self) -> Global___Created: ...
     @_builtins.property
@@ -183,6 +188,12 @@ class Record(_message.Message):
     def rollback_begun(self) -> Global___RollbackBegun: ...
     @_builtins.property
     def migrated(self) -> Global___Migrated: ...
+    @_builtins.property
+    def cancel_requested(self) -> Global___CancelRequested: ...
+    @_builtins.property
+    def child_added(self) -> Global___ChildAdded: ...
+    @_builtins.property
+    def parent_told(self) -> Global___ParentTold: ...
     def __init__(
         self,
         *,
@@ -210,12 +221,15 @@ class Record(_message.Message):
         restarted: Global___Restarted | None = ...,
         rollback_begun: Global___RollbackBegun | None = ...,
         migrated: Global___Migrated | None = ...,
+        cancel_requested: Global___CancelRequested | None = ...,
+        child_added: Global___ChildAdded | None = ...,
+        parent_told: Global___ParentTold | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "migrated", b"migrated", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "rollback_begun", b"rollback_begun", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "cancel_requested", b"cancel_requested", "child_added", b"child_added", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "migrated", b"migrated", "nothing_to_do", b"nothing_to_do", "parent_told", b"parent_told", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "rollback_begun", b"rollback_begun", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "migrated", b"migrated", "nothing_to_do", b"nothing_to_do", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "rollback_begun", b"rollback_begun", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "activation_ended", b"activation_ended", "attempt_failed", b"attempt_failed", "cancel_requested", b"cancel_requested", "child_added", b"child_added", "completed", b"completed", "created", b"created", "deleting", b"deleting", "errored", b"errored", "event_matched", b"event_matched", "event_received", b"event_received", "migrated", b"migrated", "nothing_to_do", b"nothing_to_do", "parent_told", b"parent_told", "paused", b"paused", "record", b"record", "restarted", b"restarted", "resumed", b"resumed", "rollback_begun", b"rollback_begun", "sandbox_died", b"sandbox_died", "sleep_fired", b"sleep_fired", "sleep_started", b"sleep_started", "step_cancelled", b"step_cancelled", "step_completed", b"step_completed", "step_failed", b"step_failed", "terminated", b"terminated", "wait_started", b"wait_started", "wait_timed_out", b"wait_timed_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["created", "activated", "activation_ended", "sandbox_died", "step_completed", "attempt_failed", "step_failed", "step_cancelled", "sleep_started", "sleep_fired", "wait_started", "wait_timed_out", "event_received", "event_matched", "paused", "resumed", "completed", "errored", "terminated", "deleting", "nothing_to_do", "restarted", "rollback_begun", "migrated"]  # noqa: Y015
+    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["created", "activated", "activation_ended", "sandbox_died", "step_completed", "attempt_failed", "step_failed", "step_cancelled", "sleep_started", "sleep_fired", "wait_started", "wait_timed_out", "event_received", "event_matched", "paused", "resumed", "completed", "errored", "terminated", "deleting", "nothing_to_do", "restarted", "rollback_begun", "migrated", "cancel_requested", "child_added", "parent_told"]  # noqa: Y015
     _WhichOneofArgType_record: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_record) -> _WhichOneofReturnType_record | None: ...
 
@@ -342,6 +356,9 @@ class Created(_message.Message):
     TRACE_FIELD_NUMBER: _builtins.int
     RETENTION_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     uid: _builtins.str
     digest: _builtins.str
@@ -349,6 +366,8 @@ class Created(_message.Message):
     request_id: _builtins.str
     trace: _builtins.bytes
     """The trace id and the span id of the call, 16 and 8 bytes; empty unless its trace is kept. An older program drops it."""
+    depth: _builtins.int
+    """How many parents it has, one above the other."""
     @_builtins.property
     def params(self) -> Global___Payload: ...
     @_builtins.property
@@ -358,6 +377,14 @@ class Created(_message.Message):
     @_builtins.property
     def limits(self) -> Global___WorkflowLimits:
         """An older program drops it, and holds to the operator's limits alone."""
+
+    @_builtins.property
+    def parent(self) -> Global___Parent:
+        """Who created it, through a binding."""
+
+    @_builtins.property
+    def origin(self) -> Global___Origin:
+        """Of a fork: its row has format 2."""
 
     def __init__(
         self,
@@ -371,17 +398,28 @@ class Created(_message.Message):
         trace: _builtins.bytes = ...,
         retention: Global___Retention | None = ...,
         limits: Global___WorkflowLimits | None = ...,
+        parent: Global___Parent | None = ...,
+        depth: _builtins.int = ...,
+        origin: Global___Origin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_limits", b"_limits", "_retention", b"_retention", "limits", b"limits", "params", b"params", "retention", b"retention"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limits", b"_limits", "_origin", b"_origin", "_parent", b"_parent", "_retention", b"_retention", "limits", b"limits", "origin", b"origin", "params", b"params", "parent", b"parent", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limits", b"_limits", "_retention", b"_retention", "at", b"at", "digest", b"digest", "entrypoint", b"entrypoint", "limits", b"limits", "params", b"params", "request_id", b"request_id", "retention", b"retention", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limits", b"_limits", "_origin", b"_origin", "_parent", b"_parent", "_retention", b"_retention", "at", b"at", "depth", b"depth", "digest", b"digest", "entrypoint", b"entrypoint", "limits", b"limits", "origin", b"origin", "params", b"params", "parent", b"parent", "request_id", b"request_id", "retention", b"retention", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__limits: _TypeAlias = _typing.Literal["limits"]  # noqa: Y015
     _WhichOneofArgType__limits: _TypeAlias = _typing.Literal["_limits", b"_limits"]  # noqa: Y015
+    _WhichOneofReturnType__origin: _TypeAlias = _typing.Literal["origin"]  # noqa: Y015
+    _WhichOneofArgType__origin: _TypeAlias = _typing.Literal["_origin", b"_origin"]  # noqa: Y015
+    _WhichOneofReturnType__parent: _TypeAlias = _typing.Literal["parent"]  # noqa: Y015
+    _WhichOneofArgType__parent: _TypeAlias = _typing.Literal["_parent", b"_parent"]  # noqa: Y015
     _WhichOneofReturnType__retention: _TypeAlias = _typing.Literal["retention"]  # noqa: Y015
     _WhichOneofArgType__retention: _TypeAlias = _typing.Literal["_retention", b"_retention"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__limits) -> _WhichOneofReturnType__limits | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__origin) -> _WhichOneofReturnType__origin | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parent) -> _WhichOneofReturnType__parent | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__retention) -> _WhichOneofReturnType__retention | None: ...
 
@@ -448,6 +486,77 @@ class Retention(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__success_ms) -> _WhichOneofReturnType__success_ms | None: ...
 
 Global___Retention: _TypeAlias = Retention  # noqa: Y015
+
+@_typing.final
+class Parent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    INSTANCE_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    workflow: _builtins.str
+    instance: _builtins.str
+    uid: _builtins.str
+    def __init__(
+        self,
+        *,
+        workflow: _builtins.str = ...,
+        instance: _builtins.str = ...,
+        uid: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance", "uid", b"uid", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Parent: _TypeAlias = Parent  # noqa: Y015
+
+@_typing.final
+class Origin(_message.Message):
+    """What a fork began as a copy of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTANCE_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    instance: _builtins.str
+    uid: _builtins.str
+    digest: _builtins.str
+    """The version that was asked for; empty: the origin's own."""
+    created_at: _builtins.int
+    started_at: _builtins.int
+    @_builtins.property
+    def step(self) -> Global___StepKey: ...
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___Record]:
+        """Those of steps, sleeps and waits, and the events that they took."""
+
+    def __init__(
+        self,
+        *,
+        instance: _builtins.str = ...,
+        uid: _builtins.str = ...,
+        step: Global___StepKey | None = ...,
+        digest: _builtins.str = ...,
+        created_at: _builtins.int = ...,
+        started_at: _builtins.int | None = ...,
+        records: _abc.Iterable[Global___Record] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_started_at", b"_started_at", "started_at", b"started_at", "step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_started_at", b"_started_at", "created_at", b"created_at", "digest", b"digest", "instance", b"instance", "records", b"records", "started_at", b"started_at", "step", b"step", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__started_at: _TypeAlias = _typing.Literal["started_at"]  # noqa: Y015
+    _WhichOneofArgType__started_at: _TypeAlias = _typing.Literal["_started_at", b"_started_at"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__started_at) -> _WhichOneofReturnType__started_at | None: ...
+
+Global___Origin: _TypeAlias = Origin  # noqa: Y015
 
 @_typing.final
 class Activated(_message.Message):
@@ -842,27 +951,30 @@ Global___Paused: _TypeAlias = Paused  # noqa: Y015
 
 @_typing.final
 class NothingToDo(_message.Message):
-    """A pause of what was paused, or a resume of what was not."""
+    """A pause of what was paused, a resume of what was not, or a cancel of what is being cancelled."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AT_FIELD_NUMBER: _builtins.int
     RESUME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CANCEL_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     resume: _builtins.bool
-    """Absent: it was a pause."""
+    """Absent: it was a pause, or a cancel."""
     request_id: _builtins.str
+    cancel: _builtins.bool
     def __init__(
         self,
         *,
         at: _builtins.int = ...,
         resume: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        cancel: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "request_id", b"request_id", "resume", b"resume"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cancel", b"cancel", "request_id", b"request_id", "resume", b"resume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -967,6 +1079,77 @@ class Migrated(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__limits) -> _WhichOneofReturnType__limits | None: ...
 
 Global___Migrated: _TypeAlias = Migrated  # noqa: Y015
+
+@_typing.final
+class CancelRequested(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    DUE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    at: _builtins.int
+    due: _builtins.int
+    """When it is terminated at the latest."""
+    reason: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        at: _builtins.int = ...,
+        due: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "due", b"due", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelRequested: _TypeAlias = CancelRequested  # noqa: Y015
+
+@_typing.final
+class ChildAdded(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    CHILD_FIELD_NUMBER: _builtins.int
+    at: _builtins.int
+    child: _builtins.str
+    """Workflow and instance, with a slash between."""
+    def __init__(
+        self,
+        *,
+        at: _builtins.int = ...,
+        child: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "child", b"child"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChildAdded: _TypeAlias = ChildAdded  # noqa: Y015
+
+@_typing.final
+class ParentTold(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    at: _builtins.int
+    def __init__(
+        self,
+        *,
+        at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParentTold: _TypeAlias = ParentTold  # noqa: Y015
 
 @_typing.final
 class Completed(_message.Message):

@@ -246,3 +246,138 @@ class Load(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Load: _TypeAlias = Load  # noqa: Y015
+
+@_typing.final
+class ParentInstance(_message.Message):
+    """Who created an instance through a binding, or is about to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    INSTANCE_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    workflow: _builtins.str
+    instance: _builtins.str
+    uid: _builtins.str
+    def __init__(
+        self,
+        *,
+        workflow: _builtins.str = ...,
+        instance: _builtins.str = ...,
+        uid: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance", "uid", b"uid", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParentInstance: _TypeAlias = ParentInstance  # noqa: Y015
+
+@_typing.final
+class CallInstanceRequest(_message.Message):
+    """A guest's call of an instance that another node owns."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    INSTANCE_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    EVENT_TYPE_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """The tenant's uid."""
+    workflow: _builtins.str
+    instance: _builtins.str
+    method: _builtins.str
+    """As the guest names it."""
+    event_type: _builtins.str
+    payload: _builtins.bytes
+    request_id: _builtins.str
+    depth: _builtins.int
+    """How many parents a created one would have."""
+    @_builtins.property
+    def parent(self) -> Global___ParentInstance:
+        """The instance that calls."""
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        workflow: _builtins.str = ...,
+        instance: _builtins.str = ...,
+        method: _builtins.str = ...,
+        event_type: _builtins.str = ...,
+        payload: _builtins.bytes = ...,
+        request_id: _builtins.str = ...,
+        parent: Global___ParentInstance | None = ...,
+        depth: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "event_type", b"event_type", "instance", b"instance", "method", b"method", "parent", b"parent", "payload", b"payload", "request_id", b"request_id", "tenant", b"tenant", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallInstanceRequest: _TypeAlias = CallInstanceRequest  # noqa: Y015
+
+@_typing.final
+class CallInstanceResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWER_FIELD_NUMBER: _builtins.int
+    answer: _builtins.bytes
+    """JSON."""
+    def __init__(
+        self,
+        *,
+        answer: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallInstanceResponse: _TypeAlias = CallInstanceResponse  # noqa: Y015
+
+@_typing.final
+class TellParentRequest(_message.Message):
+    """The word of an instance's end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    CHILD_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """The tenant's uid."""
+    child: _builtins.str
+    """As the parent's journal names it."""
+    document: _builtins.bytes
+    """JSON."""
+    request_id: _builtins.str
+    @_builtins.property
+    def parent(self) -> Global___ParentInstance: ...
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        parent: Global___ParentInstance | None = ...,
+        child: _builtins.str = ...,
+        document: _builtins.bytes = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["child", b"child", "document", b"document", "parent", b"parent", "request_id", b"request_id", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TellParentRequest: _TypeAlias = TellParentRequest  # noqa: Y015

@@ -61,6 +61,16 @@ class PeerServiceStub:
                 request_serializer=rpc_dot_internal_dot_v1_dot_peers__pb2.GetLoadRequest.SerializeToString,
                 response_deserializer=rpc_dot_internal_dot_v1_dot_peers__pb2.Load.FromString,
                 _registered_method=True)
+        self.CallInstance = channel.unary_unary(
+                '/stepwell.internal.v1.PeerService/CallInstance',
+                request_serializer=rpc_dot_internal_dot_v1_dot_peers__pb2.CallInstanceRequest.SerializeToString,
+                response_deserializer=rpc_dot_internal_dot_v1_dot_peers__pb2.CallInstanceResponse.FromString,
+                _registered_method=True)
+        self.TellParent = channel.unary_unary(
+                '/stepwell.internal.v1.PeerService/TellParent',
+                request_serializer=rpc_dot_internal_dot_v1_dot_peers__pb2.TellParentRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class PeerServiceServicer:
@@ -100,6 +110,19 @@ class PeerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CallInstance(self, request, context):
+        """Both are served for instances that this node owns, and passed on no further.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TellParent(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PeerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -127,6 +150,16 @@ def add_PeerServiceServicer_to_server(servicer, server):
                     servicer.GetLoad,
                     request_deserializer=rpc_dot_internal_dot_v1_dot_peers__pb2.GetLoadRequest.FromString,
                     response_serializer=rpc_dot_internal_dot_v1_dot_peers__pb2.Load.SerializeToString,
+            ),
+            'CallInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.CallInstance,
+                    request_deserializer=rpc_dot_internal_dot_v1_dot_peers__pb2.CallInstanceRequest.FromString,
+                    response_serializer=rpc_dot_internal_dot_v1_dot_peers__pb2.CallInstanceResponse.SerializeToString,
+            ),
+            'TellParent': grpc.unary_unary_rpc_method_handler(
+                    servicer.TellParent,
+                    request_deserializer=rpc_dot_internal_dot_v1_dot_peers__pb2.TellParentRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -265,6 +298,60 @@ class PeerService:
             '/stepwell.internal.v1.PeerService/GetLoad',
             rpc_dot_internal_dot_v1_dot_peers__pb2.GetLoadRequest.SerializeToString,
             rpc_dot_internal_dot_v1_dot_peers__pb2.Load.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CallInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.internal.v1.PeerService/CallInstance',
+            rpc_dot_internal_dot_v1_dot_peers__pb2.CallInstanceRequest.SerializeToString,
+            rpc_dot_internal_dot_v1_dot_peers__pb2.CallInstanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TellParent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.internal.v1.PeerService/TellParent',
+            rpc_dot_internal_dot_v1_dot_peers__pb2.TellParentRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

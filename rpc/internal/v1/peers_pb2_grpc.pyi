@@ -44,6 +44,9 @@ class PeerServiceStub:
     """Before CountListed: what is in no memory any more is in a list."""
     CountListed: _grpc.UnaryUnaryMultiCallable[_peers_pb2.CountListedRequest, _peers_pb2.CountListedResponse]
     GetLoad: _grpc.UnaryUnaryMultiCallable[_peers_pb2.GetLoadRequest, _peers_pb2.Load]
+    CallInstance: _grpc.UnaryUnaryMultiCallable[_peers_pb2.CallInstanceRequest, _peers_pb2.CallInstanceResponse]
+    """Both are served for instances that this node owns, and passed on no further."""
+    TellParent: _grpc.UnaryUnaryMultiCallable[_peers_pb2.TellParentRequest, _empty_pb2.Empty]
 
 @_typing.type_check_only
 class PeerServiceAsyncStub(PeerServiceStub):
@@ -58,6 +61,9 @@ class PeerServiceAsyncStub(PeerServiceStub):
     """Before CountListed: what is in no memory any more is in a list."""
     CountListed: _aio.UnaryUnaryMultiCallable[_peers_pb2.CountListedRequest, _peers_pb2.CountListedResponse]  # type: ignore[assignment]
     GetLoad: _aio.UnaryUnaryMultiCallable[_peers_pb2.GetLoadRequest, _peers_pb2.Load]  # type: ignore[assignment]
+    CallInstance: _aio.UnaryUnaryMultiCallable[_peers_pb2.CallInstanceRequest, _peers_pb2.CallInstanceResponse]  # type: ignore[assignment]
+    """Both are served for instances that this node owns, and passed on no further."""
+    TellParent: _aio.UnaryUnaryMultiCallable[_peers_pb2.TellParentRequest, _empty_pb2.Empty]  # type: ignore[assignment]
 
 class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Served by data-plane nodes."""
@@ -99,5 +105,20 @@ class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _peers_pb2.GetLoadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_peers_pb2.Load, _abc.Awaitable[_peers_pb2.Load]]: ...
+
+    @_abc_1.abstractmethod
+    def CallInstance(
+        self,
+        request: _peers_pb2.CallInstanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peers_pb2.CallInstanceResponse, _abc.Awaitable[_peers_pb2.CallInstanceResponse]]:
+        """Both are served for instances that this node owns, and passed on no further."""
+
+    @_abc_1.abstractmethod
+    def TellParent(
+        self,
+        request: _peers_pb2.TellParentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]: ...
 
 def add_PeerServiceServicer_to_server(servicer: PeerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -48,7 +48,7 @@ def bundled(app: App, folder: Path, tenant: str | None, tell: Callable[[str], No
         )
         for each in declared.workflows
     ]
-    manifest = Manifest(workflows=entries, vars=declared.vars)
+    manifest = Manifest(workflows=entries, vars=declared.vars, bindings=declared.bindings)
 
     def target() -> Target:
         return Target.of(app.ask(lambda client: client.workflows.guest_runtime(tenant)))

@@ -79,12 +79,16 @@ def instance(message: instances_pb2.Instance, steps: Sequence[instances_pb2.Step
         "params": value(message.params),
         "output": value(message.output) if message.HasField("output") else None,
         "error": failure(message.error) if message.HasField("error") else None,
+        "forkedFrom": forked_from(message.forked_from) if message.HasField("forked_from") else None,
         "rollback": rollback(message.rollback) if message.HasField("rollback") else None,
         "steps": None if steps is None else [step(each) for each in steps],
         "stepsNextPageToken": more or None,
         "createTime": _time(message, "create_time"),
         "startTime": _time(message, "start_time"),
         "endTime": _time(message, "end_time"),
+        "cancelTime": _time(message, "cancel_time"),
+        "cancelReason": message.cancel_reason or None,
+        "parent": instance_reference(message.parent) if message.parent else None,
         "retention": retention(message.retention) if message.HasField("retention") else None,
         "expireTime": _time(message, "expire_time"),
         "bufferedEvents": message.buffered_events if message.HasField("buffered_events") else None,
@@ -120,6 +124,16 @@ def step(message: instances_pb2.Step) -> Json:
         "error": failure(message.error) if message.HasField("error") else None,
         "startTime": _time(message, "start_time"),
         "endTime": _time(message, "end_time"),
+    }
+
+
+def forked_from(message: instances_pb2.ForkedFrom) -> Json:
+    return {
+        "id": id_in(message.name, "instances"),
+        "uid": message.uid,
+        "step": message.step_name,
+        "kind": step_kind_text(message.step_kind),
+        "count": message.step_count,
     }
 
 
@@ -217,6 +231,7 @@ def version(message: workflows_pb2.Version) -> dict[str, Json]:
         "version": id_in(message.name, "versions"),
         "workflows": _entries(message.manifest),
         "vars": dict(sorted(message.manifest.vars.items())),
+        "bindings": dict(sorted(message.manifest.bindings.items())),
         "fileCount": message.file_count,
         "sizeBytes": message.size_bytes,
         "state": version_state_text(message.state),

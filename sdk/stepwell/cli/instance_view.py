@@ -13,7 +13,14 @@ from stepwell.cli.json_text import pretty
 from stepwell.cli.reading import Reading
 from stepwell.cli.screen import Cell, Screen
 from stepwell.client.resource_names import id_in
-from stepwell.v1.instances_pb2 import STEP_KIND_WAIT_FOR_EVENT, STEP_STATUS_WAITING, Instance, Rollback, Step
+from stepwell.v1.instances_pb2 import (
+    STEP_KIND_WAIT_FOR_EVENT,
+    STEP_STATUS_WAITING,
+    ForkedFrom,
+    Instance,
+    Rollback,
+    Step,
+)
 from stepwell.v1.resources_pb2 import Failure
 
 VALUE_SHOWN_MAX = 200
@@ -99,6 +106,14 @@ def _facts(instance: Instance, now: datetime) -> list[tuple[str, Cell | str]]:
     if instance.HasField("expire_time"):
         expires = datetime_of(instance.expire_time)
         facts.append(("deleted", f"{clock(expires)}  ({ago(expires, now)})"))
+    if instance.parent:
+        above = f"{id_in(instance.parent, 'workflows')} {id_in(instance.parent, 'instances')}"
+        facts.append(("created by", above))
+    if instance.HasField("cancel_time"):
+        reason = shortened(clean(instance.cancel_reason), VALUE_SHOWN_MAX)
+        facts.append(("cancelled", clock(datetime_of(instance.cancel_time)) + (f"  ({reason})" if reason else "")))
+    if instance.HasField("forked_from"):
+        facts.append(("forked from", _origin_line(instance.forked_from)))
     if instance.HasField("rollback"):
         facts.append(("rollback", _rollback_line(instance.rollback)))
     if instance.buffered_events:
@@ -108,6 +123,11 @@ def _facts(instance: Instance, now: datetime) -> list[tuple[str, Cell | str]]:
     if instance.params:
         facts.append(("params", _one_line(instance.params)))
     return facts
+
+
+def _origin_line(origin: ForkedFrom) -> str:
+    count = f" #{origin.step_count}" if origin.step_count > 1 else ""
+    return f"{id_in(origin.name, 'instances')} at {origin.step_name}{count}"
 
 
 def _rollback_line(rollback: Rollback) -> Cell | str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stepwell import names
-from stepwell.cli import instance_events
+from stepwell.cli import instance_events, instance_forks
 from stepwell.cli.app import (
     App,
     about_one,
@@ -21,18 +21,16 @@ from stepwell.cli.app import (
     validated,
     workflow_argument,
 )
+from stepwell.cli.instance_forks import from_step_options, kind_number
 from stepwell.cli.lists import show_more, show_page
-from stepwell.errors import ApiError
+from stepwell.cli.steering import steer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from stepwell.cli.reading import Reading
     from stepwell.client.connection import Client
     from stepwell.v1.instances_pb2 import Instance, ListLogsResponse
-
-STEP_COUNT_MAX = 1_000_000
-"""No instance has so many steps of one name."""
 
 STATUSES = ("queued", "running", "paused", "waiting", "waitingForPause", "complete", "errored", "terminated")
 
@@ -46,6 +44,7 @@ command.add_command(instance_events.send_event)
 command.add_command(instance_events.broadcast_event)
 command.add_command(instance_events.events)
 command.add_command(instance_events.resend_event)
+command.add_command(instance_forks.fork)
 
 
 @command.command("list")
@@ -193,7 +192,7 @@ def logs(
 @click.pass_obj
 def pause(app: App, workflow: str, instance: str, tenant: str | None, output: str) -> None:
     """Pause an instance. Steps that run are finished and recorded first."""
-    _steer(app, workflow, instance, tenant, output, lambda client, name: client.instances.pause(name))
+    steer(app, workflow, instance, tenant, output, lambda client, name: client.instances.pause(name))
 
 
 @command.command("resume")
@@ -201,23 +200,12 @@ def pause(app: App, workflow: str, instance: str, tenant: str | None, output: st
 @click.pass_obj
 def resume(app: App, workflow: str, instance: str, tenant: str | None, output: str) -> None:
     """Let a paused instance go on."""
-    _steer(app, workflow, instance, tenant, output, lambda client, name: client.instances.resume(name))
+    steer(app, workflow, instance, tenant, output, lambda client, name: client.instances.resume(name))
 
 
 @command.command("restart")
 @about_one
-@click.option(
-    "--from-step",
-    "step",
-    metavar="STEP",
-    default="",
-    callback=validated(utf8),
-    help="From this step on; what came before its result is kept.",
-)
-@click.option("--kind", type=click.Choice(["do", "sleep", "waitForEvent"]), help="The step's kind. [default: do]")
-@click.option(
-    "--count", type=click.IntRange(1, STEP_COUNT_MAX), help="Which of the steps of that name, from 1. [default: 1]"
-)
+@from_step_options(required=False)
 @click.pass_obj
 def restart(
     app: App,
@@ -231,15 +219,22 @@ def restart(
 ) -> None:
     """Run an instance again, whatever it is at: the same id, params and version. Its history keeps what it did."""
     if not step and (kind or count):
-        raise click.UsageError("--kind and --count say more of a step: name it with --from-step.")
-    from stepwell.v1 import instances_pb2 as pb
-
-    kinds = {"do": pb.STEP_KIND_DO, "sleep": pb.STEP_KIND_SLEEP, "waitForEvent": pb.STEP_KIND_WAIT_FOR_EVENT}
+        raise click.UsageError("--kind and --count say more of a step: name it with --from.")
 
     def call(client: Client, name: str) -> Awaitable[Instance]:
-        return client.instances.restart(name, step_name=step, step_kind=kinds[kind or "do"], step_count=count or 1)
+        return client.instances.restart(name, step_name=step, step_kind=kind_number(kind), step_count=count or 1)
 
-    _steer(app, workflow, instance, tenant, output, call)
+    steer(app, workflow, instance, tenant, output, call)
+
+
+@command.command("cancel")
+@about_one
+@click.option("--reason", default="", callback=validated(utf8), help="For its code, and for whoever looks at it.")
+@click.pass_obj
+def cancel(app: App, workflow: str, instance: str, tenant: str | None, output: str, reason: str) -> None:
+    """Let an instance clean up and end: its code is cancelled at what it waits for. It is terminated if that takes
+    too long."""
+    steer(app, workflow, instance, tenant, output, lambda client, name: client.instances.cancel(name, reason=reason))
 
 
 @command.command("migrate")
@@ -267,7 +262,7 @@ def migrate(
     if of_all == (instance is not None):
         raise click.UsageError("Say which to migrate: ID, or --all.")
     if instance is not None:
-        _steer(app, workflow, instance, tenant, output, lambda client, name: client.instances.migrate(name, version))
+        steer(app, workflow, instance, tenant, output, lambda client, name: client.instances.migrate(name, version))
         return
     from stepwell.cli import documents
 
@@ -293,7 +288,7 @@ def terminate(app: App, workflow: str, instance: str, tenant: str | None, output
     def call(client: Client, name: str) -> Awaitable[Instance]:
         return client.instances.terminate(name, rollback=rollback)
 
-    _steer(app, workflow, instance, tenant, output, call)
+    steer(app, workflow, instance, tenant, output, call)
 
 
 @command.command("terminate-all")
@@ -333,33 +328,3 @@ def delete(app: App, workflow: str, instance: str, tenant: str | None, output: s
         print_json(documents.instance_reference(name, deleted=True))
     else:
         app.screen.line(f"Deleted {workflow} {name.rpartition('/')[2]}")
-
-
-def _steer(
-    app: App,
-    workflow: str,
-    instance: str,
-    tenant: str | None,
-    output: str,
-    call: Callable[[Client, str], Awaitable[Instance]],
-) -> None:
-    """Pause, resume, restart or terminate, and show the instance as it is then."""
-    from stepwell.cli import documents
-    from stepwell.cli.reading import Reading, steps_of
-
-    async def steer(client: Client) -> Reading:
-        name = await client.instances.name_of(tenant, workflow, instance)
-        after = await call(client, name)
-        if output != "json":
-            return Reading(after, None, "")
-        try:
-            return Reading(after, *await steps_of(client, after.name, ""))
-        except ApiError:
-            return Reading(after, None, "")  # what was asked for is done: not to see its steps is no failure
-
-    found = app.ask(steer)
-    if output == "json":
-        print_json(documents.instance(found.instance, found.steps, found.more))
-    else:
-        name = found.instance.name.rpartition("/")[2]
-        app.screen.line(f"{workflow} {name} is ", app.screen.marked(documents.status_text(found.instance.status)))

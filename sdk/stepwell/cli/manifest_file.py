@@ -14,6 +14,10 @@ concurrency = 10
 
 [vars]
 GREETING = "hello"
+
+[[bindings]]
+name = "SHIPPING"
+workflow = "shipping"
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,6 +53,8 @@ class ManifestFile:
     """The folder that is uploaded."""
     ignored: tuple[str, ...] = ()
     """What else it says, that has no meaning here."""
+    bindings: Mapping[str, str] = field(default_factory=dict)
+    """Workflows of the same tenant, by the names that the code has for them."""
 
 
 def read_manifest(folder: Path) -> ManifestFile:
@@ -58,8 +64,9 @@ def read_manifest(folder: Path) -> ManifestFile:
         document = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:
         raise refused(str(error), _line_in(str(error))) from None
-    _only(document, {"workflows", "vars"}, source, "")
-    return ManifestFile(_workflows(document, source), _vars(document, source), folder)
+    _only(document, {"workflows", "vars", "bindings"}, source, "")
+    bindings = _bindings(document, source)
+    return ManifestFile(_workflows(document, source), _vars(document, source), folder, bindings=bindings)
 
 
 def source_of(path: Path, size_max: int = SIZE_MAX) -> str:
@@ -90,10 +97,10 @@ def _workflows(document: Mapping[str, Any], source: str) -> tuple[DeclaredWorkfl
     for number, table in enumerate(tables):
         line = _line_of(source, r"\[\[\s*workflows\s*\]\]", number)
         _only(table, {"name", "entrypoint", "retention", "limits"}, source, " in [[workflows]]", line)
-        name = _text(table, "name", names.workflow_id, source, line)
+        name = _text(table, "name", names.workflow_id, source, line, "a workflow", '"order"')
         if name in found:
             raise refused(f"workflow {name} is declared twice", line)
-        entrypoint = _text(table, "entrypoint", names.entrypoint, source, line)
+        entrypoint = _text(table, "entrypoint", names.entrypoint, source, line, "a workflow", '"main:Order"')
         retention = _part(
             table, "retention", {"success", "error"}, lambda said: retention_in(said, "success", "error"), source, line
         )
@@ -122,12 +129,41 @@ def _part(
         raise refused(str(error), _line_of(source, rf"{error.key}\s*=", after=here) or here) from None
 
 
-def _text(table: Mapping[str, Any], key: str, rule: Callable[[str], str], source: str, line: int | None) -> str:
+def _bindings(document: Mapping[str, Any], source: str) -> Mapping[str, str]:
+    tables = document.get("bindings", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        example = '[[bindings]]\nname = "SHIPPING"\nworkflow = "shipping"'
+        raise refused(f"bindings are tables: write\n{example}", _line_of(source, r"\[?\[?\s*bindings"))
+    found: dict[str, str] = {}
+    for number, table in enumerate(tables):
+        line = _line_of(source, r"\[\[\s*bindings\s*\]\]", number)
+        _only(table, {"name", "workflow"}, source, " in [[bindings]]", line)
+        name = _text(table, "name", _identifier, source, line, "a binding", '"SHIPPING"')
+        if name in found:
+            raise refused(f"binding {name} is declared twice", line)
+        found[name] = _text(table, "workflow", names.workflow_id, source, line, "a binding", '"shipping"')
+    return found
+
+
+def _identifier(text: str) -> str:
+    if not text.isidentifier() or not text.isascii():
+        raise ValueError(f"{shortened(clean(text), 60)!r} can't be a binding's name: use a-z, A-Z, 0-9 and '_'")
+    return text
+
+
+def _text(
+    table: Mapping[str, Any],
+    key: str,
+    rule: Callable[[str], str],
+    source: str,
+    line: int | None,
+    what: str,
+    example: str,
+) -> str:
     text = table.get(key)
     here = _line_of(source, rf"{key}\s*=", after=line) if key in table else line
     if not isinstance(text, str):
-        example = {"name": '"order"', "entrypoint": '"main:Order"'}[key]
-        raise refused(f"a workflow needs a text as its {key}: {key} = {example}", here)
+        raise refused(f"{what} needs a text as its {key}: {key} = {example}", here)
     try:
         return rule(text)
     except ValueError as error:

@@ -14,7 +14,7 @@ VERBS = {
     "workflows": "list, describe, trigger",
     "instances": (
         "list, describe, watch, logs, events, send-event, resend-event, broadcast-event, pause, resume, restart, "
-        "migrate, terminate, terminate-all, delete"
+        "fork, migrate, cancel, terminate, terminate-all, delete"
     ),
     "versions": "list, describe, diff, drain, retire",
     "routes": "list, describe, set, promote, rollback",

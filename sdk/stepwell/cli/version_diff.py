@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from stepwell.cli import documents
 from stepwell.cli.json_text import Json
@@ -41,10 +41,13 @@ class VersionDiff:
     limits: Changes[pb.WorkflowLimits]
     """By workflow, of those that say something."""
     vars: Changes[str]
+    bindings: Changes[str]
 
     @property
     def is_empty(self) -> bool:
-        parts = (self.files, self.workflows, self.retention, self.limits, self.vars)
+        parts: tuple[Changes[Any], ...] = (
+            self.files, self.workflows, self.retention, self.limits, self.vars, self.bindings,
+        )  # fmt: skip
         return not any((each.added or each.removed or each.changed) for each in parts)
 
 
@@ -61,6 +64,7 @@ def compared(
         _changes(_retentions(before), _retentions(after)),
         _changes(_limits(before), _limits(after)),
         _changes(before.manifest.vars, after.manifest.vars),
+        _changes(before.manifest.bindings, after.manifest.bindings),
     )
 
 
@@ -96,13 +100,14 @@ def document(diff: VersionDiff) -> Json:
         "retention": named("retention", diff.retention, documents.retention),
         "limits": named("limits", diff.limits, documents.limits),
         "vars": named("value", diff.vars, str),
+        "bindings": named("workflow", diff.bindings, str),
     }
 
 
 def lines(diff: VersionDiff) -> Iterator[tuple[Cell, str]]:
     """Each a sign (+, -, ~) and what it is about."""
     if diff.is_empty:
-        yield Cell("="), "the same files, workflows and values"
+        yield Cell("="), "the same files, workflows, values and bindings"
         return
     for path, told in diff.files.added.items():
         yield Cell("+", "good"), f"{path}  {_file_text(told)}"
@@ -115,6 +120,7 @@ def lines(diff: VersionDiff) -> Iterator[tuple[Cell, str]]:
     yield from _named("retention of", diff.retention, retention_text)
     yield from _named("limits of", diff.limits, limits_text)
     yield from _named("var", diff.vars, str)
+    yield from _named("binding", diff.bindings, str)
 
 
 def _named(what: str, changes: Changes[T], shown: Callable[[T], str]) -> Iterator[tuple[Cell, str]]:

@@ -84,6 +84,7 @@ def describe(app: App, version: str, tenant: str | None, output: str) -> None:
             ),
             ("pinned", f"{usage.pinned_instances} instances that have not ended"),
             *((f"var {name}", value) for name, value in sorted(found.manifest.vars.items())),
+            *((f"binding {name}", workflow) for name, workflow in sorted(found.manifest.bindings.items())),
         ]
     )
     entries = [[entry.workflow_id, entry.entrypoint, *terms_of(entry)] for entry in found.manifest.workflows]
@@ -152,7 +153,8 @@ async def _described(client: Client, tenant: str | None, version: str) -> tuple[
 @output_option
 @click.pass_obj
 def diff(app: App, version: str, other: str, tenant: str | None, output: str) -> None:
-    """Show what OTHER has that VERSION has not, and the other way round: files by content, workflows, and vars."""
+    """Show what OTHER has that VERSION has not, and the other way round: files by content, workflows,
+    vars, and bindings."""
     from stepwell.cli import version_diff
 
     found = app.ask(lambda client: _compared(client, tenant, version, other))

@@ -1,9 +1,9 @@
 """`wrangler.json`, `.jsonc` and `.toml`: what a project written for Cloudflare says of itself, where it has no
 `stepwell.toml`.
 
-Taken from it are `main`, `workflows` (`name`, `class_name`, `default_retention`, and of `limits` the `steps`) and those
-`vars` that are texts. As there, the folder of `main` is what the code is imported from, and so what is uploaded. What
-else it says has no meaning here, and is told to the author.
+Taken from it are `main`, `workflows` (`name`, `binding`, `class_name`, `default_retention`, and of `limits` the
+`steps`) and those `vars` that are texts. As there, the folder of `main` is what the code is imported from, and so what
+is uploaded. What else it says has no meaning here, and is told to the author.
 
 {
   "main": "src/entry.py",
@@ -63,6 +63,7 @@ class _Wrangler:
         self._folder = folder
         self._file = file
         self._ignored: list[str] = []
+        self._bindings: dict[str, str] = {}
 
     def manifest(self) -> ManifestFile:
         document = self._document()
@@ -79,7 +80,13 @@ class _Wrangler:
         self._ignore(document.keys() - _TAKEN, "")
         if (self._folder / "python_modules").is_dir():
             self._ignored.append("python_modules: list what is in it in requirements.txt, beside this file")
-        return ManifestFile(workflows, texts, root, tuple(f"{self._file}: {why}" for why in self._ignored))
+        return ManifestFile(
+            workflows,
+            texts,
+            root,
+            tuple(f"{self._file}: {why}" for why in self._ignored),
+            self._bindings,
+        )
 
     def _document(self) -> Mapping[str, Any]:
         source = source_of(self._folder / self._file)
@@ -113,8 +120,10 @@ class _Wrangler:
             name, class_name = each.get("name"), each.get("class_name")
             if not isinstance(name, str) or not isinstance(class_name, str):
                 raise self._refused('a workflow needs "name" and "class_name", both texts')
+            if isinstance(binding := each.get("binding"), str):
+                self._bindings[binding] = name
             if "script_name" in each:
-                self._ignored.append(f"the workflow {_shown(name)}: it is another script's, deploy that one")
+                self._ignored.append(f"the workflow {_shown(name)}: it is another script's, deploy that one too")
                 continue
             self._ignore(each.keys() - _OF_A_WORKFLOW, f"the workflow {_shown(name)}: ")
             try:

@@ -7,7 +7,7 @@ the same call again makes it once. `name` is an instance's full resource name, a
 
 from __future__ import annotations
 
-from asyncio import Semaphore, TaskGroup, gather
+from asyncio import gather
 from collections.abc import AsyncGenerator, Awaitable, Collection, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -17,6 +17,7 @@ from stepwell.client.errors import error_by
 from stepwell.client.events import Events
 from stepwell.client.migrating import MigratedAll, migrate_all
 from stepwell.client.payloads import payload_of, value_of
+from stepwell.client.replaying import replay_all
 from stepwell.client.resource_names import id_in, instance_name, version_name, workflow_name
 from stepwell.client.sampling import PAGE_SIZE, SAMPLED_FROM_MAX, first, spread
 from stepwell.client.streams import RESUME_S_MAX, resumed
@@ -169,6 +170,34 @@ class Instances(Events):
             request.step_name, request.step_kind, request.step_count = step_name, step_kind, step_count
         return await self._caller.unary(self._stub.RestartInstance, request)
 
+    async def cancel(self, name: str, *, reason: str = "") -> pb.Instance:
+        """Let its code come to an end: it is cancelled at what it waits for, may clean up, and is terminated when that
+        takes too long. One that is paused hears of it when it is resumed."""
+        request = pb.CancelInstanceRequest(name=name, reason=reason, request_id=self._caller.new_request_id())
+        return await self._caller.unary(self._stub.CancelInstance, request)
+
+    async def fork(
+        self,
+        name: str,
+        step_name: str,
+        *,
+        step_kind: pb.StepKind.ValueType = pb.STEP_KIND_DO,
+        step_count: int = 1,
+        instance: str = "",
+        version: str = "",
+        request_id: str = "",
+    ) -> pb.Instance:
+        """A new instance that begins with a copy of what this one did before that step's result; this one stays as it
+        is. On its version, or on another, by its digest: ReplayMismatchError where that one's code does not do what is
+        copied. An empty id: one is made. AlreadyExistsError when the id is taken."""
+        request = pb.ForkInstanceRequest(
+            name=name, step_name=step_name, step_kind=step_kind, step_count=step_count, instance_id=instance
+        )
+        request.request_id = request_id or self._caller.new_request_id()
+        if version:
+            request.version = version_name(id_in(name, "tenants"), version)
+        return await self._caller.unary(self._stub.ForkInstance, request, usual_s=REPLAY_S_MAX)
+
     async def replay(self, name: str, version: str) -> pb.Replay:
         """Whether that version's code, by its digest, does what the instance's journal says. Nothing comes of it.
 
@@ -182,23 +211,11 @@ class Instances(Events):
 
     async def replay_all(self, names: Iterable[str], version: str) -> Sequence[pb.Replay]:
         """The same of several, some at once, in their order. One that is deleted meanwhile is left out."""
-        turns = Semaphore(REPLAYS_AT_ONCE_MAX)
 
-        async def one(name: str) -> pb.Replay | None:
-            async with turns:
-                try:
-                    return await self.replay(name, version)
-                except NotFoundError as error:
-                    if "version" in error.metadata:
-                        raise
-                    return None
+        def replay(name: str) -> Awaitable[pb.Replay]:
+            return self.replay(name, version)
 
-        try:
-            async with TaskGroup() as tasks:
-                asked = [tasks.create_task(one(name)) for name in names]
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-        return [found for each in asked if (found := each.result()) is not None]
+        return await replay_all(replay, names, at_once=REPLAYS_AT_ONCE_MAX)
 
     async def sample(
         self, tenant: str | None, workflow: str, size: int, *, versions: Collection[str] = (), ended: bool = False

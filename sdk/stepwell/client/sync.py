@@ -121,6 +121,8 @@ class Instances:
         self.pause = thread.call(inner.pause)
         self.resume = thread.call(inner.resume)
         self.restart = thread.call(inner.restart)
+        self.cancel = thread.call(inner.cancel)
+        self.fork = thread.call(inner.fork)
         self.replay = thread.call(inner.replay)
         self.replay_all = thread.call(inner.replay_all)
         self.migrate = thread.call(inner.migrate)

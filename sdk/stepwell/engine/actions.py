@@ -19,11 +19,13 @@ class Completion(NamedTuple):
 
     key: StepKey
     at: int
-    outcome: Literal["value", "error", "fired", "event", "timeout", "terminate"]
+    outcome: Literal["value", "error", "fired", "event", "timeout", "cancelled", "terminate"]
     payload: Payload = b""
     failure: Failure | None = None
     event_type: str = ""
     event_at: int = 0
+    reason: str = ""
+    """Of a cancel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What callers ask of an instance: create, pause, resume, terminate, delete.
+"""What callers ask of an instance: create, pause, resume, terminate, delete. `cancelling` has a cancel.
 
 A call that was carried out before, by its request_id, is answered again and changes nothing; so is one that finds
 nothing to do. What the state does not allow raises WrongStateError before anything is recorded.
@@ -16,7 +16,17 @@ from stepwell.engine.events import (
     TerminateRequested,
 )
 from stepwell.engine.instance import IllegalTransition, Instance, Phase
-from stepwell.engine.records import Created, Deleting, NothingToDo, Paused, Record, Resumed, RollbackBegun, Terminated
+from stepwell.engine.records import (
+    CancelRequested,
+    Created,
+    Deleting,
+    NothingToDo,
+    Paused,
+    Record,
+    Resumed,
+    RollbackBegun,
+    Terminated,
+)
 from stepwell.engine.transition import Turn
 from stepwell.errors import InvalidArgumentError, WrongStateError
 
@@ -34,6 +44,9 @@ def on_create_requested(turn: Turn, event: CreateRequested) -> None:
             event.params,
             event.request_id,
             event.trace,
+            event.parent,
+            event.depth,
+            event.origin,
             event.retention,
             event.limits,
         )
@@ -92,13 +105,13 @@ def on_resume_requested(turn: Turn, event: ResumeRequested) -> None:
 
 def on_terminate_requested(turn: Turn, event: TerminateRequested) -> None:
     """End it now: results of steps that still run are dropped. With a rollback, `run` ends in an activation of its
-    own; but what has never run has nothing to roll back."""
+    own; but what has never run, and began with nothing, has nothing to roll back."""
     instance = turn.instance
     kinds = (Terminated, RollbackBegun) if event.rollback else (Terminated,)
     if carried_out_before(instance, event.request_id, *kinds):
         return
     refuse_if_finished(instance, "terminated")
-    if event.rollback and instance.started_at is not None:
+    if event.rollback and instance.clock_at is not None:
         if instance.terminating is None:
             paused_for = max(0, event.at - instance.paused.at) if instance.paused is not None else 0
             turn.make_runnable(RollbackBegun(event.at, paused_for, event.request_id))
@@ -117,13 +130,16 @@ def on_delete_requested(turn: Turn, event: DeleteRequested) -> None:
         return
     if instance.phase is not Phase.FINISHED:
         raise WrongStateError("only an instance that has ended can be deleted; terminate it first")
+    if instance.untold:
+        raise WrongStateError("its parent is about to hear of its end; delete it in a moment")
     turn.make_runnable(Deleting(event.at, instance.uid, instance.created_at, event.request_id))
 
 
 def expire(turn: Turn, at: int) -> None:
-    """Delete an instance that has ended and whose time has come, as if it had been asked for."""
+    """Delete an instance that has ended and whose time has come, as if it had been asked for; once its parent has heard
+    of its end."""
     instance = turn.instance
-    if instance.expires_at is not None and instance.expires_at <= at:
+    if instance.expires_at is not None and instance.expires_at <= at and not instance.untold:
         turn.make_runnable(Deleting(at, instance.uid, instance.created_at, ""))
 
 
@@ -134,7 +150,7 @@ def carried_out_before(instance: Instance, request_id: str, *kinds: type[Record]
         return False
     does = type(before)
     if isinstance(before, NothingToDo):
-        does = Resumed if before.resume else Paused
+        does = CancelRequested if before.cancel else Resumed if before.resume else Paused
     if does not in kinds:
         raise InvalidArgumentError(
             f"request_id {request_id!r} was used before, for another call; use a new one", field="request_id"

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from stepwell.engine.records import Failure, Payload, RolledBack, StepKey
+from stepwell.engine.family import Parent
+from stepwell.engine.records import Failure, Origin, Payload, RolledBack, StepKey
 from stepwell.names import Digest, InstanceUid
 from stepwell.retention import NOT_SAID, Retention
 from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
@@ -34,6 +35,10 @@ class CreateRequested:
     params: Payload
     request_id: str
     trace: bytes = b""
+    parent: Parent | None = None
+    depth: int = 0
+    origin: Origin | None = None
+    """Of a fork, whose version is its origin's, or one that does what is copied."""
     retention: Retention = NOT_SAID
     limits: WorkflowLimits = UNLIMITED
 
@@ -211,6 +216,13 @@ class RestartRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelInstanceRequested:
+    at: int
+    reason: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class MigrateRequested:
     """To that version, whose code was found to do all that the journal has by now."""
 
@@ -228,6 +240,31 @@ class TerminateRequested:
     at: int
     request_id: str
     rollback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChildAsked:
+    """Its code is about to create this one."""
+
+    at: int
+    child: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnded:
+    """One that it created has ended. `request_id` names that end: the word of it may come more than once."""
+
+    at: int
+    child: str
+    payload: Payload
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParentHeard:
+    """Its parent has the word of its end."""
+
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +295,11 @@ Event = (
     | PauseRequested
     | ResumeRequested
     | RestartRequested
+    | CancelInstanceRequested
     | MigrateRequested
     | TerminateRequested
+    | ChildAsked
+    | ChildEnded
+    | ParentHeard
     | DeleteRequested
 )

@@ -9,15 +9,19 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final, assert_never
 
 from stepwell.engine.actions import TERMINATE, Completion
-from stepwell.engine.forgetting import forget
-from stepwell.engine.instance import IllegalTransition, Instance, Open, Phase, Step, StepStatus
+from stepwell.engine.forgetting import forget, go_on_from
+from stepwell.engine.instance import Cancelling, IllegalTransition, Instance, Open, Phase, Step, StepStatus
 from stepwell.engine.records import (
+    CANCEL,
     Activated,
     ActivationEnded,
     AttemptFailed,
+    CancelRequested,
+    ChildAdded,
     Completed,
     Created,
     Deleting,
@@ -26,6 +30,7 @@ from stepwell.engine.records import (
     EventReceived,
     Migrated,
     NothingToDo,
+    ParentTold,
     Paused,
     Record,
     Restarted,
@@ -46,7 +51,8 @@ from stepwell.engine.records import (
 )
 
 _NO_PROGRESS: Final = (
-    Activated, SandboxDied, EventReceived, EventMatched, NothingToDo, RollbackBegun, SleepFired, WaitTimedOut,
+    Activated, SandboxDied, EventReceived, EventMatched, CancelRequested, NothingToDo, RollbackBegun, SleepFired,
+    WaitTimedOut,
 )  # fmt: skip
 """What is done to an instance by those who run it, by callers and by time, and not by its code: whoever calls or sleeps
 often must not keep alive what dies of each activation."""
@@ -126,6 +132,8 @@ def apply(instance: Instance, record: Record) -> None:
             instance.activation_trace = record.trace or instance.activation_trace
             if instance.started_at is None:
                 instance.started_at = record.at
+            if instance.clock_at is None:
+                instance.clock_at = record.at
         case ActivationEnded():
             instance.runnable = record.runnable
         case SandboxDied():
@@ -142,6 +150,12 @@ def apply(instance: Instance, record: Record) -> None:
         case Restarted():
             forget(instance, record)
             _resume(instance, record.at, record.paused_for)
+            if instance.cancelling is not None:
+                grace = instance.cancelling.request.due - instance.cancelling.request.at
+                _await(instance, CANCEL, Open(record.at, record.at + grace))
+            _remember(instance, record.request_id, record)
+        case CancelRequested():
+            _cancel_run(instance, record)
             _remember(instance, record.request_id, record)
         case RollbackBegun():
             _begin_rollback(instance, record)
@@ -151,6 +165,10 @@ def apply(instance: Instance, record: Record) -> None:
             _remember(instance, record.request_id, record)
         case NothingToDo():
             _remember(instance, record.request_id, record)
+        case ChildAdded():
+            instance.children[record.child] = None
+        case ParentTold():
+            instance.untold = False
         case Completed():
             instance.outcome = record
             instance.hold(record.output)
@@ -176,13 +194,20 @@ def _create(instance: Instance, record: Created) -> None:
         raise IllegalTransition("created twice")
     instance.uid, instance.digest, instance.entrypoint = record.uid, record.digest, record.entrypoint
     instance.params, instance.request_id, instance.created_at = record.params, record.request_id, record.at
-    instance.trace, instance.retention, instance.limits = record.trace, record.retention, record.limits
+    instance.trace, instance.parent, instance.depth = record.trace, record.parent, record.depth
+    instance.retention, instance.limits = record.retention, record.limits
     instance.hold(record.params)
     instance.phase, instance.runnable = Phase.LIVE, True
+    if record.origin is not None:
+        for copied in record.origin.records:
+            apply(instance, copied)
+        instance.origin, instance.clock_at = replace(record.origin, records=()), record.origin.started_at
+        go_on_from(instance, record.at)
 
 
 def _finish(instance: Instance, at: int) -> None:
     instance.phase, instance.ended_at, instance.runnable, instance.paused = Phase.FINISHED, at, False, None
+    instance.untold = instance.parent is not None
     for key in instance.open:
         step = instance.steps.get(key)
         if step is not None:
@@ -258,6 +283,8 @@ def _begin_rollback(instance: Instance, record: RollbackBegun) -> None:
 
 
 def _note_rollback(instance: Instance) -> None:
+    """`run` is over: no grace cuts its rollback off."""
+    instance.open.pop(CANCEL, None)
     if instance.rollback_from is None:
         instance.rollback_from = (instance.completed, instance.events_received)
 
@@ -273,6 +300,14 @@ def _complete(instance: Instance, completion: Completion) -> None:
     instance.completions.append(completion)
     instance.completed += 1
     instance.runnable = True
+
+
+def _cancel_run(instance: Instance, record: CancelRequested) -> None:
+    instance.cancelling = Cancelling(record, instance.completed, instance.events_received)
+    instance.completions.append(Completion(CANCEL, record.at, "cancelled", reason=record.reason))
+    instance.completed += 1
+    instance.runnable = True
+    _await(instance, CANCEL, Open(record.at, record.due))
 
 
 def _match(instance: Instance, record: EventMatched) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 
+from stepwell.engine.family import is_child
 from stepwell.engine.instance import Instance, Step
-from stepwell.engine.records import EventReceived, Restarted, size_of
+from stepwell.engine.records import CANCEL, EventReceived, Restarted, size_of
 
 
 def forget(instance: Instance, record: Restarted) -> None:
@@ -18,18 +19,30 @@ def forget(instance: Instance, record: Restarted) -> None:
     for step in dropped:
         del instance.steps[step.key]
         instance.open.pop(step.key, None)
+    instance.open.pop(CANCEL, None)
+    if instance.cancelling is not None and instance.cancelling.completion >= record.kept:
+        instance.cancelling = None
     instance.timers = sum(key.kind == "timer" for key in instance.steps)
     instance.rollbacks, instance.rollback_from, instance.terminating = 0, None, None
     del instance.completions[record.kept :]
     instance.completed = record.kept
+    go_on_from(instance, record.at)
     instance.waits = {}
     for key, ask in instance.open.items():
         if ask.event_type:
             instance.waits.setdefault(ask.event_type, {})[key] = None
     _take_back_events(instance, dropped, record.events)
-    instance.outcome, instance.ended_at = None, None
+    instance.outcome, instance.ended_at, instance.untold = None, None, False
     if record.kept == 0:
-        instance.started_at = None
+        instance.started_at = instance.clock_at = None
+
+
+def go_on_from(instance: Instance, at: int) -> None:
+    """The clock of `run` is at its last completion: at which it goes on now, much later perhaps. Otherwise a timer that
+    it begins there would be over already."""
+    if instance.completions and len(instance.completions) == instance.completed:
+        last = instance.completions[-1]
+        instance.completions[-1] = last._replace(at=max(last.at, at))
 
 
 def _is_kept(instance: Instance, step: Step, record: Restarted) -> bool:
@@ -43,14 +56,14 @@ def _is_kept(instance: Instance, step: Step, record: Restarted) -> bool:
 
 def _take_back_events(instance: Instance, dropped: list[Step], events: int) -> None:
     """Those that forgotten waits had taken can be taken again; later ones than `events` are forgotten, and with them
-    their ids: so they can be sent again."""
+    their ids: so they can be sent again. But not the ends of children, which will not come again."""
     left = [event for queue in instance.events.values() for event in queue]
     left += [step.event for step in dropped if step.event is not None]
     instance.event_ids = {id: event for id, event in instance.event_ids.items() if event.number <= events}
     instance.events = {}
     instance.buffered_events = instance.buffered_bytes = 0
     for event in sorted(left, key=_number):
-        if event.number <= events:
+        if event.number <= events or is_child(event.event_type):
             instance.events.setdefault(event.event_type, deque()).append(event)
             instance.buffered_events += 1
             instance.buffered_bytes += size_of(event.payload)

@@ -13,12 +13,16 @@ from enum import Enum
 from typing import Literal
 
 from stepwell.engine.actions import Completion
+from stepwell.engine.family import Parent
 from stepwell.engine.records import (
+    CANCEL,
     BlobRef,
+    CancelRequested,
     Completed,
     Errored,
     EventReceived,
     Failure,
+    Origin,
     Paused,
     Payload,
     Record,
@@ -84,6 +88,15 @@ class Open:
     pauses_ms: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Cancelling:
+    """The cancel that `run` was given: as which completion, from 0, and how many events had been received by then."""
+
+    request: CancelRequested
+    completion: int
+    events_before: int
+
+
 @dataclass(slots=True)
 class Running:
     """A body that runs in the guest; past `deadline` its sandbox is killed.
@@ -142,7 +155,17 @@ class Instance:
     """What the version that it runs says of it."""
     activation_trace: bytes = b""
     """Of its newest activation that has one."""
+    parent: Parent | None = None
+    depth: int = 0
+    children: dict[str, None] = field(default_factory=dict)
+    """What it has created, or was about to."""
+    untold: bool = False
+    """It has ended, and its parent may not know."""
     created_at: int = 0
+    origin: Origin | None = None
+    """Of a fork; what was copied is not in it any more."""
+    clock_at: int | None = None
+    """When the clock of its `run` began: with its first activation, or with its origin's."""
     started_at: int | None = None
     ended_at: int | None = None
     phase: Phase = Phase.ABSENT
@@ -150,6 +173,8 @@ class Instance:
     """The code has something to do that no deadline or event has to bring about."""
     outcome: Completed | Errored | Terminated | None = None
     paused: Paused | None = None
+    cancelling: Cancelling | None = None
+    """Since `run` was cancelled, and once the instance has ended so."""
     steps: dict[StepKey, Step] = field(default_factory=dict)
     open: dict[StepKey, Open] = field(default_factory=dict)
     completions: list[Completion] = field(default_factory=list)
@@ -201,7 +226,7 @@ class Instance:
 
     def next_due(self) -> int | None:
         """When a wake must lead here: 0 for now, None for never."""
-        if self.phase is Phase.DELETING:
+        if self.phase is Phase.DELETING or self.untold:
             return 0
         if self.phase is Phase.FINISHED:
             return self.expires_at
@@ -233,7 +258,7 @@ class Instance:
         None while an activation is on its way: what is due by then happens in it.
         """
         if self.phase is Phase.FINISHED:
-            return self.expires_at
+            return None if self.untold else self.expires_at
         if self.live is None and (self.runnable or self.retry_due):
             return None
         earliest = self.next_deadline()
@@ -258,6 +283,16 @@ class Instance:
     def expires_at(self) -> int | None:
         """When it is to be deleted; None for never, and while it has not ended."""
         return self.outcome.expires_at if self.outcome is not None else None
+
+    @property
+    def asked(self) -> tuple[StepKey, ...]:
+        """What `run` asked for and waits for: not the grace of its cancel, which is open too."""
+        return tuple(key for key in self.open if key != CANCEL)
+
+    @property
+    def event_at(self) -> int:
+        """When it was created, as its `run` is told."""
+        return self.created_at if self.origin is None else self.origin.created_at
 
     @property
     def node_deaths(self) -> int:

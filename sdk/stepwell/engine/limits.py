@@ -27,11 +27,20 @@ class EngineLimits:
     buffered_events_max: int = 1_000
     """Events kept for an instance that does not wait for them yet."""
 
+    children_max: int = 1_000
+    """Instances that one may create through its bindings, over all its life."""
+
+    depth_max: int = 16
+    """Parents above one another: what creates itself comes to an end."""
+
     buffered_event_bytes_max: int = 64 * 1024 * 1024
     """Of their payloads: some sixty of the largest."""
 
     delay_max_ms: int = 365 * _DAY_MS
     """The longest sleep, retry delay or timeout of a wait."""
+
+    cancel_grace_ms: int = 5 * 60 * 1000
+    """How long a cancelled `run` may take to clean up, before its instance is terminated; pauses don't count."""
 
     hibernate_after_ms: int = 1_000
     """Waits shorter than this keep the activation: replaying costs more."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import assert_never
 
 from stepwell.engine import (
+    cancelling,
+    children,
     control,
     migrating,
     receiving,
@@ -17,6 +19,9 @@ from stepwell.engine import (
 from stepwell.engine.actions import Actions
 from stepwell.engine.events import (
     ActivationStarted,
+    CancelInstanceRequested,
+    ChildAsked,
+    ChildEnded,
     CreateRequested,
     DeleteRequested,
     DrainRequested,
@@ -27,6 +32,7 @@ from stepwell.engine.events import (
     GuestQuiet,
     KeyCancelled,
     MigrateRequested,
+    ParentHeard,
     PauseRequested,
     ReplayMismatched,
     RestartRequested,
@@ -98,10 +104,18 @@ def handle(instance: Instance, event: Event, limits: EngineLimits) -> Actions:
             control.on_resume_requested(turn, event)
         case RestartRequested():
             restarting.on_restart_requested(turn, event)
+        case CancelInstanceRequested():
+            cancelling.on_cancel_requested(turn, event)
         case MigrateRequested():
             migrating.on_migrate_requested(turn, event)
         case TerminateRequested():
             control.on_terminate_requested(turn, event)
+        case ChildAsked():
+            children.on_child_asked(turn, event)
+        case ChildEnded():
+            children.on_child_ended(turn, event)
+        case ParentHeard():
+            children.on_parent_heard(turn, event)
         case DeleteRequested():
             control.on_delete_requested(turn, event)
         case _:

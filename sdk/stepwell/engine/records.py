@@ -8,15 +8,16 @@ wrote the record. Records are frozen; `data_plane.journal.codec` maps them to by
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from stepwell.names import Digest, InstanceUid
+from stepwell.engine.family import Parent
+from stepwell.names import Digest, InstanceId, InstanceUid
 from stepwell.retention import NOT_SAID, Retention
 from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 
-Kind = Literal["do", "sleep", "waitForEvent", "timer", "rollback"]
-"""`timer` is asyncio's own, inside `run`; users see the others as steps. `rollback` undoes the `do` of its name and
-count."""
+Kind = Literal["do", "sleep", "waitForEvent", "timer", "rollback", "cancel"]
+"""`timer` is asyncio's own, inside `run`, and `cancel` the cancelling of `run`; users see the others as steps.
+`rollback` undoes the `do` of its name and count."""
 
 
 class StepKey(NamedTuple):
@@ -25,6 +26,10 @@ class StepKey(NamedTuple):
     kind: Kind
     name: str
     count: int  # type: ignore[assignment]  # hides tuple.count, which nobody calls on a key
+
+
+CANCEL: Final = StepKey("cancel", "", 1)
+"""What names the cancelling of `run` among its completions, and the end of its grace among deadlines."""
 
 
 class BlobRef(NamedTuple):
@@ -77,10 +82,36 @@ class Created:
     request_id: str
     trace: bytes = b""
     """Of the call that created it, where its trace is kept; the engine passes it on unread."""
+    parent: Parent | None = None
+    depth: int = 0
+    """How many parents it has, one above the other."""
+    origin: Origin | None = None
+    """Of a fork."""
     retention: Retention = NOT_SAID
     """As it was asked for, or as its version said then: it stays so whatever is deployed later."""
     limits: WorkflowLimits = UNLIMITED
     """As its version says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The instance of the same workflow that a fork began as a copy of, and all that was copied.
+
+    It is within `Created`, which stands in one row: so that there is a whole fork, or none.
+    """
+
+    instance: InstanceId
+    uid: InstanceUid
+    step: StepKey
+    """The copy ends before its result."""
+    digest: str
+    """The version that was asked for; empty: the origin's own."""
+    created_at: int
+    """What its `run` was told of its creation. The fork's is told the same, or it could do something else."""
+    started_at: int | None
+    """When the clock of its `run` began; None where nothing that completed is copied."""
+    records: tuple[Record, ...]
+    """As its journal has them, but for the numbers of events, and with deadlines as they were when it was forked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +266,17 @@ class Restarted:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """`run` is to come to an end by itself: it is cancelled at what it waits for. A completion like any other, so that
+    a replay cancels it at the same place. At `due`, which later pauses shift, the instance is terminated."""
+
+    at: int
+    due: int
+    reason: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Migrated:
     """From here on it runs that version, whose code does what the records before this one say."""
 
@@ -248,13 +290,29 @@ class Migrated:
 
 @dataclass(frozen=True, slots=True)
 class NothingToDo:
-    """A pause of what was paused, or a resume of what was not: remembered, since the same call may come again, and much
-    later, when there would be something to do."""
+    """A pause of what was paused, a resume of what was not, or a cancel of what is being cancelled: remembered, since
+    the same call may come again, and much later, when there would be something to do."""
 
     at: int
     resume: bool
-    """Otherwise it was a pause."""
+    """Otherwise it was a pause, or a cancel."""
     request_id: str
+    cancel: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChildAdded:
+    """It is about to create this one, named as `child_name` says: counted before that happens."""
+
+    at: int
+    child: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParentTold:
+    """Its parent has the word of its end, or has no use for it any more."""
+
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,9 +387,12 @@ Record = (
     | Paused
     | Resumed
     | Restarted
+    | CancelRequested
     | RollbackBegun
     | Migrated
     | NothingToDo
+    | ChildAdded
+    | ParentTold
     | Completed
     | Errored
     | Terminated

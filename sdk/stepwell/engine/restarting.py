@@ -28,28 +28,37 @@ def on_restart_requested(turn: Turn, event: RestartRequested) -> None:
         )
     if instance.phase in (Phase.ABSENT, Phase.DELETING):
         raise WrongStateError("there is no instance that could be restarted")
-    kept = events = 0
-    if event.step is not None:
-        step = _known(instance, event.step)
-        kept, events = instance.completed, instance.events_received
-        if step.completion is not None:
-            kept, events = step.completion, step.events_before
-        if instance.rollback_from is not None and kept > instance.rollback_from[0]:
-            kept, events = instance.rollback_from
+    restarted = restart_from(instance, event.step, event.at, event.request_id)
     _refuse_if_full(instance, turn.limits)
-    paused_for = max(0, event.at - instance.paused.at) if instance.paused is not None else 0
-    turn.make_runnable(Restarted(event.at, event.step, kept, events, paused_for, event.request_id))
+    turn.make_runnable(restarted)
     instance.retry_due = False
     turn.end_activation()
     turn.activate()
+
+
+def restart_from(instance: Instance, key: StepKey | None, at: int, request_id: str = "") -> Restarted:
+    """What a restart of it records: how much it keeps. Raises InvalidArgumentError for a step that it has not come
+    to."""
+    kept = events = 0
+    if key is not None:
+        step = _known(instance, key)
+        kept, events = instance.completed, instance.events_received
+        if step.completion is not None:
+            kept, events = step.completion, step.events_before
+        elif (cancel := instance.cancelling) is not None and step.began_after <= cancel.completion:
+            kept, events = cancel.completion, cancel.events_before  # it was on its way when `run` was cancelled
+        if instance.rollback_from is not None and kept > instance.rollback_from[0]:
+            kept, events = instance.rollback_from
+    paused_for = max(0, at - instance.paused.at) if instance.paused is not None else 0
+    return Restarted(at, key, kept, events, paused_for, request_id)
 
 
 def _known(instance: Instance, key: StepKey) -> Step:
     step = instance.steps.get(key)
     if step is None or key.kind in ("timer", "rollback"):
         raise InvalidArgumentError(
-            f"the instance has no step {key.name!r} of kind {key.kind!r} and count {key.count} that it could be "
-            "restarted from; ListSteps has those that there are",
+            f"the instance has no step {key.name!r} of kind {key.kind!r} and count {key.count} that it could "
+            "begin again from; ListSteps has those that there are",
             field="from_step",
         )
     return step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stepwell.engine.actions import EndGuest, TellGo, TellStart
+from stepwell.engine.cancelling import end_grace, ends_cancelled
 from stepwell.engine.control import expire
 from stepwell.engine.events import (
     ActivationStarted,
@@ -18,6 +19,7 @@ from stepwell.engine.events import (
 )
 from stepwell.engine.instance import IllegalTransition, Live, Phase, Running
 from stepwell.engine.records import (
+    CANCEL,
     Activated,
     ActivationEnded,
     Completed,
@@ -53,7 +55,7 @@ def on_activation_started(turn: Turn, event: ActivationStarted) -> None:
     instance.live = Live(event.at, told=len(instance.completions))
     instance.retry_due = False
     instance.rearm()
-    turn.do(TellStart(len(instance.completions), tuple(instance.open)))
+    turn.do(TellStart(len(instance.completions), instance.asked))
 
 
 def on_suspended(turn: Turn, event: Suspended) -> None:
@@ -95,6 +97,9 @@ def on_tick(turn: Turn, event: Tick) -> None:
             attempt = instance.steps[key].attempts + 1
             instance.live.running[key] = Running(attempt, event.at, None, begun=False)
             turn.do(TellGo(key, attempt))
+        elif key == CANCEL:
+            end_grace(turn, event.at)
+            return
         elif key.kind == "waitForEvent":
             time_out(turn, key, event.at)
         else:
@@ -135,17 +140,18 @@ def on_run_returned(turn: Turn, event: RunReturned) -> None:
     turn.live()
     if turn.instance.terminating is not None:
         raise IllegalTransition("it returned after it was terminated")
-    turn.record(Completed(event.at, event.output, turn.expiry(event.at, success=True)))
+    turn.end(Completed(event.at, event.output, turn.expiry(event.at, success=True)))
     turn.end_activation()
 
 
 def on_run_raised(turn: Turn, event: RunRaised) -> None:
+    """It is terminated where a call ended `run`, or where it was cancelled and let that out; else it failed."""
     turn.live()
     expires_at = turn.expiry(event.at)
-    if turn.instance.terminating is not None:
-        turn.record(Terminated(event.at, "", event.rolled_back, expires_at))
+    if turn.instance.terminating is not None or ends_cancelled(turn.instance, event.failure):
+        turn.end(Terminated(event.at, "", event.rolled_back, expires_at))
     else:
-        turn.record(Errored(event.at, event.failure, event.rolled_back, expires_at))
+        turn.end(Errored(event.at, event.failure, event.rolled_back, expires_at))
     turn.end_activation()
 
 
@@ -177,7 +183,7 @@ def on_guest_lost(turn: Turn, event: GuestLost) -> None:
             "look for what ends the process or uses up its memory"
         )
         failure = Failure("stepwell.errors", "SandboxDiedError", message)
-        turn.record(Errored(event.at, failure, expires_at=turn.expiry(event.at)))
+        turn.end(Errored(event.at, failure, expires_at=turn.expiry(event.at)))
     turn.activate()
 
 

@@ -19,7 +19,7 @@ from stepwell.engine.actions import (
 )
 from stepwell.engine.instance import IllegalTransition, Instance, Live, Phase
 from stepwell.engine.limits import EngineLimits
-from stepwell.engine.records import ActivationEnded, Record, StepKey
+from stepwell.engine.records import ActivationEnded, Completed, Errored, Record, StepKey, Terminated
 
 
 class Turn:
@@ -73,6 +73,13 @@ class Turn:
         """Record what makes the instance runnable, behind a wake that is due now."""
         self.actions.append(WakeNow())
         self.record(record)
+
+    def end(self, record: Completed | Errored | Terminated) -> None:
+        """Record the end: behind a wake that leads here, where a parent is to hear of it."""
+        if self.instance.parent is not None:
+            self.make_runnable(record)
+        else:
+            self.record(record)
 
     def activate(self) -> None:
         """Ask for a guest, unless one runs."""

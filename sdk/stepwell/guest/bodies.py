@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from stepwell.calls import Argument
 from stepwell.context import StepContext
 from stepwell.errors import (
+    ApiError,
     NonRetryableError,
     RunRestrictionError,
     StepDefinitionError,
     StepTimeoutError,
     StepValueError,
 )
-from stepwell.guest.failures import described, rebuilt, traceback_of
+from stepwell.guest.failures import described, message_of, rebuilt, traceback_of
 from stepwell.guest.kept import kept
 from stepwell.guest.logs import SOURCE
 from stepwell.guest.scheduler import SCHEDULER
@@ -48,6 +49,7 @@ class Attempt:
         "ask",
         "began_ns",
         "bodies",
+        "calls",
         "cancelled",
         "expired",
         "instance",
@@ -76,6 +78,8 @@ class Attempt:
         self.over = False
         self.cancelled = False
         self.expired = False
+        self.calls = 0
+        """Through bindings, so far."""
 
     def log_name(self) -> tuple[str, int, int]:
         _, name, count = self.ask.key
@@ -155,6 +159,9 @@ class Attempt:
             return decode(value)
         if value is not None:
             return rebuilt(json.loads(value.described))
+        return self._step_context()
+
+    def _step_context(self) -> StepContext:
         kind, name, count = self.ask.key
         assert self.ask.config is not None
         config = self.ask.config.shown()
@@ -186,26 +193,52 @@ class Attempt:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+        instance = self.instance
+        elapsed_us = (perf_counter_ns() - self.began_ns) // 1000 if self.began_ns else 0
+        delay_ms: int | None = None
+        if not self.cancelled:
+            if self.expired:
+                error = self._timed_out(error)
+            if error is not None and not _is_final(error):
+                delay_ms, error = self._delayed(error)
         if self.partial or self.left_out:
             self.bodies.flush_logs(self)
-        instance = self.instance
         if self.cancelled:
             instance.attempt_dropped(self)
-            return
-        elapsed_us = (perf_counter_ns() - self.began_ns) // 1000 if self.began_ns else 0
-        if self.expired:
-            assert self.ask.config is not None
-            what = "step" if self.ask.key[0] == "do" else "rollback of step"
-            name, timeout_ms = self.ask.key[1], self.ask.config.timeout_ms
-            text = f"{what} {name!r}: attempt {self.number} ran longer than its timeout of {timeout_ms} ms"
-            timeout = StepTimeoutError(text)
-            timeout.__traceback__ = traceback_of(error) if error is not None else None
-            error = timeout
-        if error is not None:
-            instance.attempt_failed(self, elapsed_us, not issubclass(type(error), FINAL), described(error))
+        elif error is not None:
+            instance.attempt_failed(self, elapsed_us, delay_ms, described(error))
         else:
             assert payload is not None
             instance.attempt_succeeded(self, elapsed_us, payload)
+
+    def _timed_out(self, error: BaseException | None) -> StepTimeoutError:
+        assert self.ask.config is not None
+        what = "step" if self.ask.key[0] == "do" else "rollback of step"
+        name, timeout_ms = self.ask.key[1], self.ask.config.timeout_ms
+        text = f"{what} {name!r}: attempt {self.number} ran longer than its timeout of {timeout_ms} ms"
+        timeout = StepTimeoutError(text)
+        timeout.__traceback__ = traceback_of(error) if error is not None else None
+        return timeout
+
+    def _delayed(self, error: BaseException) -> tuple[int | None, BaseException]:
+        """Before the next attempt, and what this one failed with: a step whose delay function fails is not tried
+        again."""
+        config = self.ask.config
+        assert config is not None
+        if config.delay is None or self.number > config.limit:
+            return config.delay_ms, error
+        assert self.ask.context is not None
+        context = self.ask.context.copy()
+        context.run(_belong_to, self)
+        try:
+            return context.run(config.delay.ms, error, self._step_context()), error
+        except BaseException as problem:
+            failed = StepDefinitionError(
+                f"step {self.ask.key[1]!r}: config['retries']['delay'] failed ({message_of(problem)}) after attempt "
+                f"{self.number} ({message_of(error)})"
+            )
+            failed.__cause__ = problem
+            return None, failed
 
 
 class Bodies:
@@ -259,7 +292,7 @@ class Bodies:
                 continue
             if not attempt.began_ns:
                 self._fresh.append(attempt)
-                self._touched()
+                self.loop.call_soon(self._touched)  # not within this writing, of which nothing would come
                 continue
             config = attempt.ask.config
             assert config is not None
@@ -276,6 +309,14 @@ class Bodies:
     def recover(self, attempt: Attempt) -> None:
         """The thread of an abandoned attempt ended after all."""
         self.abandoned -= 1
+
+
+def _is_final(error: BaseException) -> bool:
+    """Whether another attempt would only meet it again; so it is with calls through bindings that were refused."""
+    kind = type(error)
+    if issubclass(kind, ApiError):
+        return not kind.retryable and kind.committed == "no"
+    return issubclass(kind, FINAL)
 
 
 def _belong_to(attempt: Attempt) -> None:

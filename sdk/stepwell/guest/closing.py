@@ -30,6 +30,7 @@ def close(loop: RunLoop) -> None:
     for task in survivors:
         _drain(loop, _drop_task, task)
     loop.ready.clear()
+    loop.failures()  # such as WorkflowClosedError, by a clean-up that had a step
 
 
 def _drain(loop: RunLoop, first: Callable[..., object], *args: Any) -> None:

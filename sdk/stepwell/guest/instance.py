@@ -8,17 +8,19 @@ means that the code is not what it was. All of it is deterministic but for the o
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable
 from contextvars import copy_context
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, Final
 
-from stepwell.errors import EventTimeoutError, WorkflowTerminatedError
+from stepwell.errors import WorkflowTerminatedError
 from stepwell.events import WorkflowEvent
 from stepwell.guest import closing
 from stepwell.guest.asking import Asking
 from stepwell.guest.asks import Ask, Key, shown
-from stepwell.guest.failures import described, rebuilt
+from stepwell.guest.entering import cancel_run, enter
+from stepwell.guest.failures import described
 from stepwell.guest.kept import kept
 from stepwell.guest.logs import SOURCE
 from stepwell.guest.scheduler import stalled
@@ -77,6 +79,7 @@ class Instance:
         self._quiet_due: int | None = None
         """The number of the "hold" that is still to be answered."""
         self._idle_told = False
+        self._was_cancelled = False
         self._raised: str | None = None
         """What `run` failed with, once its steps are rolled back."""
         self._handler_waits: tuple[Ask, int] | None = None
@@ -123,6 +126,9 @@ class Instance:
         position = self._entered
         self._entered += 1
         self._idle_told = False
+        if outcome == "cancelled":
+            self._cancelled(at_ms, detail)
+            return
         asking = self._asking
         ask = asking.open.pop(key, None)
         if outcome == "terminate":
@@ -134,7 +140,7 @@ class Instance:
                 ask.attempt.cancel()
             if asking.deferred:
                 asking.deferred.pop(key, None)
-            self._drain(self._enter, ask, at_ms, outcome, detail, payload)
+            self._drain(enter, asking.loop, ask, at_ms, outcome, detail, payload)
         elif key in asking.cancelled:
             asking.cancelled.discard(key)
             if outcome == "event" and asking.deferred is not None:
@@ -144,26 +150,13 @@ class Instance:
             return
         self._after_replay()
 
-    def _enter(self, ask: Ask, at_ms: int, outcome: str, detail: Any, payload: bytes) -> None:
-        loop = self._asking.loop
-        loop.now_ms = max(loop.now_ms, at_ms)
-        target = ask.target
-        if ask.key[0] == "timer":
-            target.fire()
-        elif target.done():
-            return
-        elif outcome == "held":
-            target.set_result(ask.result)
-        elif outcome == "value":
-            target.set_result(payload)
-        elif outcome == "error":
-            target.set_exception(rebuilt(detail))
-        elif outcome == "fired":
-            target.set_result(None)
-        elif outcome == "event":
-            target.set_result((payload, detail[0], detail[1]))
-        else:
-            target.set_exception(EventTimeoutError(f"{shown(ask.key)}: no event came in time"))
+    def _cancelled(self, at_ms: int, reason: str) -> None:
+        """`run` is to end: unless it has, which the host had not heard of when it recorded the cancel."""
+        if self._outcome is None and self._raised is None:
+            assert self._main is not None
+            self._was_cancelled = True
+            self._drain(cancel_run, self._asking.loop, self._main, at_ms, reason)
+        self._after_replay()
 
     def go(self, kind: str, name: str, count: int, number: int) -> None:
         """The host wants this attempt of an open step or rollback to begin."""
@@ -235,15 +228,15 @@ class Instance:
             head = f'["result",{self.act},{ask.quoted},{ask.key[2]},{attempt.number},{elapsed_us}{ask.kind}]'
             self._host.send(head.encode(), payload)
 
-    def attempt_failed(self, attempt: Attempt, elapsed_us: int, retryable: bool, error: str) -> None:
-        """The host decides: another attempt, or the step's failure."""
+    def attempt_failed(self, attempt: Attempt, elapsed_us: int, delay_ms: int | None, error: str) -> None:
+        """The host decides: another attempt, or the step's failure. Without a delay there is none to be."""
         ask = attempt.ask
         self.attempt_dropped(attempt)
         if self._asking.open.get(ask.key) is ask:
             config = ask.config
             assert config is not None
-            numbers = f"{ask.key[2]},{attempt.number},{elapsed_us},{'true' if retryable else 'false'}"
-            policy = f'{config.limit},{config.delay_ms},"{config.backoff}"'
+            numbers = f"{ask.key[2]},{attempt.number},{elapsed_us},{'false' if delay_ms is None else 'true'}"
+            policy = f'{config.limit},{config.delay_ms if delay_ms is None else delay_ms},"{config.backoff}"'
             self.say(f'["failed",{self.act},{ask.quoted},{numbers},{policy},{error}{ask.kind}]')
 
     def attempt_dropped(self, attempt: Attempt) -> None:
@@ -314,9 +307,11 @@ class Instance:
             self._fail(WorkflowTerminatedError("the instance was terminated"))
 
     def _fail(self, error: BaseException) -> None:
-        """`run` failed for good: roll back what it did, where there is anything."""
+        """`run` failed for good: roll back what it did, where there is anything. One that lets its cancel out has
+        cleaned up as it saw fit."""
         text = described(error)
-        if self._raised is None and self._asking.undos:
+        let_out = self._was_cancelled and type(error) is CancelledError
+        if self._raised is None and self._asking.undos and not let_out:
             self._roll_back(text)
         else:
             self._end("raised", (text if self._raised is None else f"{self._raised},true,{text}").encode())

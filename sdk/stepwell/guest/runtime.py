@@ -12,9 +12,11 @@ from json import JSONDecoder
 from typing import Any, Final
 
 from stepwell import frames
+from stepwell.bindings import WorkflowBinding
 from stepwell.environment import ENV
 from stepwell.guest import bundle, determinism, failures, restrictions
 from stepwell.guest.bodies import Bodies
+from stepwell.guest.calls import Calls
 from stepwell.guest.connection import Connection, TurnSelector
 from stepwell.guest.instance import Instance
 from stepwell.guest.limits import Limits
@@ -37,10 +39,11 @@ class Guest:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, selector: TurnSelector, fd: int) -> None:
         self.loop = loop
-        self._connection = Connection(fd, loop, selector, self._on_frame, self._before_write, frames.PAYLOAD_BYTES_MAX)
+        self._connection = Connection(fd, loop, selector, self._on_frame, self._before_write, frames.TOLD_BYTES_MAX)
         self.send = self._connection.send
         self._logs = Logs(self._connection.send_log, self._connection.send)
         self.flush_logs = self._logs.flush
+        self._calls = Calls(loop, self._connection.send)
         self._bodies = Bodies(loop, self._connection.soon, self._logs.flush)
         self.start = self._bodies.start
         self._limits = Limits()
@@ -93,11 +96,16 @@ class Guest:
     def _on_message(self, message: list[Any], payload: bytes) -> None:
         if message[0] == "start" or message[0] == "replay":
             self._start_instance(message, payload)
+        elif message[0] == "answer":
+            _, _, number, error = message
+            self._calls.answer(number, error, payload)
         elif message[0] == "ping":
             self.send(b'["pong"]')
         elif message[0] == "load":
-            _, path, entrypoints, variables, limits = message
-            self._load(path, entrypoints, variables, limits)
+            _, path, entrypoints, variables, limits, bindings = message
+            self._calls.workflows = bindings
+            ENV.fill(variables, {name: WorkflowBinding(self._calls, name) for name in bindings})
+            self._load(path, entrypoints, limits)
         else:
             kind, act, *rest = message
             instance = self._instances.get(act)
@@ -118,11 +126,11 @@ class Guest:
         else:
             raise frames.FrameError(f"unknown message {kind!r}")
 
-    def _load(self, path: str, entrypoints: list[str], variables: dict[str, str], limits: dict[str, int]) -> None:
+    def _load(self, path: str, entrypoints: list[str], limits: dict[str, int]) -> None:
         self._limits = Limits.of(limits)
         self._bodies.limit(self._limits.payloadBytes, self._limits.threads)
+        self._calls.payload_bytes_max = self._limits.payloadBytes
         self._logs.write_length_max = self._limits.logBytes
-        ENV.fill(variables)
         try:
             self._classes = bundle.load(path, entrypoints)
         except BaseException as error:

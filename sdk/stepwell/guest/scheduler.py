@@ -269,6 +269,11 @@ class RunLoop:
         """The tasks that are not done, in order of creation."""
         return [task for task in self._tasks if not task.done()]
 
+    def failures(self) -> list[BaseException]:
+        """What tasks ended with that nobody may have asked for: once given here, nobody is told of it as forgotten."""
+        ended = [task for task in self._tasks if task.done() and not task.cancelled()]
+        return [error for task in ended if (error := task.exception()) is not None]
+
     def live_generators(self) -> list[AsyncGeneratorType[Any, Any]]:
         """The async generators that began and have not ended, in that order."""
         return [generator for generator in self._generators if generator.ag_frame is not None]

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from stepwell.engine import events
 from stepwell.engine.instance import IllegalTransition, Phase
 from stepwell.engine.records import Record
+from stepwell.errors import AlreadyExistsError
 from stepwell.guest import determinism
 from stepwell.guest.asks import Key, shown
 from stepwell.guest.scheduler import Draining
+from stepwell.names import InstanceId, InstanceUid, instance_id
 from stepwell.testing.clock import VirtualClock
 from stepwell.testing.conversation import event_of
 from stepwell.testing.errors import KitFault, WorkflowTestError
@@ -30,6 +32,7 @@ from stepwell.testing.watchdog import WATCHDOG, OutOfPatience
 
 if TYPE_CHECKING:
     from stepwell.guest.asks import Ask
+    from stepwell.testing.bindings import TestBindings
 
 Reached = Literal["condition", "horizon", "nothing"]
 """Why a drive ended: what was waited for is there; the time is; nothing more can happen."""
@@ -71,6 +74,8 @@ class Host:
         self._real_seconds_max = real_seconds_max
         self._acts: dict[int, Resident] = {}
         self._printing = Printing(self._keep)
+        self.bindings: TestBindings | None = None
+        """What the test has bound."""
         self._until: Callable[[], bool] = lambda: False
         self._horizon: int | None = None
         self._reached: Reached | None = None
@@ -80,7 +85,22 @@ class Host:
         self.sandbox = self._new_sandbox()
 
     def _new_sandbox(self) -> Sandbox:
-        return Sandbox(self.clock, self._idle, self._printing.logs, self._heard, self._settled, self._replaced)
+        sandbox = Sandbox(self.clock, self._idle, self._printing.logs, self._heard, self._settled, self._replaced)
+        if self.bindings is not None:
+            sandbox.calls.workflows = self.bindings.workflows()
+        return sandbox
+
+    def _tell_parents(self) -> None:
+        if self.bindings is not None and self.ending is None:
+            self._guarded(self.bindings.tell_parents)
+
+    def ids_of_next(self, id: str | None) -> tuple[InstanceId, InstanceUid]:
+        """Of an instance to be made. Raises ValueError for a bad id, AlreadyExistsError for one that is taken."""
+        number = len(self.residents) + 1
+        chosen = instance_id(id if id is not None else f"instance-{number}")
+        if any(resident.id == chosen for resident in self.residents):
+            raise AlreadyExistsError(f"instance {chosen!r} exists already")
+        return chosen, InstanceUid(f"uid-{number}")
 
     # ---------------------------------------------------------------- what residents ask for
     def appended(self, resident: Resident, record: Record) -> None:
@@ -129,6 +149,11 @@ class Host:
         if message[0] in ("failed", "raised"):
             self._refuse_interruption(message[2] if message[0] == "raised" else message[10])
         resident = self._acts[message[1]]
+        if message[0] == "call":
+            bindings = self.bindings
+            assert bindings is not None
+            self._guarded(lambda: bindings.carry_out(resident, message, payload))
+            return
         self._guarded(lambda: resident.step_guest(message[1], event_of(message, payload, self.clock.now_ms)))
 
     def _guarded(self, do: Callable[[], None]) -> None:
@@ -154,6 +179,7 @@ class Host:
         self.sandbox.loop.stop()
 
     def _settled(self) -> None:
+        self._tell_parents()
         if self.ending is None and self._until():
             self._stop("condition")
 
@@ -235,6 +261,9 @@ class Host:
         with guest_process(), self._printing.taken(), WATCHDOG.watching(self._real_seconds_max):
             while True:
                 self.recover()
+                self._tell_parents()
+                if self.ending is not None:
+                    continue
                 if until():
                     return "condition"
                 loop = self.sandbox.loop
@@ -265,6 +294,7 @@ class Host:
                     resident.step(events.GuestLost(self.clock.now_ms, ending.reason))
                 if resident.state.phase is Phase.LIVE and resident.state.live is None and resident.state.runnable:
                     self.activate(resident)
+            self._tell_parents()
 
     def kill(self) -> None:
         """The node and its sandbox die now, as by SIGKILL."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from stepwell import names
 from stepwell.durations import Duration, duration_ms
 from stepwell.engine import events
+from stepwell.engine.forking import Prefix
 from stepwell.engine.instance import Phase, Step, StepStatus
 from stepwell.engine.records import BlobRef, Completed, Errored, Failure, Kind, StepKey, Terminated
 from stepwell.engine.status import InstanceStatus, status_of, steps_of
@@ -19,12 +20,12 @@ from stepwell.testing.conversation import error_from
 from stepwell.testing.errors import WorkflowTestError
 from stepwell.testing.modifiers import Modifiers, StepName
 from stepwell.testing.printing import LogLine
+from stepwell.testing.resident import Resident
 from stepwell.testing.stuck import standing
 from stepwell.values import decode, encode
 
 if TYPE_CHECKING:
     from stepwell.testing.host import Host
-    from stepwell.testing.resident import Resident
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +163,30 @@ class InstanceUnderTest:
     def restart(self, from_step: StepName | None = None) -> None:
         """Run it again, whatever it is at: from the beginning, or from that `do` step on. Raises InvalidArgumentError
         for a step that it has not come to."""
-        key = None
-        if from_step is not None:
-            name, count = (from_step, 1) if isinstance(from_step, str) else from_step
-            key = StepKey("do", name, count)
+        key = _key(from_step) if from_step is not None else None
         self._do(events.RestartRequested(self._host.clock.now_ms, key, ""))
+
+    def cancel(self, reason: str = "") -> None:
+        """Have `run` cancelled at what it waits for; it may clean up, and is terminated when that takes too long.
+        Raises WrongStateError once it has ended."""
+        self._do(events.CancelInstanceRequested(self._host.clock.now_ms, reason, ""))
+
+    def fork(self, from_step: StepName, *, id: str | None = None) -> InstanceUnderTest:
+        """A new instance, with a copy of what this one did before that `do` step, and the same modifiers. Raises
+        InvalidArgumentError for a step that it has not come to, AlreadyExistsError for an id that is taken."""
+        host, origin, prefix = self._host, self._resident, Prefix()
+        chosen, uid = host.ids_of_next(id)
+        for record in origin.journal:
+            prefix.add(record)
+        at = host.clock.now_ms
+        copied, of = prefix.cut(names.InstanceId(origin.id), _key(from_step), "", at), prefix.instance
+        modifiers = origin.modifiers.for_instance(lambda type, payload: forked.send_event(type, payload))
+        resident = Resident(host, chosen, origin.workflow, origin.entrypoint, modifiers)
+        host.residents.append(resident)
+        resident.step(events.CreateRequested(at, uid, of.digest, of.entrypoint, of.params, "", origin=copied))
+        host.recover()
+        forked = InstanceUnderTest(host, resident)
+        return forked
 
     def terminate(self, *, rollback: bool = False) -> None:
         """End it now; with `rollback`, once the rollback handlers of its steps have run. Raises WrongStateError once it
@@ -231,3 +251,8 @@ def _state(step: Step) -> StepState:
 def _inline(payload: bytes | BlobRef) -> bytes:
     assert not isinstance(payload, BlobRef), "a test keeps every payload inline"
     return payload
+
+
+def _key(step: StepName) -> StepKey:
+    name, count = (step, 1) if isinstance(step, str) else step
+    return StepKey("do", name, count)

@@ -53,7 +53,7 @@ class Resident:
         self.act = 0
         self.activating = False
         self._host = host
-        self._entrypoint = entrypoint
+        self.entrypoint = entrypoint
         self._guest: Guest | None = None
         self._live: Live | None = None
 
@@ -106,14 +106,14 @@ class Resident:
             "id": self.id,
             "uid": state.uid,
             "workflow": self.workflow,
-            "created": state.created_at,
-            "started": state.started_at,
+            "created": state.event_at,
+            "started": state.clock_at,
         }
         opened = [list(key) for key in told.opened]
         self.act = self._host.next_act(self)
         self._live = state.live
         self._guest = self._host.sandbox.open(
-            self.act, self._entrypoint, info, told.recorded, opened, _inline(state.params)
+            self.act, self.entrypoint, info, told.recorded, opened, _inline(state.params)
         )
         recorded = state.completions[: told.recorded]
         self._guest.begin()
@@ -128,6 +128,8 @@ class Resident:
             detail = error_from(completion.failure)
         elif completion.outcome == "event":
             detail = [completion.event_type, completion.event_at]
+        elif completion.outcome == "cancelled":
+            detail = completion.reason
         outcome = "held" if held else completion.outcome
         payload = b"" if held else _inline(completion.payload)
         key: tuple[str, str, int] = (completion.key.kind, completion.key.name, completion.key.count)

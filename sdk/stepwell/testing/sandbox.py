@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stepwell.frames import PAYLOAD_BYTES_MAX
 from stepwell.guest import closing
 from stepwell.guest.bodies import Attempt, Bodies
+from stepwell.guest.calls import Calls
 from stepwell.guest.instance import Instance
 from stepwell.guest.limits import Limits
 from stepwell.guest.scheduler import SCHEDULER
@@ -53,6 +54,8 @@ class Sandbox:
         self._settled = settled
         self._replaced = replaced
         self._limits = Limits()
+        self.calls = Calls(self.loop, self.send)
+        self.calls.payload_bytes_max = self._limits.payloadBytes
         self._threads = CountedThreads(self.loop)
         self._bodies = Bodies(self.loop, self.soon, logs.flush, self._threads)
         self._bodies.limit(PAYLOAD_BYTES_MAX, self._limits.threads)

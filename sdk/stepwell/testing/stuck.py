@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stepwell.engine.instance import Instance
-from stepwell.engine.records import Completed, Errored, StepKey
+from stepwell.engine.records import CANCEL, Completed, Errored, StepKey
 from stepwell.engine.status import status_of
 from stepwell.events import time_from_ms
 from stepwell.guest.asks import shown
@@ -20,7 +20,9 @@ def standing(state: Instance) -> str:
         failure = state.paused.failure
         why = f" with {failure.type}: {failure.message}" if failure is not None else ", and nobody resumes it"
         return f"it is {status_of(state)}{why}"
-    words = [_open(state, key) for key in state.open]
+    words = [_open(state, key) for key in state.open if key != CANCEL]
+    if state.cancelling is not None:
+        words.append("it was cancelled, and cleans up")
     if state.live is not None:
         words += [f"it runs {shown(key)}" for key in state.live.running]
     return "; ".join(words) or f"it is {status_of(state)}"

@@ -10,10 +10,11 @@ from typing import Any, Final
 from stepwell.durations import Duration, duration_ms
 from stepwell.engine import events
 from stepwell.environment import ENV
-from stepwell.errors import AlreadyExistsError
+from stepwell.errors import NotFoundError
 from stepwell.events import time_from_ms
 from stepwell.guest.bundle import ExecutionContext
-from stepwell.names import Digest, InstanceUid, instance_id, workflow_id
+from stepwell.names import Digest, workflow_id
+from stepwell.testing.bindings import Create, TestBindings
 from stepwell.testing.host import Host, JournalRecord
 from stepwell.testing.instance import InstanceUnderTest
 from stepwell.testing.modifiers import Modifiers
@@ -41,6 +42,7 @@ class Workflows:
         start = now if now is not None else datetime.now(UTC)
         self._host = Host(int(start.timestamp() * 1000), crash_at=crash_at, real_seconds_max=real_seconds_max)
         self._env_before = dict(vars_of_env())
+        self._bindings = self._host.bindings = TestBindings(self._host, self._create)
         self.modify_all = Modifiers()
         """What is changed about every instance that is started from here on."""
         self.set_vars(vars or {})
@@ -69,7 +71,14 @@ class Workflows:
             if not isinstance(value, str):
                 raise TypeError(f"vars has {name!r}: {value!r}; values of [vars] are texts")
         self._settings["vars"] = dict(vars)
-        ENV.fill(vars)
+        ENV.fill(vars, self._bindings.env())
+
+    def bind(self, **workflows: type[Any]) -> None:
+        """`self.env` has these workflows by these names, as by `[[bindings]]`: `bind(SHIPPING=Shipping)`."""
+        for name, workflow in workflows.items():
+            self._bindings.bind(name, _a_workflow(workflow))
+        self._host.sandbox.calls.workflows = self._bindings.workflows()
+        self.set_vars(self._settings["vars"] or {})
 
     def start(
         self, workflow: type[Any], params: Any = None, *, id: str | None = None, name: str | None = None
@@ -79,33 +88,46 @@ class Workflows:
         Raises TypeError for what is no workflow, ValueError for a bad id, AlreadyExistsError for one that is taken,
         StepValueError for params that are no JSON.
         """
-        if not isinstance(workflow, type) or not callable(getattr(workflow, "run", None)):
-            raise TypeError(f"{workflow!r} is no workflow: give a class with `async def run(self, event, step)`")
         host = self._host
-        number = len(host.residents) + 1
-        chosen = instance_id(id if id is not None else f"instance-{number}")
-        if any(resident.id == chosen for resident in host.residents):
-            raise AlreadyExistsError(f"instance {chosen!r} exists already")
-        data = encode(params)
+        chosen, _ = host.ids_of_next(id)
+        given = name if name is not None else _a_workflow(workflow).__name__.strip("_")
+        resident = self._create(Create(_a_workflow(workflow), given, chosen, encode(params), "", None, 0))
+        host.recover()
+        self.modify_all.send_events(resident.modifiers)
+        return InstanceUnderTest(host, resident)
+
+    def instance(self, id: str) -> InstanceUnderTest:
+        """One that is there, such as a child that was created through a binding. Raises NotFoundError."""
+        for resident in self._host.residents:
+            if resident.id == id:
+                return InstanceUnderTest(self._host, resident)
+        raise NotFoundError(f"no instance {id!r}; there are: {', '.join(each.id for each in self._host.residents)}")
+
+    def _create(self, create: Create) -> Resident:
+        host, workflow = self._host, create.workflow
+        _, uid = host.ids_of_next(create.id)
         modifiers = self.modify_all.for_instance(lambda type, payload: started.send_event(type, payload))
         resident = Resident(
-            host,
-            chosen,
-            workflow_id(name if name is not None else workflow.__name__.strip("_")),
-            lambda: workflow(ExecutionContext(), ENV),
-            modifiers,
+            host, create.id, workflow_id(create.name), lambda: workflow(ExecutionContext(), ENV), modifiers
         )
         host.residents.append(resident)
+        started = InstanceUnderTest(host, resident)
         entrypoint = f"{workflow.__module__}:{workflow.__qualname__}"
+        digest = Digest("sha256-test")
         resident.step(
             events.CreateRequested(
-                host.clock.now_ms, InstanceUid(f"uid-{number}"), Digest("sha256-test"), entrypoint, data, ""
+                host.clock.now_ms,
+                uid,
+                digest,
+                entrypoint,
+                create.params,
+                create.request_id,
+                b"",
+                create.parent,
+                create.depth,
             )
         )
-        host.recover()
-        started = InstanceUnderTest(host, resident)
-        self.modify_all.send_events(modifiers)
-        return started
+        return resident
 
     @property
     def now(self) -> datetime:
@@ -134,6 +156,12 @@ class Workflows:
         """Crash now, as by SIGKILL of the node: bodies stop where they stand, instances are loaded from their
         journals."""
         self._host.kill()
+
+
+def _a_workflow(workflow: Any) -> type[Any]:
+    if not isinstance(workflow, type) or not callable(getattr(workflow, "run", None)):
+        raise TypeError(f"{workflow!r} is no workflow: give a class with `async def run(self, event, step)`")
+    return workflow
 
 
 def vars_of_env() -> dict[str, str]:

@@ -215,8 +215,12 @@ class Instance(_message.Message):
     ROLLBACK_FIELD_NUMBER: _builtins.int
     RETENTION_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    FORKED_FROM_FIELD_NUMBER: _builtins.int
     BUFFERED_EVENTS_FIELD_NUMBER: _builtins.int
     DEAD_EVENTS_FIELD_NUMBER: _builtins.int
+    CANCEL_TIME_FIELD_NUMBER: _builtins.int
+    CANCEL_REASON_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """tenants/{tenant}/workflows/{workflow}/instances/{instance}; the id is 1 to 100 of [a-zA-Z0-9_-], not starting with a dash."""
     uid: _builtins.str
@@ -233,6 +237,10 @@ class Instance(_message.Message):
     """Output only. Events that it keeps, and that no wait of it has taken yet. Absent in lists."""
     dead_events: _builtins.int
     """Output only. Events that it can't take any more: kept when it ended, or forgotten by a restart. Absent in lists."""
+    cancel_reason: _builtins.str
+    """Output only. What the caller gave as the reason."""
+    parent: _builtins.str
+    """Output only. The instance that created it through a binding, if one did."""
     @_builtins.property
     def error(self) -> _resources_pb2.Failure:
         """Output only. Set when errored, and when paused because of a failure."""
@@ -259,6 +267,14 @@ class Instance(_message.Message):
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When it is deleted: set once it has ended, unless it is kept for ever. Absent in lists."""
 
+    @_builtins.property
+    def forked_from(self) -> Global___ForkedFrom:
+        """Output only. What it began as a copy of, where it is a fork. Absent in lists."""
+
+    @_builtins.property
+    def cancel_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When it was cancelled, if it was."""
+
     def __init__(
         self,
         *,
@@ -275,12 +291,16 @@ class Instance(_message.Message):
         rollback: Global___Rollback | None = ...,
         retention: _resources_pb2.Retention | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        forked_from: Global___ForkedFrom | None = ...,
         buffered_events: _builtins.int | None = ...,
         dead_events: _builtins.int | None = ...,
+        cancel_time: _timestamp_pb2.Timestamp | None = ...,
+        cancel_reason: _builtins.str = ...,
+        parent: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "output", b"output", "retention", b"retention", "rollback", b"rollback", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "cancel_time", b"cancel_time", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "forked_from", b"forked_from", "output", b"output", "retention", b"retention", "rollback", b"rollback", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "name", b"name", "output", b"output", "params", b"params", "retention", b"retention", "rollback", b"rollback", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "cancel_reason", b"cancel_reason", "cancel_time", b"cancel_time", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "forked_from", b"forked_from", "name", b"name", "output", b"output", "params", b"params", "parent", b"parent", "retention", b"retention", "rollback", b"rollback", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__buffered_events: _TypeAlias = _typing.Literal["buffered_events"]  # noqa: Y015
     _WhichOneofArgType__buffered_events: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events"]  # noqa: Y015
@@ -296,6 +316,41 @@ class Instance(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
 
 Global___Instance: _TypeAlias = Instance  # noqa: Y015
+
+@_typing.final
+class ForkedFrom(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    STEP_KIND_FIELD_NUMBER: _builtins.int
+    STEP_COUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """tenants/{tenant}/workflows/{workflow}/instances/{instance}: the origin, which may be gone."""
+    uid: _builtins.str
+    """The origin's."""
+    step_name: _builtins.str
+    """The step that it began from: what came before its result is copied."""
+    step_kind: Global___StepKind.ValueType
+    step_count: _builtins.int
+    """From 1."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        uid: _builtins.str = ...,
+        step_name: _builtins.str = ...,
+        step_kind: Global___StepKind.ValueType = ...,
+        step_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "step_count", b"step_count", "step_kind", b"step_kind", "step_name", b"step_name", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForkedFrom: _TypeAlias = ForkedFrom  # noqa: Y015
 
 @_typing.final
 class Rollback(_message.Message):
@@ -1074,6 +1129,54 @@ class RestartInstanceRequest(_message.Message):
 Global___RestartInstanceRequest: _TypeAlias = RestartInstanceRequest  # noqa: Y015
 
 @_typing.final
+class ForkInstanceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    STEP_KIND_FIELD_NUMBER: _builtins.int
+    STEP_COUNT_FIELD_NUMBER: _builtins.int
+    INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The origin, which stays as it is."""
+    request_id: _builtins.str
+    """The same request_id with the same body gets the first answer. At most 64 characters."""
+    step_name: _builtins.str
+    """The step that the fork begins from, required: copied is what came before that step's result, and what is waited for
+    since before. Events that no wait had taken are not.
+    """
+    step_kind: Global___StepKind.ValueType
+    """Unspecified means STEP_KIND_DO."""
+    step_count: _builtins.int
+    """Of the steps of that name and kind, from 1; 0 means 1."""
+    instance_id: _builtins.str
+    """The fork's id, of the origin's workflow. Empty: one is made, from request_id where given."""
+    version: _builtins.str
+    """tenants/{tenant}/versions/{version}, of the origin's tenant: one whose code does what is copied. Empty: the origin's
+    own.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        step_name: _builtins.str = ...,
+        step_kind: Global___StepKind.ValueType = ...,
+        step_count: _builtins.int = ...,
+        instance_id: _builtins.str = ...,
+        version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "name", b"name", "request_id", b"request_id", "step_count", b"step_count", "step_kind", b"step_kind", "step_name", b"step_name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForkInstanceRequest: _TypeAlias = ForkInstanceRequest  # noqa: Y015
+
+@_typing.final
 class ReplayInstanceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1172,6 +1275,32 @@ class MigrateInstanceRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MigrateInstanceRequest: _TypeAlias = MigrateInstanceRequest  # noqa: Y015
+
+@_typing.final
+class CancelInstanceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    request_id: _builtins.str
+    reason: _builtins.str
+    """For the instance's code, and for whoever looks at it; at most 256 characters."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelInstanceRequest: _TypeAlias = CancelInstanceRequest  # noqa: Y015
 
 @_typing.final
 class TerminateInstanceRequest(_message.Message):
@@ -1336,7 +1465,8 @@ class InstanceEvent(_message.Message):
     """Opaque; hand it back to WatchInstance to continue after this event."""
     type: _builtins.str
     """created, started, stepStarted, stepRetrying, stepCompleted, stepFailed, stepCancelled, eventReceived, paused,
-    resumed, restarted, rollbackStarted, migrated, completed, errored, terminated, deleted; more may come.
+    resumed, restarted, rollbackStarted, cancelRequested, childAdded, migrated, completed, errored, terminated,
+    deleted; more may come.
     """
     status: Global___InstanceStatus.ValueType
     """The instance's status after it."""

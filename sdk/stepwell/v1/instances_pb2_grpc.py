@@ -95,6 +95,11 @@ class InstanceServiceStub:
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.RestartInstanceRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
                 _registered_method=True)
+        self.ForkInstance = channel.unary_unary(
+                '/stepwell.v1.InstanceService/ForkInstance',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.ForkInstanceRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
+                _registered_method=True)
         self.ReplayInstance = channel.unary_unary(
                 '/stepwell.v1.InstanceService/ReplayInstance',
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.ReplayInstanceRequest.SerializeToString,
@@ -103,6 +108,11 @@ class InstanceServiceStub:
         self.MigrateInstance = channel.unary_unary(
                 '/stepwell.v1.InstanceService/MigrateInstance',
                 request_serializer=stepwell_dot_v1_dot_instances__pb2.MigrateInstanceRequest.SerializeToString,
+                response_deserializer=stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
+                _registered_method=True)
+        self.CancelInstance = channel.unary_unary(
+                '/stepwell.v1.InstanceService/CancelInstance',
+                request_serializer=stepwell_dot_v1_dot_instances__pb2.CancelInstanceRequest.SerializeToString,
                 response_deserializer=stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
                 _registered_method=True)
         self.TerminateInstance = channel.unary_unary(
@@ -223,6 +233,15 @@ class InstanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForkInstance(self, request, context):
+        """A new instance that begins with a copy of what another one did up to a step, and goes on by itself; neither is changed
+        by what becomes of the other. On another version where a replay has found that its code does what is copied:
+        REPLAY_MISMATCH where it does not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReplayInstance(self, request, context):
         """Whether a version's code does what the instance's journal says it did. Nothing is recorded, no step's body runs, and
         the instance goes on meanwhile. NOT_FOUND for a version that does not have the workflow.
@@ -235,6 +254,14 @@ class InstanceServiceServicer:
         """To another version, once a replay has found that its code does what the instance did so far. Of an instance that has
         not ended; bodies that run are given up, and run again on the new version. REPLAY_MISMATCH where the replay differs,
         NOT_FOUND for a version that does not have the workflow or is being retired.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelInstance(self, request, context):
+        """Its code is cancelled at what it waits for, and may clean up; after a while it is terminated. One that is paused
+        hears of it when it is resumed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -345,6 +372,11 @@ def add_InstanceServiceServicer_to_server(servicer, server):
                     request_deserializer=stepwell_dot_v1_dot_instances__pb2.RestartInstanceRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_instances__pb2.Instance.SerializeToString,
             ),
+            'ForkInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForkInstance,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.ForkInstanceRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.Instance.SerializeToString,
+            ),
             'ReplayInstance': grpc.unary_unary_rpc_method_handler(
                     servicer.ReplayInstance,
                     request_deserializer=stepwell_dot_v1_dot_instances__pb2.ReplayInstanceRequest.FromString,
@@ -353,6 +385,11 @@ def add_InstanceServiceServicer_to_server(servicer, server):
             'MigrateInstance': grpc.unary_unary_rpc_method_handler(
                     servicer.MigrateInstance,
                     request_deserializer=stepwell_dot_v1_dot_instances__pb2.MigrateInstanceRequest.FromString,
+                    response_serializer=stepwell_dot_v1_dot_instances__pb2.Instance.SerializeToString,
+            ),
+            'CancelInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelInstance,
+                    request_deserializer=stepwell_dot_v1_dot_instances__pb2.CancelInstanceRequest.FromString,
                     response_serializer=stepwell_dot_v1_dot_instances__pb2.Instance.SerializeToString,
             ),
             'TerminateInstance': grpc.unary_unary_rpc_method_handler(
@@ -721,6 +758,33 @@ class InstanceService:
             _registered_method=True)
 
     @staticmethod
+    def ForkInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/ForkInstance',
+            stepwell_dot_v1_dot_instances__pb2.ForkInstanceRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ReplayInstance(request,
             target,
             options=(),
@@ -763,6 +827,33 @@ class InstanceService:
             target,
             '/stepwell.v1.InstanceService/MigrateInstance',
             stepwell_dot_v1_dot_instances__pb2.MigrateInstanceRequest.SerializeToString,
+            stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwell.v1.InstanceService/CancelInstance',
+            stepwell_dot_v1_dot_instances__pb2.CancelInstanceRequest.SerializeToString,
             stepwell_dot_v1_dot_instances__pb2.Instance.FromString,
             options,
             channel_credentials,

@@ -58,6 +58,11 @@ class InstanceServiceStub:
     """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
     ended. Of what it did before, the history keeps all.
     """
+    ForkInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ForkInstanceRequest, _instances_pb2.Instance]
+    """A new instance that begins with a copy of what another one did up to a step, and goes on by itself; neither is changed
+    by what becomes of the other. On another version where a replay has found that its code does what is copied:
+    REPLAY_MISMATCH where it does not.
+    """
     ReplayInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.ReplayInstanceRequest, _instances_pb2.Replay]
     """Whether a version's code does what the instance's journal says it did. Nothing is recorded, no step's body runs, and
     the instance goes on meanwhile. NOT_FOUND for a version that does not have the workflow.
@@ -66,6 +71,10 @@ class InstanceServiceStub:
     """To another version, once a replay has found that its code does what the instance did so far. Of an instance that has
     not ended; bodies that run are given up, and run again on the new version. REPLAY_MISMATCH where the replay differs,
     NOT_FOUND for a version that does not have the workflow or is being retired.
+    """
+    CancelInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.CancelInstanceRequest, _instances_pb2.Instance]
+    """Its code is cancelled at what it waits for, and may clean up; after a while it is terminated. One that is paused
+    hears of it when it is resumed.
     """
     TerminateInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.TerminateInstanceRequest, _instances_pb2.Instance]
     DeleteInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.DeleteInstanceRequest, _empty_pb2.Empty]
@@ -110,6 +119,11 @@ class InstanceServiceAsyncStub(InstanceServiceStub):
     """The same id, params and version from the beginning, or from one of its steps: whatever it is at, or once it has
     ended. Of what it did before, the history keeps all.
     """
+    ForkInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.ForkInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
+    """A new instance that begins with a copy of what another one did up to a step, and goes on by itself; neither is changed
+    by what becomes of the other. On another version where a replay has found that its code does what is copied:
+    REPLAY_MISMATCH where it does not.
+    """
     ReplayInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.ReplayInstanceRequest, _instances_pb2.Replay]  # type: ignore[assignment]
     """Whether a version's code does what the instance's journal says it did. Nothing is recorded, no step's body runs, and
     the instance goes on meanwhile. NOT_FOUND for a version that does not have the workflow.
@@ -118,6 +132,10 @@ class InstanceServiceAsyncStub(InstanceServiceStub):
     """To another version, once a replay has found that its code does what the instance did so far. Of an instance that has
     not ended; bodies that run are given up, and run again on the new version. REPLAY_MISMATCH where the replay differs,
     NOT_FOUND for a version that does not have the workflow or is being retired.
+    """
+    CancelInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.CancelInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
+    """Its code is cancelled at what it waits for, and may clean up; after a while it is terminated. One that is paused
+    hears of it when it is resumed.
     """
     TerminateInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.TerminateInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     DeleteInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.DeleteInstanceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -233,6 +251,17 @@ class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ForkInstance(
+        self,
+        request: _instances_pb2.ForkInstanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.Instance, _abc.Awaitable[_instances_pb2.Instance]]:
+        """A new instance that begins with a copy of what another one did up to a step, and goes on by itself; neither is changed
+        by what becomes of the other. On another version where a replay has found that its code does what is copied:
+        REPLAY_MISMATCH where it does not.
+        """
+
+    @_abc_1.abstractmethod
     def ReplayInstance(
         self,
         request: _instances_pb2.ReplayInstanceRequest,
@@ -251,6 +280,16 @@ class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
         """To another version, once a replay has found that its code does what the instance did so far. Of an instance that has
         not ended; bodies that run are given up, and run again on the new version. REPLAY_MISMATCH where the replay differs,
         NOT_FOUND for a version that does not have the workflow or is being retired.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelInstance(
+        self,
+        request: _instances_pb2.CancelInstanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instances_pb2.Instance, _abc.Awaitable[_instances_pb2.Instance]]:
+        """Its code is cancelled at what it waits for, and may clean up; after a while it is terminated. One that is paused
+        hears of it when it is resumed.
         """
 
     @_abc_1.abstractmethod

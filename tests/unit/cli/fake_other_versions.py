@@ -16,12 +16,24 @@ class FakeOtherVersions:
         self.verdicts: dict[str, i.Replay] = {}
         self.replayed: list[str] = []
         self.migrated: list[str] = []
+        self.instances: dict[str, i.Instance] = {}
 
     def found(self, name: str, context: grpc.ServicerContext) -> i.Instance:
         raise NotImplementedError
 
     def tenant_of(self, name: str, context: grpc.ServicerContext) -> str:
         raise NotImplementedError
+
+    def ForkInstance(self, request: i.ForkInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
+        """It is put beside its origin, under the id that was asked for, or `made`."""
+        origin = self.found(request.name, context)
+        forked = i.Instance(name=f"{origin.name.rpartition('/')[0]}/{request.instance_id or 'made'}")
+        forked.status, forked.version = i.INSTANCE_STATUS_QUEUED, request.version or origin.version
+        forked.forked_from.name, forked.forked_from.uid = origin.name, "u-1"
+        forked.forked_from.step_name, forked.forked_from.step_kind = request.step_name, request.step_kind
+        forked.forked_from.step_count = request.step_count
+        self.instances[forked.name] = forked
+        return forked
 
     def MigrateInstance(self, request: i.MigrateInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
         found, version = self.found(request.name, context), self.tenant_of(request.version, context)

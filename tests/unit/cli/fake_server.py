@@ -337,6 +337,9 @@ class FakeServer(FakeOtherVersions, TenantServiceServicer, WorkflowServiceServic
     def RestartInstance(self, request: i.RestartInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
         return self._put(request.name, i.INSTANCE_STATUS_QUEUED, context)
 
+    def CancelInstance(self, request: i.CancelInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
+        return self._put(request.name, i.INSTANCE_STATUS_RUNNING, context)
+
     def TerminateInstance(self, request: i.TerminateInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
         return self._put(request.name, i.INSTANCE_STATUS_TERMINATED, context)
 

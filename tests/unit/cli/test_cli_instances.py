@@ -39,12 +39,16 @@ def test_trigger_prints_the_new_instance(cli: Cli, server: FakeServer) -> None:
         "params": {"a": 1},
         "output": None,
         "error": None,
+        "forkedFrom": None,
         "rollback": None,
         "steps": [],
         "stepsNextPageToken": None,
         "createTime": "2026-01-02T03:04:05.678Z",
         "startTime": None,
         "endTime": None,
+        "cancelTime": None,
+        "cancelReason": None,
+        "parent": None,
         "retention": None,
         "expireTime": None,
         "bufferedEvents": None,
@@ -205,7 +209,13 @@ def test_latest_of_no_instances_is_not_found(cli: Cli) -> None:
 
 @pytest.mark.parametrize(
     ("verb", "status"),
-    [("pause", "waitingForPause"), ("resume", "running"), ("restart", "queued"), ("terminate", "terminated")],
+    [
+        ("pause", "waitingForPause"),
+        ("resume", "running"),
+        ("restart", "queued"),
+        ("cancel", "running"),
+        ("terminate", "terminated"),
+    ],
 )
 def test_steering_prints_the_instance_as_it_is_then(cli: Cli, server: FakeServer, verb: str, status: str) -> None:
     put_errored_order(server)
@@ -323,6 +333,21 @@ def put_orders(server: FakeServer, *ids: str) -> None:
         server.instances[name] = i.Instance(
             name=name, status=i.INSTANCE_STATUS_WAITING, version=f"tenants/acme/versions/{DIGEST}"
         )
+
+
+def test_a_fork_is_shown_with_where_it_came_from(cli: Cli, server: FakeServer) -> None:
+    put_orders(server, "one")
+    of = ("instances", "fork", "order", "one", "--tenant", "acme")
+    made = cli(*of, "--from", "charge", "-o", "json").document
+    assert (made["id"], made["status"], made["version"]) == ("made", "queued", DIGEST)
+    assert made["forkedFrom"] == {"id": "one", "uid": "u-1", "step": "charge", "kind": "do", "count": 1}
+    more = ("--from-step", "nap", "--kind", "sleep", "--count", "2", "--id", "two", "--version", NEWER)
+    assert cli(*of, *more).out == "order two is queued\n"
+    described = cli("instances", "describe", "order", "two", "--tenant", "acme", "-o", "json").document
+    assert described["version"] == NEWER
+    assert described["forkedFrom"] == {"id": "one", "uid": "u-1", "step": "nap", "kind": "sleep", "count": 2}
+    assert "forked from  one at nap #2" in cli("instances", "describe", "order", "two", "--tenant", "acme").out
+    assert cli("instances", "describe", "order", "one", "--tenant", "acme", "-o", "json").document["forkedFrom"] is None
 
 
 def test_one_is_migrated_and_shown_as_it_is_then(cli: Cli, server: FakeServer) -> None:

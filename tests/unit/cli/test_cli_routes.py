@@ -44,6 +44,7 @@ def test_a_version_is_described(cli: Cli, folder: str) -> None:
         "version": DIGEST,
         "workflows": [{"name": "order", "entrypoint": "main:Order", "retention": None, "limits": None}],
         "vars": {"REGION": "eu"},
+        "bindings": {},
         "fileCount": 2,
         "sizeBytes": 0,
         "state": "unspecified",
@@ -208,7 +209,7 @@ def test_two_versions_are_compared(cli: Cli, server: FakeServer) -> None:
         "  - var OLD  1",
         "  ~ var REGION  eu → us",
     ]
-    assert cli("versions", "diff", old, old, *ACME).out.endswith("  = the same files, workflows and values\n")
+    assert cli("versions", "diff", old, old, *ACME).out.endswith("  = the same files, workflows, values and bindings\n")
 
 
 def test_a_version_is_drained_and_retired(cli: Cli, server: FakeServer, folder: str) -> None:

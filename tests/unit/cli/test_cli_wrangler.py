@@ -23,6 +23,7 @@ JSONC = """
   "vars": { "GREETING": "hello, // and /* so */ on, ]", "LIMITS": { "most": 3 } },
 }
 """
+BOUND = {"ORDER": "order", "MAIL": "mail"}
 TOML = """
 name = "shop"
 main = "src/entry.py"
@@ -64,8 +65,9 @@ def test_the_folder_of_its_main_is_sent_with_its_workflows_and_texts(
     assert list(server.uploaded) == ["entry.py", "helper.py"]
     assert server.manifest is not None
     assert dict(server.manifest.vars) == {"GREETING": "hello, // and /* so */ on, ]"}
+    assert dict(server.manifest.bindings) == BOUND
     assert deployed.err.splitlines() == [
-        "Ignored: wrangler.jsonc: the workflow mail: it is another script's, deploy that one",
+        "Ignored: wrangler.jsonc: the workflow mail: it is another script's, deploy that one too",
         "Ignored: wrangler.jsonc: vars.LIMITS: it is no text, and only texts are handed on",
         "Ignored: wrangler.jsonc: of no meaning here: compatibility_date",
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -187,6 +187,7 @@ class FakeGuest:
     """A sandbox that a test speaks for: `frames` is what it was told, decoded."""
 
     runtime = "cpython-3.11"
+    bindings: Mapping[str, WorkflowId] = {"FLOW": WorkflowId("flow"), "GONE": WorkflowId("gone")}
 
     def __init__(self) -> None:
         self.frames: list[tuple[list[Any], bytes]] = []

@@ -51,6 +51,7 @@ class Routes:
     retention = NOT_SAID
     limits = UNLIMITED
     workflows = frozenset({FLOW})
+    other_entrypoint = "other:Flow"
 
     async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> Choose:
         if workflow not in self.workflows:
@@ -67,7 +68,7 @@ class Routes:
         await self.check_version(tenant, digest)
         if workflow != FLOW:
             raise NotFoundError("it has no such workflow")
-        return RoutedVersion(digest, "other:Flow", limits=self.limits)
+        return RoutedVersion(digest, self.other_entrypoint, limits=self.limits)
 
 
 class House:
@@ -81,6 +82,7 @@ class House:
         settings: NodeSettings,
         tenant_limits: TenantLimits,
         observer: InstanceObserver | None,
+        limits: EngineLimits | None = None,
     ) -> None:
         loop = cast(VirtualLoop, asyncio.get_running_loop())
         self.owned = True
@@ -95,7 +97,7 @@ class House:
             tasks,
             shard_of=lambda key: SHARD,
             clock=loop.clock,
-            limits=EngineLimits(),
+            limits=limits or EngineLimits(),
             settings=settings,
             tenant_limits=tenant_limits,
             forget_logs=self.recorder.forget,
@@ -115,7 +117,9 @@ class House:
         tenant, request_id = more.get("tenant", TENANT), more.get("request_id", "")
         trace, retention = more.get("trace", b""), more.get("retention", NOT_SAID)
         workflow = more.get("workflow", FLOW)
-        seen = await self.calls.create(tenant, workflow, InstanceId(name), b"null", request_id, trace, retention)
+        seen = await self.calls.create(
+            tenant, workflow, InstanceId(name), b"null", request_id, trace, retention=retention
+        )
         return seen.key
 
     async def guest(self, number: int) -> FakeGuest:
@@ -143,11 +147,18 @@ async def serving(
     settings: NodeSettings | None = None,
     tenant_limits: TenantLimits | None = None,
     observer: InstanceObserver | None = None,
+    limits: EngineLimits | None = None,
 ) -> AsyncIterator[House]:
     """A node that owns the shard until the block ends, and then dies as by SIGKILL."""
     async with asyncio.TaskGroup() as tasks:
         house = House(
-            store or MemoryStore(), epoch, tasks, settings or NodeSettings(), tenant_limits or TenantLimits(), observer
+            store or MemoryStore(),
+            epoch,
+            tasks,
+            settings or NodeSettings(),
+            tenant_limits or TenantLimits(),
+            observer,
+            limits,
         )
         await house.serve()
         recording = tasks.create_task(house.recorder.run())

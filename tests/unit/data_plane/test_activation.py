@@ -186,7 +186,7 @@ def test_orders_are_frames_that_name_the_activation() -> None:
 def test_a_start_is_followed_by_exactly_what_is_recorded() -> None:
     rig = Rig()
     rig.resident.instance.completions = [Completion(FETCH, 5, "value", b"1"), Completion(FETCH, 6, "fired")]
-    rig.resident.instance.started_at = NOW - 3
+    rig.resident.instance.clock_at = NOW - 3
     (start, params), *rest = rig.told(TellStart(1, (StepKey("sleep", "nap", 1),)))
     about = {"id": "one", "uid": "u", "workflow": "flow", "created": NOW - 5, "started": NOW - 3, "now": NOW}
     about["stepsMax"] = None

@@ -17,7 +17,7 @@ async def test_it_tells_what_its_guests_run_on() -> None:
     async def runtime() -> GuestRuntime:
         return GuestRuntime("3.11.2", "cpython", "aarch64", "glibc", "2.36")
 
-    servicer = PeerServicer(cast(Any, None), check, runtime, 1)
+    servicer = PeerServicer(cast(Any, None), cast(Any, None), check, runtime, 1)
     assert await servicer.GetGuestRuntime(pb.GetGuestRuntimeRequest(), None) == pb.GuestRuntime(
         python_version="3.11.2", implementation="cpython", machine="aarch64", libc="glibc", libc_version="2.36"
     )

@@ -118,7 +118,7 @@ async def test_a_node_says_for_which_of_the_tenants_shards_its_count_is_true() -
 
     async with serving() as house:
         await house.create()
-        alone = PeerServicer(house.node, check, runtime, 1)
+        alone = PeerServicer(house.node, house.calls.bindings, check, runtime, 1)
         asked = pb.CountInMemoryRequest(tenant=TENANT, digest=OLD)
         answer = await alone.CountInMemory(asked, None)
         assert ([*answer.tenants_shards], [*answer.served_shards], answer.count) == ([SHARD], [SHARD], 1)

@@ -66,6 +66,22 @@ async def test_the_guest_is_told_all_that_the_journal_holds_and_nothing_is_writt
 
 
 @on_virtual_time
+async def test_a_cancel_is_a_completion_and_its_grace_is_nothing_that_was_asked_for() -> None:
+    async with serving() as house:
+        key = await waiting(house)
+        await house.calls.cancel(key, "enough", "")
+        what = await recorded(house, key)
+        assert [each.outcome for each in what.completions] == ["value", "cancelled"]
+        assert [each.kind for each in what.opened] == ["sleep"]
+        await until(lambda: len(house.loader.leases) == 2)  # it is activated, to hear of it
+        running, guest = await begun(house, key)
+        await until(lambda: len(guest.told("completion")) == 2)
+        assert guest.told("completion")[1][2:] == ["cancel", "", 1, what.completions[1].at, "cancelled", "enough"]
+        guest.say(m.Replayed(1, "run raised CancelledError"), m.Closed(1))
+        assert await running == Matches("run raised CancelledError")
+
+
+@on_virtual_time
 async def test_a_difference_is_answered_and_the_guest_that_says_no_more_is_told_to_stop() -> None:
     async with serving() as house:
         running, guest = await begun(house, await waiting(house))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from loader import messages
-from tests.replay.guest_process import GuestProcess
+from tests.replay.guest_process import NOW_MS, GuestProcess
 from tests.unit.docs.pages import PAGES, blocks, unexpected
 
 
@@ -18,9 +18,16 @@ class Host(GuestProcess):
     """Grants everything at once; every event has the example's payload."""
 
     event = b"null"
+    cancelled: str | None = None
+    """What it is cancelled for, as soon as it waits for an event."""
 
     def complete(self, message: Any, outcome: Any, detail: object = None, payload: bytes = b"") -> None:
-        super().complete(message, outcome, detail, self.event if outcome == "event" else payload)
+        if outcome == "event" and self.cancelled is not None:
+            frame = messages.completion(message.act, "cancel", "", 1, NOW_MS, "cancelled", self.cancelled)
+            self.cancelled = None
+            self.send(frame)
+        else:
+            super().complete(message, outcome, detail, self.event if outcome == "event" else payload)
 
 
 def examples() -> list[Any]:
@@ -42,6 +49,7 @@ def test_an_example_returns_what_its_page_says(terms: dict[str, Any], source: st
     entrypoint = f"main:{_class_in(source)}"
     with Host() as host:
         host.event = json.dumps(terms.get("event")).encode()
+        host.cancelled = terms.get("cancel")
         assert isinstance(host.load(tmp_path, entrypoint), messages.Loaded)
         host.start(entrypoint=entrypoint, params=json.dumps(terms.get("params")).encode())
         last, output = host.serve()

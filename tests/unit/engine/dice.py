@@ -7,16 +7,20 @@ from dataclasses import fields
 from typing import Any, Final, TypeVar, get_args
 
 from stepwell.engine import events as e
+from stepwell.engine.family import Parent
 from stepwell.engine.records import BlobRef, Kind, Payload, RolledBack, StepKey
+from stepwell.names import InstanceId, InstanceUid, WorkflowId
 from stepwell.retention import NOT_SAID, Retention
 from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
-from tests.unit.engine.driven import BOOM
+from tests.unit.engine.driven import BOOM, LET_OUT
 
 T = TypeVar("T")
 
 LENGTHS: Final = (0, 400, 1_000, 9_000, 90_000)
 TYPES: Final = ("x", "y")
 REQUEST_IDS: Final = ("", "", "r1", "r2")
+CHILDREN: Final = ("c/1", "c/2", "c/3")
+PARENT: Final = Parent(WorkflowId("p"), InstanceId("1"), InstanceUid("pu"))
 EVENT_IDS: Final = ("", "", "e1", "e2")
 PAYLOADS: Final[tuple[Payload, ...]] = (b"1", b"22", BlobRef("b", 5), b"x" * 700)
 POLICIES: Final = tuple(
@@ -34,14 +38,18 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "entrypoint": ("m:C",),
     "runtime": ("cpython-3.11",),
     "trace": (b"t" * 24,),
+    "origin": (None,),
     "params": PAYLOADS,
+    "child": CHILDREN,
+    "parent": (None, PARENT),
+    "depth": (0, 1, 2),
     "result": PAYLOADS,
     "payload": PAYLOADS,
     "output": PAYLOADS,
     "request_id": REQUEST_IDS,
     "event_id": EVENT_IDS,
     "only_if_waiting": (False, True),
-    "failure": (BOOM,),
+    "failure": (BOOM, LET_OUT),
     "attempt": (1, 2, 3, 0),
     "elapsed_ms": (0, 50),
     "retryable": (True, False),
@@ -53,7 +61,7 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "position": (0, 1),
     "expected": ("this",),
     "got": ("that",),
-    "reason": ("gone",),
+    "reason": ("gone", ""),
     "rolled_back": (None, RolledBack(), RolledBack(BOOM)),
     "rollback": (False, True),
     "retention": RETENTIONS,

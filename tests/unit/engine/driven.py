@@ -33,6 +33,7 @@ T0 = 1_000_000
 """When instances of these tests are created, in ms."""
 
 BOOM = Failure("builtins", "ValueError", "boom")
+LET_OUT = Failure("asyncio.exceptions", "CancelledError", "the instance was cancelled")
 RETRY_IN_10_S = RetryPolicy(5, 10_000, "constant")
 
 

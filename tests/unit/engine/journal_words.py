@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from stepwell.engine import records as r
 from stepwell.engine.actions import TERMINATE, Completion
+from stepwell.engine.family import is_child
 from stepwell.engine.instance import Phase
 from tests.unit.engine.lives import DueTimes
 
@@ -17,13 +18,18 @@ def due_by(records: Iterable[r.Record]) -> DueTimes:
     """When each open key is due: as it was first said, later by what the key has seen of pauses that are over."""
     due: DueTimes = {}
     asked_in_pause: dict[r.StepKey, int] = {}
-    paused_at = 0
+    paused_at = grace = 0
     for record in records:
+        if isinstance(record, r.RollbackBegun) or getattr(record, "key", r.CANCEL).kind == "rollback":
+            due.pop(r.CANCEL, None)  # the grace is for `run`
         match record:
             case r.SleepStarted() | r.WaitStarted():
                 due[record.key], asked_in_pause[record.key] = record.due, record.at
             case r.AttemptFailed():
                 due[record.key], asked_in_pause[record.key] = record.retry_at, record.at
+            case r.CancelRequested():
+                due[r.CANCEL], asked_in_pause[r.CANCEL] = record.due, record.at
+                grace = record.due - record.at
             case r.Paused():
                 paused_at, asked_in_pause = record.at, {}
             case r.Resumed() | r.Restarted() | r.RollbackBegun():
@@ -33,6 +39,8 @@ def due_by(records: Iterable[r.Record]) -> DueTimes:
                     if then is not None:
                         seen = record.at - asked_in_pause.get(key, paused_at)
                         due[key] = then + min(max(seen, 0), record.paused_for)
+                if isinstance(record, r.Restarted) and r.CANCEL in due:
+                    due[r.CANCEL] = record.at + grace
             case r.Completed() | r.Errored() | r.Terminated():
                 due.clear()
             case _ if isinstance(record, Ending):
@@ -52,28 +60,41 @@ def expiry_by(records: Sequence[r.Record]) -> int | None:
             return None
 
 
-def entered(records: Iterable[r.Record]) -> Iterator[Completion]:
-    """What enters `run`, in order."""
+def entered(records: Iterable[r.Record]) -> list[Completion]:
+    """What enters `run`, in order. What a restart kept last enters when that came, as far as `run` can tell."""
+    found: list[Completion] = []
     events: dict[int, r.EventReceived] = {}
     for record in records:
-        match record:
-            case r.EventReceived():
-                events[record.number] = record
-            case r.StepCompleted():
-                yield Completion(record.key, record.at, "value", record.result)
-            case r.StepFailed():
-                yield Completion(record.key, record.at, "error", failure=record.failure)
-            case r.SleepFired():
-                yield Completion(record.key, record.at, "fired")
-            case r.RollbackBegun():
-                yield Completion(TERMINATE, record.at, "terminate")
-            case r.WaitTimedOut():
-                yield Completion(record.key, record.at, "timeout")
-            case r.EventMatched():
-                event = events[record.number]
-                yield Completion(
-                    record.key, record.at, "event", event.payload, event_type=event.event_type, event_at=event.at
-                )
+        if isinstance(record, r.EventReceived):
+            events[record.number] = record
+        if isinstance(record, r.Restarted) and found and len(found) == record.kept:
+            found[-1] = found[-1]._replace(at=max(found[-1].at, record.at))
+        completion = _completion(record, events)
+        if completion is not None:
+            found.append(completion)
+    return found
+
+
+def _completion(record: r.Record, events: dict[int, r.EventReceived]) -> Completion | None:
+    match record:
+        case r.StepCompleted():
+            return Completion(record.key, record.at, "value", record.result)
+        case r.StepFailed():
+            return Completion(record.key, record.at, "error", failure=record.failure)
+        case r.SleepFired():
+            return Completion(record.key, record.at, "fired")
+        case r.RollbackBegun():
+            return Completion(TERMINATE, record.at, "terminate")
+        case r.WaitTimedOut():
+            return Completion(record.key, record.at, "timeout")
+        case r.CancelRequested():
+            return Completion(r.CANCEL, record.at, "cancelled", reason=record.reason)
+        case r.EventMatched():
+            event = events[record.number]
+            return Completion(
+                record.key, record.at, "event", event.payload, event_type=event.event_type, event_at=event.at
+            )
+    return None
 
 
 def endings(records: Iterable[r.Record]) -> dict[r.StepKey, Ending]:
@@ -113,6 +134,10 @@ def phase_of(records: Iterable[r.Record]) -> Phase:
                 after = Phase.FINISHED
             case r.Deleting():
                 may, after = {Phase.FINISHED}, Phase.DELETING
+            case r.EventReceived() if is_child(record.event_type):
+                may = {Phase.LIVE, Phase.PAUSED, Phase.FINISHED}
+            case r.ParentTold():
+                may = {Phase.FINISHED}
             case r.Activated() | r.ActivationEnded() | r.SandboxDied():
                 may = {Phase.LIVE}
         assert phase in may, f"{record} while it is {phase.value}"
@@ -151,6 +176,20 @@ def kept(records: Iterable[r.Record]) -> dict[str, list[int]]:
     return {kind: numbers for kind, numbers in events.items() if numbers}
 
 
+def untold(records: Iterable[r.Record]) -> bool:
+    """Whether it has ended, and its parent may not know."""
+    parent, due = None, False
+    for record in records:
+        match record:
+            case r.Created():
+                parent = record.parent
+            case r.Completed() | r.Errored() | r.Terminated():
+                due = parent is not None
+            case r.ParentTold() | r.Restarted():
+                due = False
+    return due
+
+
 def rests(records: Iterable[r.Record]) -> bool:
     """Whether it waits for time, an event or a call, and has nothing to do until then."""
     resting, types = True, dict[r.StepKey, str]()
@@ -160,7 +199,9 @@ def rests(records: Iterable[r.Record]) -> bool:
                 resting = not record.runnable
             case r.Completed() | r.Errored() | r.Terminated():
                 resting = True
-            case r.Created() | r.Activated() | r.SandboxDied() | r.Resumed() | r.Restarted() | r.RollbackBegun():
+            case r.Created() | r.Activated() | r.SandboxDied() | r.Resumed() | r.Restarted():
+                resting = False
+            case r.CancelRequested() | r.RollbackBegun():
                 resting = False
             case r.WaitStarted():
                 types[record.key] = record.event_type
@@ -179,9 +220,9 @@ def without_progress(records: Sequence[r.Record]) -> tuple[int, int]:
     begun, deaths, live = 0, 0, False
     for record in records:
         match record:
-            case r.EventReceived() | r.EventMatched() | r.NothingToDo() | r.RollbackBegun():
+            case r.EventReceived() | r.EventMatched() | r.SleepFired() | r.WaitTimedOut():
                 pass
-            case r.SleepFired() | r.WaitTimedOut():
+            case r.CancelRequested() | r.NothingToDo() | r.RollbackBegun():
                 pass
             case r.Activated():
                 begun, live = begun + 1, True

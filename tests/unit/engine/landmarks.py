@@ -8,6 +8,7 @@ from typing import Final, get_args
 from stepwell.engine import actions as a
 from stepwell.engine import events as e
 from stepwell.engine import records as r
+from stepwell.engine.family import is_child
 from stepwell.engine.instance import IllegalTransition, Phase
 from stepwell.errors import InvalidArgumentError, LimitExceededError, NotWaitingError, WrongStateError
 from tests.unit.engine.driven import appended
@@ -15,8 +16,8 @@ from tests.unit.engine.journal_words import kept
 from tests.unit.engine.lives import Life, Moment
 from tests.unit.engine.restart_words import what_counts
 
-NEVER_REFUSED: Final = frozenset({e.Tick, e.GuestLost, e.DrainRequested, e.Suspended})
-"""What the clock and the node themselves say."""
+NEVER_REFUSED: Final = frozenset({e.Tick, e.GuestLost, e.DrainRequested, e.Suspended, e.ChildEnded, e.ParentHeard})
+"""What the clock and the nodes themselves say."""
 
 LANDMARKS: Final = frozenset(
     {
@@ -37,8 +38,21 @@ LANDMARKS: Final = frozenset(
         "a resume moves a deadline by the whole pause",
         "a resume moves a deadline by a part of the pause",
         "it is terminated while bodies run",
+        "it is cancelled while bodies run",
+        "a child's end is matched",
+        "a child's end comes after the parent's own",
+        "a restart keeps a child's end",
+        "its parent hears of its end",
+        "it is cancelled before it ran",
+        "it is cancelled while it is paused",
+        "it lets the cancel out",
+        "the grace of a cancel ends",
+        "a restart keeps a cancel",
+        "a restart forgets a cancel",
         "it is rolled back while bodies run",
         "it is rolled back out of a pause",
+        "it is rolled back while it is cancelled",
+        "it is cancelled while it is rolled back",
         "a handler runs",
         "it is restarted while it is rolled back",
         "it is restarted while bodies run",
@@ -120,8 +134,24 @@ def _of_an_event(moment: Moment, kinds: set[type[object]]) -> Iterator[str]:
                 yield "it is rolled back while bodies run"
             if before.phase is Phase.PAUSED:
                 yield "it is rolled back out of a pause"
+            if r.CANCEL in before.due:
+                yield "it is rolled back while it is cancelled"
+        case e.CancelInstanceRequested() if before.rolls_back and r.NothingToDo in kinds:
+            yield "it is cancelled while it is rolled back"
         case e.TerminateRequested() if bodies:
             yield "it is terminated while bodies run"
+        case e.ChildEnded() if r.EventMatched in kinds:
+            yield "a child's end is matched"
+        case e.ChildEnded() if kinds and moment.before.phase is Phase.FINISHED:
+            yield "a child's end comes after the parent's own"
+        case e.ParentHeard() if kinds:
+            yield "its parent hears of its end"
+        case e.CancelInstanceRequested() if r.CancelRequested in kinds:
+            yield from _of_a_cancel(moment, kinds, bodies=bool(bodies))
+        case e.RunRaised() if r.Terminated in kinds and not before.rolls_back:
+            yield "it lets the cancel out"
+        case e.Tick() if r.Terminated in kinds:
+            yield "the grace of a cancel ends"
         case e.MigrateRequested() if r.Migrated in kinds:
             yield from _of_a_migration(moment, bodies=bool(bodies))
         case e.RestartRequested(step=step) if r.Restarted in kinds:
@@ -134,6 +164,15 @@ def _of_an_event(moment: Moment, kinds: set[type[object]]) -> Iterator[str]:
             yield "an attempt runs past its timeout"
         case _:
             pass
+
+
+def _of_a_cancel(moment: Moment, kinds: set[type[object]], *, bodies: bool) -> Iterator[str]:
+    if bodies:
+        yield "it is cancelled while bodies run"
+    if r.Terminated in kinds:
+        yield "it is cancelled before it ran"
+    if moment.before.phase is Phase.PAUSED:
+        yield "it is cancelled while it is paused"
 
 
 def _of_a_migration(moment: Moment, *, bodies: bool) -> Iterator[str]:
@@ -195,6 +234,10 @@ def _of_a_life(life: Life, moment: Moment) -> Iterator[str]:
         if any(isinstance(each, r.Restarted) for each in newest):
             yield "it expires after a restart"
     if moment.actions and isinstance(moment.event, e.RestartRequested) and moment.event.step is not None:
+        if any(isinstance(each, r.CancelRequested) for each in newest):
+            yield "a restart forgets a cancel" if instance.cancelling is None else "a restart keeps a cancel"
+        if any(map(is_child, instance.events)):
+            yield "a restart keeps a child's end"
         if instance.open:
             yield "a restart keeps what is still waited for"
         counted, before = what_counts(newest), what_counts(newest[:-1])

@@ -20,6 +20,7 @@ from tests.unit.engine.journal_words import (
     expiry_by,
     kept,
     phase_of,
+    untold,
     without_progress,
 )
 from tests.unit.engine.landmarks import NEVER_REFUSED
@@ -37,12 +38,35 @@ find the earliest of it, by what they find."""
 _FOLDED = [each.name for each in fields(Instance) if each.name not in NOT_IN_THE_JOURNAL | MADE_FROM_OPEN]
 
 _Called = (
-    r.EventReceived | r.Paused | r.Resumed | r.Restarted | r.RollbackBegun | r.Migrated | r.NothingToDo | r.Terminated
+    r.EventReceived
+    | r.Paused
+    | r.Resumed
+    | r.Restarted
+    | r.CancelRequested
+    | r.RollbackBegun
+    | r.Migrated
+    | r.NothingToDo
+    | r.Terminated
 )
 _Calls = (
-    e.EventSent | e.PauseRequested | e.ResumeRequested | e.RestartRequested | e.MigrateRequested | e.TerminateRequested
+    e.EventSent
+    | e.PauseRequested
+    | e.ResumeRequested
+    | e.RestartRequested
+    | e.CancelInstanceRequested
+    | e.MigrateRequested
+    | e.TerminateRequested
 )
-_BehindAWake = r.Created | r.EventReceived | r.Resumed | r.Restarted | r.RollbackBegun | r.Terminated | r.Deleting
+_BehindAWake = (
+    r.Created
+    | r.EventReceived
+    | r.Resumed
+    | r.Restarted
+    | r.CancelRequested
+    | r.RollbackBegun
+    | r.Terminated
+    | r.Deleting
+)
 """What makes an instance runnable, by a call: its wake is durable first. After a rollback it is `run` that ends."""
 
 _GuestSays = (
@@ -63,6 +87,8 @@ _REFUSALS: Final[dict[type[e.Event], tuple[type[Exception], ...]]] = {
     e.PauseRequested: (WrongStateError, InvalidArgumentError),
     e.ResumeRequested: (WrongStateError, InvalidArgumentError),
     e.RestartRequested: (WrongStateError, InvalidArgumentError, LimitExceededError),
+    e.CancelInstanceRequested: (WrongStateError, InvalidArgumentError),
+    e.ChildAsked: (WrongStateError, LimitExceededError),
     e.MigrateRequested: (WrongStateError, InvalidArgumentError),
     e.TerminateRequested: (WrongStateError, InvalidArgumentError),
     e.DeleteRequested: (WrongStateError,),
@@ -92,7 +118,8 @@ def memory_is_what_the_journal_says(life: Life, moment: Moment) -> None:
         assert not live.withheld
     for start in moment.actions:
         if isinstance(start, TellStart):
-            assert start == TellStart(len(instance.completions), tuple(due_by(what_counts(life.newest()))))
+            opened = tuple(key for key in due_by(what_counts(life.newest())) if key != r.CANCEL)
+            assert start == TellStart(len(instance.completions), opened)
 
 
 def what_is_recorded_stays(life: Life, moment: Moment) -> None:
@@ -102,7 +129,7 @@ def what_is_recorded_stays(life: Life, moment: Moment) -> None:
     assert instance.phase is phase_of(records)
     assert (instance.paused is not None) == (instance.phase is Phase.PAUSED)
     assert (instance.activations, instance.sandbox_deaths) == without_progress(records)
-    assert instance.completions == list(entered(counting))
+    assert instance.completions == entered(counting)
     for key, ended in endings(counting).items():
         assert key not in instance.open
         _check_step(instance.steps[key], ended)
@@ -141,7 +168,7 @@ def what_has_ended_is_kept_for_as_long_as_it_was_said(life: Life, moment: Moment
     assert instance.expires_at == (expiry_by(records) if has_ended else None)
     if isinstance(moment.event, e.Tick) and moment.before.phase is Phase.FINISHED:
         expires_at = expiry_by(records)
-        has_expired = expires_at is not None and expires_at <= moment.event.at
+        has_expired = expires_at is not None and expires_at <= moment.event.at and not untold(records)
         assert (instance.phase is Phase.DELETING) == has_expired
     elif any(isinstance(record, r.Deleting) for record in appended(moment.actions)):
         assert isinstance(moment.event, e.DeleteRequested)
@@ -173,13 +200,14 @@ def no_instance_is_lost(life: Life, moment: Moment) -> None:
     for action in moment.actions:
         woken |= isinstance(action, WakeNow)
         if isinstance(action, Append):
-            by_call = isinstance(action.record, _BehindAWake) and not isinstance(moment.event, e.RunRaised)
-            assert woken or not by_call, f"{action.record} without a wake"
+            needed = _BehindAWake if instance.parent is None else _BehindAWake | r.Completed | r.Errored
+            by_run = instance.parent is None and isinstance(moment.event, e.RunRaised)
+            assert woken or by_run or not isinstance(action.record, needed), f"{action.record} without a wake"
             if isinstance(action.record, r.ActivationEnded) and not action.record.runnable:
                 _check_hibernation(life, moment, action.record)
     # Whoever gives it up leaves it to another; what had nothing to do found it as it was, on its way perhaps.
     left = isinstance(moment.event, e.DrainRequested) or any(
-        isinstance(record, r.NothingToDo) for record in appended(moment.actions)
+        isinstance(record, r.NothingToDo | r.ChildAdded) for record in appended(moment.actions)
     )
     if moment.actions and not left and instance.phase is Phase.LIVE and instance.live is None and instance.runnable:
         assert Activate() in moment.actions
@@ -196,6 +224,7 @@ def all_is_bounded(life: Life, moment: Moment) -> None:
     assert max(len(running.keys() - instance.steps.keys()), timers, rollbacks, steps) <= limits.steps_max
     migrated = any(isinstance(record, r.Migrated) for record in life.newest())  # it may have more than it may now
     assert migrated or steps <= (instance.limits.steps or limits.steps_max)
+    assert len(instance.children) <= limits.children_max
     many, large = instance.records > limits.records_max, instance.stored_bytes > limits.instance_bytes_max
     if moment.actions and instance.phase in (Phase.LIVE, Phase.PAUSED):
         assert not many
@@ -262,7 +291,11 @@ def _check_repeated(life: Life, moment: Moment) -> None:
         case e.MigrateRequested(), r.Migrated():
             same = event.digest == call.digest
         case (e.PauseRequested() | e.ResumeRequested(), r.NothingToDo()):
-            same = isinstance(event, e.ResumeRequested) is call.resume
+            same = isinstance(event, e.ResumeRequested) is call.resume and not call.cancel
+        case e.CancelInstanceRequested(), r.NothingToDo():
+            same = call.cancel
+        case e.CancelInstanceRequested(), r.CancelRequested():
+            same = event.reason == call.reason
         case _:
             same = isinstance(event, e.TerminateRequested) and isinstance(call, r.Terminated)
     assert not moment.actions

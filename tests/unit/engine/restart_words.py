@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from stepwell.engine import records as r
+from stepwell.engine.family import is_child
 
 _Completes = r.StepCompleted | r.StepFailed | r.SleepFired | r.WaitTimedOut | r.EventMatched
-_Enters = _Completes | r.RollbackBegun
+_Enters = _Completes | r.RollbackBegun | r.CancelRequested
 _Ends = r.Completed | r.Errored | r.Terminated
 
 
@@ -41,7 +42,9 @@ def _without_what_it_forgot(records: list[r.Record], restarted: r.Restarted) -> 
         if isinstance(record, _Ends | r.RollbackBegun):
             return False
         if isinstance(record, r.EventReceived):
-            return record.number <= restarted.events
+            return record.number <= restarted.events or is_child(record.event_type)
+        if isinstance(record, r.CancelRequested):
+            return place < cut
         key = getattr(record, "key", None)
         if key is not None and key.kind == "rollback":
             return False

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from stepwell.engine import fold
 from stepwell.engine.events import (
     DeleteRequested,
+    ParentHeard,
     PauseRequested,
     ResumeRequested,
     RunRaised,
@@ -124,6 +125,9 @@ def _paused_and_resumed(run: Restart) -> Restart:
 def _end_by_call(run: Restart) -> None:
     if run.instance.phase in (Phase.LIVE, Phase.PAUSED):
         run.handle(TerminateRequested(run.at, "terminate now"))
+    if run.instance.untold:
+        assert run.instance.next_due() == 0
+        run.handle(ParentHeard(run.at))
     if run.instance.phase is Phase.FINISHED:
         assert run.instance.next_due() == run.instance.next_tick() == run.instance.expires_at
         run.handle(DeleteRequested(run.at, ""))

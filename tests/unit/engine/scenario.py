@@ -206,6 +206,7 @@ VERBS: dict[str, Callable[[int, list[str], Driven], e.Event]] = {
     "send": lambda at, words, run: e.EventSent(at, words[0], words[1].encode(), option(words, "as")),
     "pause": lambda at, words, run: e.PauseRequested(at, option(words, "as")),
     "resume": lambda at, words, run: e.ResumeRequested(at, option(words, "as")),
+    "cancel": lambda at, words, run: e.CancelInstanceRequested(at, option(words, "for"), option(words, "as")),
     "terminate": lambda at, words, run: e.TerminateRequested(at, option(words, "as")),
     "delete": lambda at, words, run: e.DeleteRequested(at, option(words, "as")),
 }

@@ -20,6 +20,7 @@ from stepwell.engine.instance import Instance, Phase
 from stepwell.engine.limits import EngineLimits
 from stepwell.engine.records import Kind, Record, StepKey
 from stepwell.names import Digest, InstanceUid
+from tests.unit.engine.dice import PARENT
 from tests.unit.engine.driven import BOOM, REFUSALS, Driven
 
 LIMITS = EngineLimits(steps_max=12, buffered_events_max=3, delay_max_ms=60_000)
@@ -64,11 +65,15 @@ def random_event(dice: random.Random, run: Driven) -> e.Event:
         e.ReplayMismatched(at, 0, "this", "that"),
         e.DrainRequested(at),
         e.RestartRequested(at, dice.choice((None, *instance.steps)), request_id),
+        e.ChildAsked(at, "c/1"),
+        e.ChildEnded(at, "c/1", b"1", "end"),
+        e.ParentHeard(at),
+        e.CancelInstanceRequested(at, dice.choice(("", "why")), request_id),
         e.MigrateRequested(at, Digest(dice.choice("de")), "m:C", request_id),
         e.TerminateRequested(at, request_id),
         e.TerminateRequested(at, request_id, rollback=True),
         e.DeleteRequested(at, request_id),
-        e.CreateRequested(at, InstanceUid("u"), Digest("d"), "m:C", b"null", request_id),
+        e.CreateRequested(at, InstanceUid("u"), Digest("d"), "m:C", b"null", request_id, b"", PARENT, 1),
     ]
     if instance.phase is Phase.ABSENT:
         return rare[-1] if dice.random() < 0.8 else dice.choice(said)
@@ -137,7 +142,7 @@ def test_memory_never_differs_from_the_journal(dice: random.Random, count: int) 
 
 def test_random_lives_meet_every_record() -> None:
     met: Counter[type[Record]] = Counter()
-    for seed in range(30):
+    for seed in range(40):
         met += live_through(random.Random(seed), Driven(LIMITS), 80)
     assert set(get_args(Record)) == set(met), "what is missing was never tested at random"
 

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from tests.fuzz.budget import tries
 from tests.unit.engine import laws
 from tests.unit.engine.deadline_law import a_deadline_is_fixed_when_it_is_first_seen
+from tests.unit.engine.fork_law import a_fork_is_its_origins_prefix
 from tests.unit.engine.landmarks import everything, passed
 from tests.unit.engine.lives import Life, Moment
 from tests.unit.engine.walks import WALKS, walk
 
-WALKS_TRIED: Final = 200
+WALKS_TRIED: Final = 300
 
 
 @tries(WALKS_TRIED)
@@ -64,13 +65,19 @@ def test_all_is_bounded(steps: str) -> None:
     walk(steps, laws.all_is_bounded)
 
 
+@tries(WALKS_TRIED)
+@given(WALKS)
+def test_a_fork_is_its_origins_prefix(steps: str) -> None:
+    walk(steps, a_fork_is_its_origins_prefix)
+
+
 def test_so_many_walks_come_by_all_that_matters() -> None:
     seen: set[str] = set()
 
     def look(life: Life, moment: Moment) -> None:
         seen.update(passed(life, moment))
 
-    @settings(tries(WALKS_TRIED), max_examples=WALKS_TRIED, derandomize=True, database=None)
+    @settings(tries(WALKS_TRIED), max_examples=2 * WALKS_TRIED, derandomize=True, database=None)
     @given(WALKS)
     def every(steps: str) -> None:
         walk(steps, look)

@@ -15,20 +15,34 @@ from hypothesis import strategies as st
 
 from stepwell.engine import events as e
 from stepwell.engine import records as r
+from stepwell.engine.family import Parent, is_child
 from stepwell.engine.instance import Phase
 from stepwell.engine.limits import EngineLimits
 from stepwell.engine.records import Kind, StepKey
 from stepwell.names import Digest, InstanceUid
 from stepwell.retention import Retention
 from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
-from tests.unit.engine.dice import EVENT_IDS, LENGTHS, PAYLOADS, POLICIES, REQUEST_IDS, RETENTIONS, TYPES, Dice
-from tests.unit.engine.driven import BOOM
+from tests.unit.engine.dice import (
+    CHILDREN,
+    EVENT_IDS,
+    LENGTHS,
+    PARENT,
+    PAYLOADS,
+    POLICIES,
+    REQUEST_IDS,
+    RETENTIONS,
+    TYPES,
+    Dice,
+)
+from tests.unit.engine.driven import BOOM, LET_OUT
 from tests.unit.engine.lives import Life, Moment
 
 Judge = Callable[[Life, Moment], None]
 
 ROOMY: Final = EngineLimits(
     steps_max=12,
+    children_max=2,
+    depth_max=1,
     buffered_events_max=3,
     delay_max_ms=60_000,
     sandbox_deaths_alone=1,
@@ -61,7 +75,7 @@ def walk(steps: str, judge: Judge) -> None:
     life = Life(dice.pick((ROOMY, FEW_RECORDS, FEW_BYTES)), asked=dice.pick((True, False)))
     walker = Walker(life, judge, dice.pick(RETENTIONS), dice.pick((UNLIMITED, UNLIMITED, WorkflowLimits(steps=5))))
     walker.happens(dice.event(life.at))
-    walker.is_created()
+    walker.is_created(dice.pick((None, PARENT)))
     for step in steps[1:]:
         dice = Dice(ord(step) - FIRST_STEP)
         move = dice.pick(MOVES)
@@ -82,20 +96,10 @@ class Walker:
         note(event)
         self._judge(self.life, self.life.meet(event))
 
-    def is_created(self) -> None:
-        uid, digest = InstanceUid("u"), Digest("d")
-        self.happens(
-            e.CreateRequested(
-                self.life.at,
-                uid,
-                digest,
-                "main:Flow",
-                b"null",
-                "create",
-                retention=self._retention,
-                limits=self._limits,
-            )
-        )
+    def is_created(self, parent: Parent | None = None) -> None:
+        uid, digest, depth = InstanceUid("u"), Digest("d"), 1 if parent is not None else 0
+        create = e.CreateRequested(self.life.at, uid, digest, "main:Flow", b"null", "create", b"", parent, depth)
+        self.happens(replace(create, retention=self._retention, limits=self._limits))
 
     def nothing_happens(self, dice: Dice) -> None:
         pass
@@ -132,7 +136,7 @@ class Walker:
 
     def it_waits(self, dice: Dice) -> None:
         if self._awake(dice):
-            event_type, timeout_ms = dice.pick(TYPES), dice.pick((None, *LENGTHS))
+            event_type, timeout_ms = dice.pick((*TYPES, *CHILDREN)), dice.pick((None, *LENGTHS))
             self.happens(e.WaitAsked(self.life.at, self._new("waitForEvent", dice), event_type, timeout_ms))
 
     def something_is_cancelled(self, dice: Dice) -> None:
@@ -140,7 +144,8 @@ class Walker:
         if self._awake(dice):
             instance = self.life.instance
             crossed = [step.key for step in instance.steps.values() if step.event is not None]
-            keys = [*crossed, *instance.open, *self._running()]
+            asked = [key for key in instance.open if key != r.CANCEL]  # which no guest can name
+            keys = [*crossed, *asked, *self._running()]
             if keys:
                 self.happens(e.KeyCancelled(self.life.at, keys[dice.pick(PLACES) % len(keys)]))
 
@@ -175,6 +180,8 @@ class Walker:
         at = self.life.at
         calls = [record for record in self.life.newest() if getattr(record, "request_id", "")]
         match calls[-1 - dice.pick(PLACES) % len(calls)] if calls else None:
+            case r.EventReceived() as sent if is_child(sent.event_type):
+                self.happens(e.ChildEnded(at, sent.event_type, sent.payload, sent.request_id))
             case r.EventReceived() as sent:
                 self.happens(e.EventSent(at, sent.event_type, sent.payload, sent.request_id, sent.event_id))
             case r.Paused() as paused:
@@ -182,10 +189,15 @@ class Walker:
             case r.Resumed() as resumed:
                 self.happens(e.ResumeRequested(at, resumed.request_id))
             case r.NothingToDo() as before:
-                again = e.ResumeRequested if before.resume else e.PauseRequested
-                self.happens(again(at, before.request_id))
+                if before.cancel:
+                    self.happens(e.CancelInstanceRequested(at, "gone", before.request_id))
+                else:
+                    again = e.ResumeRequested if before.resume else e.PauseRequested
+                    self.happens(again(at, before.request_id))
             case r.Restarted() as restarted:
                 self.happens(e.RestartRequested(at, restarted.step, restarted.request_id))
+            case r.CancelRequested() as cancelled:
+                self.happens(e.CancelInstanceRequested(at, cancelled.reason, cancelled.request_id))
             case r.RollbackBegun() as begun:
                 self.happens(e.TerminateRequested(at, begun.request_id, rollback=True))
             case r.Migrated() as migrated:
@@ -194,6 +206,15 @@ class Walker:
                 self.happens(e.TerminateRequested(at, terminated.request_id))
             case _:
                 pass
+
+    def a_child_comes_or_ends(self, dice: Dice) -> None:
+        """And the owner of one that ended may say so again. Its own parent hears of it, if it has ended."""
+        child, end = dice.pick(CHILDREN), dice.pick(("end 1", "end 2"))
+        if child not in self.life.instance.children:
+            self.happens(e.ChildAsked(self.life.at, child))
+        if dice.pick((True, True, False)):
+            self._is_called(e.ChildEnded(self.life.at, child, dice.pick(PAYLOADS), f"{child} {end}"), dice)
+        self.happens(e.ParentHeard(self.life.at))
 
     def an_event_comes_again(self, dice: Dice) -> None:
         """With its own id, by another call."""
@@ -209,6 +230,19 @@ class Walker:
             step = dice.pick((*steps, None))
             self._is_called(e.RestartRequested(self.life.at, step, dice.pick(REQUEST_IDS)), dice)
 
+    def it_is_cancelled(self, dice: Dice) -> None:
+        """At any age; now and then it lets the cancel out, or takes its time."""
+        self._is_called(e.CancelInstanceRequested(self.life.at, "gone", dice.pick(REQUEST_IDS)), dice)
+        what = dice.pick(("lets out", "fails to clean up", "goes on", "takes long"))
+        undo = StepKey("do", "undo", 1)
+        if what == "fails to clean up" and self._awake(dice) and undo not in self.life.instance.steps:
+            self.happens(e.StepSucceeded(self.life.at, undo, 1, 7, b"1"))
+            self._is_called(e.RestartRequested(self.life.at, undo, dice.pick(REQUEST_IDS)), dice)
+        if what == "lets out" and self._awake(dice):
+            self.happens(e.RunRaised(self.life.at, LET_OUT))
+        elif what == "takes long":
+            self._tick_at(self.life.due().get(r.CANCEL) or self.life.at)
+
     def it_is_migrated(self, dice: Dice) -> None:
         """To the version that it runs, or to another."""
         digest = dice.pick((Digest("other"), Digest("d")))
@@ -222,6 +256,8 @@ class Walker:
             elif self._awake(dice):
                 at, rolled_back = self.life.at, dice.pick((None, r.RolledBack(), r.RolledBack(BOOM)))
                 self.happens(e.RunReturned(at, b"null") if how == "returned" else e.RunRaised(at, BOOM, rolled_back))
+            for child in self.life.instance.children if dice.pick((True, False)) else ():
+                self.happens(e.ChildEnded(self.life.at, child, b"1", f"{child} end 1"))
 
     def it_is_rolled_back(self, dice: Dice) -> None:
         """By a call, mostly once it has done something."""
@@ -230,9 +266,11 @@ class Walker:
 
     def it_is_created_again(self, dice: Dice) -> None:
         if self.life.instance.phase in (Phase.FINISHED, Phase.DELETING):
+            if self.life.instance.untold:
+                self.happens(e.ParentHeard(self.life.at))
             self.happens(e.DeleteRequested(self.life.at, dice.pick(REQUEST_IDS)))
             self.life.vanish(rows_stay=dice.pick((False, True)))
-            self.is_created()
+            self.is_created(dice.pick((None, PARENT)))
 
     # ---------------------------------------------------------------- the clock and the node
     def the_clock_ticks(self, dice: Dice) -> None:
@@ -330,8 +368,10 @@ _WEIGHTS: Final = {
     Walker.it_is_quiet: 2,
     Walker.an_event_comes: 4,
     Walker.it_is_paused_or_resumed: 3,
+    Walker.a_child_comes_or_ends: 3,
     Walker.it_is_restarted: 2,
-    Walker.it_is_migrated: 2,
+    Walker.it_is_cancelled: 2,
+    Walker.it_is_migrated: 3,
     Walker.a_call_comes_again: 2,
     Walker.an_event_comes_again: 1,
     Walker.it_ends: 2,

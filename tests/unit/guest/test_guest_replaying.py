@@ -113,3 +113,37 @@ def test_what_run_had_cancelled_may_be_open_in_the_journal() -> None:
 def test_nothing_that_it_prints_is_said() -> None:
     host = replay(order, value("reserve"))
     assert host.instance.silent
+
+
+async def booked(event: Any, step: Any) -> str:
+    await do(step, "CHILD.create")
+    try:
+        await step.wait_for_event("CHILD one", "w.one")
+    except asyncio.CancelledError:
+        await do(step, "CHILD.cancel")
+        raise
+    return "done"
+
+
+WAITS: list[Key] = [("waitForEvent", "CHILD one", 1)]
+CANCELLED = Completion(("cancel", "", 1), CREATED_MS, "cancelled", "enough", b"")
+
+
+@pytest.mark.parametrize(
+    ("completions", "opened", "next"),
+    [
+        ((value("CHILD.create"),), WAITS, "run waits for wait_for_event 'CHILD one' (call 1)"),
+        ((value("CHILD.create"), CANCELLED), [], "run waits for step 'CHILD.cancel' (call 1)"),
+        (
+            (value("CHILD.create"), CANCELLED, value("CHILD.cancel")),
+            [],
+            "run raised CancelledError: the instance was cancelled: enough",
+        ),
+    ],
+)
+def test_a_cancel_is_replayed_as_it_was_heard(
+    completions: tuple[Completion, ...], opened: list[Key], next: str
+) -> None:
+    host = replay(booked, *completions, opened=opened)
+    assert host.told == [messages.Replayed(1, next), messages.Closed(1)]
+    assert host.said == [], "no body began, and nothing was asked"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stepwell.frames import FrameReader, frame
 
-HELLO = frame(b'["hello",3,"test","3.11"]')
+HELLO = frame(b'["hello",4,"test","3.11"]')
 
 
 class FakeSandbox:

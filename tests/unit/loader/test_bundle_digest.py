@@ -74,6 +74,9 @@ def test_a_manifest_comes_back_from_its_canonical_bytes() -> None:
         (Manifest((replace(ORDER, retention=Retention(59_999)),), {}), "59,999 ms is no retention"),
         (Manifest((replace(ORDER, limits=WorkflowLimits(0)),), {}), "steps: 0 is no limit"),
         (Manifest((replace(ORDER, limits=WorkflowLimits(concurrency=100_001)),), {}), "concurrency: 100,001 is no"),
+        (Manifest((ORDER,), {}, {"a-b": WorkflowId("order")}), "binding's name"),
+        (Manifest((ORDER,), {"A": "x"}, {"A": WorkflowId("order")}), "both a binding and a value"),
+        (Manifest((ORDER,), {}, {"A": WorkflowId("-")}), "The binding 'A' can't be used"),
     ],
 )
 def test_a_manifest_that_cannot_work_is_refused_with_the_reason(manifest: Manifest, why: str) -> None:

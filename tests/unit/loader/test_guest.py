@@ -21,7 +21,7 @@ async def test_a_bundle_is_loaded_after_the_greeting(guest: Guest, sandbox: Fake
     await guest.greet(5_000)
     loading = asyncio.ensure_future(guest.load("/bundle", MANIFEST, {"steps": 9}))
     [(envelope, _)] = await sandbox.heard()
-    assert envelope == b'["load","/bundle",["main:Order"],{"a":"b"},{"steps":9}]'
+    assert envelope == b'["load","/bundle",["main:Order"],{"a":"b"},{"steps":9},{}]'
     sandbox.say(LOADED)
     await loading
     assert guest.alive

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec import inspect
 
-from loader.messages import GuestError, GuestMessage
+from loader.limits import MANIFEST_VAR_NAME_LENGTH_MAX
+from loader.messages import GuestError, GuestMessage, Wait
 from stepwell import names
 from stepwell.guest import failures
 from stepwell.step_arguments import UNTIL_MS_MAX
@@ -13,7 +14,12 @@ from stepwell.step_arguments import UNTIL_MS_MAX
 LENGTHS = {
     "name": names.STEP_NAME_LENGTH_MAX,
     "type": names.EVENT_TYPE_LENGTH_MAX,
+    "binding": MANIFEST_VAR_NAME_LENGTH_MAX,
+    "id": names.INSTANCE_ID_LENGTH_MAX,
 }
+OF_WAITS = LENGTHS | {"type": names.CHILD_NAME_LENGTH_MAX}
+"""Of a child's end, too."""
+
 OF_ERRORS = {
     "module": failures.NAME_LENGTH_MAX,
     "type": failures.NAME_LENGTH_MAX,
@@ -36,7 +42,8 @@ def texts(kind: inspect.StructType) -> dict[str, int | None]:
 def test_a_messages_names_are_as_long_as_the_sdks(kind: inspect.StructType) -> None:
     bounds = texts(kind)
     assert None not in bounds.values(), "a text without a bound"
-    assert {name: bounds[name] for name in bounds.keys() & LENGTHS.keys()}.items() <= LENGTHS.items()
+    lengths = OF_WAITS if kind.cls is Wait else LENGTHS
+    assert {name: bounds[name] for name in bounds.keys() & lengths.keys()}.items() <= lengths.items()
 
 
 def test_an_errors_texts_are_as_long_as_the_sdks() -> None:

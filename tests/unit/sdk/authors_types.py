@@ -74,7 +74,9 @@ class Order(WorkflowEntrypoint):
         assert_type(anything, StepEvent[Any])
 
         patient: Retries = {"limit": float("inf")}
+        busy: Retries = {"delay": lambda error, ctx: f"{ctx.attempt} minutes", "backoff": "constant"}
         options: StepOptions = {"retries": patient, "timeout": 60_000}
+        step.do(config={"retries": busy})
         step.do(config=options)
         step.do(config={"retry": {}})  # type: ignore[arg-type]
         step.do(config={"retries": {"backoff": "cubic"}})  # type: ignore[arg-type]

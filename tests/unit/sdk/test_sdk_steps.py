@@ -265,6 +265,14 @@ async def test_an_unknown_parameter_is_an_error_naming_step_and_parameter(step: 
         await charge()
 
 
+def delayed(delay: Any) -> Any:
+    return {"retries": {"delay": delay}}
+
+
+async def waits() -> int:
+    return 1
+
+
 @pytest.mark.parametrize(
     ("declare", "says"),
     [
@@ -275,9 +283,13 @@ async def test_an_unknown_parameter_is_an_error_naming_step_and_parameter(step: 
         (lambda step: step.do(5)(print), "a int; give the step a text"),
         (lambda step: step.do("x")(5), "a int is no function"),
         (lambda step: step.do("x", config={"timeout": "soon"})(print), "step 'x': config"),
+        (lambda step: step.do("x", config=delayed(lambda attempt: 1))(print), "takes 'attempt', but is given 'error'"),
+        (
+            lambda step: step.do("x", config=delayed(waits))(print),
+            r"step 'x': config\['retries'\]\['delay'\] is an async",
+        ),
         (lambda step: step.do("x", depends=[print])(print), "was not declared with @step.do"),
         (lambda step: step.sleep("x", "soon"), "sleep 'x': 'soon' is not a duration"),
-        (lambda step: step.sleep_until("x", datetime(2026, 1, 1)), "has no time zone"),
         (lambda step: step.sleep_until("x", "tomorrow"), "is no time"),
         (lambda step: step.sleep_until("x", 1e18), "past the year 9999"),
         (lambda step: step.wait_for_event("x", "a b"), "wait_for_event 'x': 'a b' is not an event type"),
@@ -309,6 +321,12 @@ async def test_call_gives_copies_of_its_arguments_and_the_context(step: Workflow
         StepValueError, match=r"step 'scaled': an argument can't be given to it: value is a builtins.object"
     ):
         await step.call("scaled", body, object(), 1)
+
+
+async def test_a_time_without_a_zone_is_as_python_has_it(runner: Runner, step: WorkflowStep) -> None:
+    naive = datetime(2026, 1, 1)
+    await step.sleep_until("a", naive)
+    assert runner.asked == [("sleep", "a", 1, None, naive.timestamp() * 1000)]
 
 
 async def test_sleeps_and_waits_carry_what_was_asked(runner: Runner, step: WorkflowStep) -> None:

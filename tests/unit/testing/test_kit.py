@@ -231,6 +231,23 @@ def test_a_restart_keeps_what_came_before_the_step(workflows: Workflows) -> None
     assert [step.name for step in order.steps] == [*first]
 
 
+def test_a_fork_goes_on_by_itself_from_before_the_step(workflows: Workflows) -> None:
+    order = workflows.start(programs.Order, {"card": 1})
+    order.send_event("approval", {"address": "Quay 9"})
+    before = order.result()
+    fork = order.fork("ship", id="two")
+    fork.modify.mock_step_result("ship", "by hand")
+    workflows.kill()
+    assert fork.result() == "by hand"
+    assert order.result() == before
+    assert [step.started_at for step in fork.steps[:-1]] == [step.started_at for step in order.steps[:-1]]
+    assert fork.printed == [], "nothing is charged again"
+    with pytest.raises(AlreadyExistsError):
+        order.fork("ship", id="two")
+    with pytest.raises(InvalidArgumentError):
+        order.fork("nobody")
+
+
 def test_an_event_comes_once_by_its_own_id(workflows: Workflows) -> None:
     order = workflows.start(programs.Order, {"card": 1})
     order.send_event("approval", "yes", event_id="delivery-1")

@@ -47,6 +47,9 @@ def test_the_examples_return_what_their_pages_say(
     if "event" in terms:
         for wait in ("approval", "answer", "go"):
             instance.send_event(wait, terms["event"])
+    if "cancel" in terms:
+        workflows.settle()
+        instance.cancel(terms["cancel"])
     if "errored" in terms:
         assert (str(instance.error()), instance.rollback()) == (terms["errored"], Rollback("complete"))
     else:

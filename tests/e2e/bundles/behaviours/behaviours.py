@@ -34,6 +34,18 @@ class Behaviours(WorkflowEntrypoint):
         await step.sleep("nap", payload.get("ms", 0))
         return [(await step.wait_for_event("go", "go", timeout=None)).payload for _ in range(2)]
 
+    async def cancelled(self, payload, step):
+        @step.do("undo")
+        async def undo():
+            return "undone"
+
+        try:
+            await step.wait_for_event("go", "go", timeout=None)
+        except asyncio.CancelledError:
+            await undo()
+            if payload["then"] == "lets it out":
+                raise
+
     async def prints(self, payload, step):
         """Everything that could be taken for a frame, on every descriptor that a print may reach."""
         noise = b"\x00\x00\x00\x02\x00\x00\x00\x00{}\n" * 50 + bytes(range(256))

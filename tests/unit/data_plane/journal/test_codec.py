@@ -13,19 +13,25 @@ from hypothesis import strategies as st
 from data_plane.journal.codec import COMPRESS_OVER_BYTES, FORMAT, RowCodec
 from data_plane.journal.store import Position, Row, StoredFormatError
 from data_plane.journal.v1 import journal_pb2 as pb
+from stepwell.engine.family import Parent
 from stepwell.engine.records import (
     BlobRef,
     Completed,
+    Created,
     Errored,
+    EventReceived,
     Failure,
     Kind,
+    Origin,
     Payload,
     Record,
     RolledBack,
+    SleepStarted,
     StepCompleted,
     StepKey,
     Terminated,
 )
+from stepwell.names import Digest, InstanceId, InstanceUid
 from stepwell.retention import Retention
 from stepwell.workflow_limits import WorkflowLimits
 
@@ -43,6 +49,7 @@ failures = st.recursive(
     max_leaves=4,
 )
 step_keys = st.builds(StepKey, st.sampled_from(get_args(Kind)), texts, counts)
+parents = st.builds(Parent, texts, texts, texts)
 FIELDS: dict[object, st.SearchStrategy[Any]] = {
     int: counts,
     int | None: st.one_of(st.none(), times),
@@ -51,9 +58,11 @@ FIELDS: dict[object, st.SearchStrategy[Any]] = {
     Payload: payloads,
     Failure: failures,
     Failure | None: st.one_of(st.none(), failures),
+    Parent | None: st.one_of(st.none(), parents),
     RolledBack | None: st.one_of(st.none(), st.builds(RolledBack, st.one_of(st.none(), failures))),
     StepKey | None: st.one_of(st.none(), step_keys),
     StepKey: step_keys,
+    Origin | None: st.none(),
     WorkflowLimits: st.builds(WorkflowLimits, st.one_of(st.none(), counts), st.one_of(st.none(), counts)),
     Retention: st.builds(Retention, st.one_of(st.none(), times), st.one_of(st.none(), times)),
 }
@@ -69,6 +78,11 @@ def records_of(type_: type[Any]) -> st.SearchStrategy[Any]:
     return st.builds(type_, **fields)
 
 
+copied = st.one_of([records_of(type_) for type_ in (StepCompleted, SleepStarted, EventReceived)])
+origins = st.builds(
+    Origin, texts, texts, step_keys, texts, times, st.one_of(st.none(), times), st.lists(copied, max_size=4).map(tuple)
+)
+FIELDS[Origin | None] = st.one_of(st.none(), origins)
 any_record = st.one_of([records_of(type_) for type_ in RECORD_TYPES])
 any_row = st.builds(Row, positions, st.lists(any_record, max_size=5), st.booleans(), st.one_of(st.none(), positions))
 
@@ -99,7 +113,7 @@ def test_no_record_type_is_forgotten_in_the_stored_messages() -> None:
     assert {type_.name for type_ in types if type_ is not None} == {type_.__name__ for type_ in RECORD_TYPES}
 
 
-@pytest.mark.parametrize("type_", RECORD_TYPES, ids=lambda type_: type_.__name__)
+@pytest.mark.parametrize("type_", [*RECORD_TYPES, Origin], ids=lambda type_: type_.__name__)
 def test_no_field_of_a_record_is_forgotten_in_its_message(type_: type[Any]) -> None:
     stored = {field.name for field in pb.DESCRIPTOR.message_types_by_name[type_.__name__].fields}
     assert stored == {field.name for field in dataclasses.fields(type_)}
@@ -134,6 +148,14 @@ def test_what_does_not_shrink_is_stored_plain() -> None:
     row = Row(HERE, [Completed(1, data)])
     assert RowCodec().encode(row)[:1] == b"\x00"
     assert round_trip(row) == row
+
+
+def test_only_the_row_of_a_fork_is_refused_by_a_program_that_knows_none() -> None:
+    plain = Created(1, InstanceUid("u"), Digest("d"), "main:Flow", b"null", "")
+    origin = Origin(InstanceId("one"), InstanceUid("o"), StepKey("do", "charge", 1), "", 1, 2, ())
+    for created, format in ((plain, 1), (dataclasses.replace(plain, origin=origin), 2)):
+        row = RowCodec().encode(Row(HERE, [created]))
+        assert pb.Append.FromString(row[1:]).format == format
 
 
 def test_a_newer_format_is_refused() -> None:

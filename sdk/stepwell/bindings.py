@@ -1,0 +1,149 @@
+"""Other workflows of the same tenant, as an author meets them in `self.env`: create instances of them, steer these, and
+wait for what they come to.
+
+Nothing here knows a host: a `BindingHost` does, the guest's. Which workflows there are, the manifest says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from stepwell.attributes import AttributeDict
+from stepwell.errors import AlreadyExistsError, ChildFailedError
+from stepwell.values import decode, encode
+
+BATCH_MAX: Final = 100
+"""Instances that one `create_batch` creates."""
+
+
+class BindingHost(Protocol):
+    """Who carries calls out."""
+
+    async def call(self, binding: str, method: str, id: str, type: str, payload: bytes) -> bytes:
+        """The answer's JSON. In `run` it is a step of its own; in a step's body it is a part of that step."""
+        ...
+
+    async def end(self, binding: str, id: str) -> bytes:
+        """What a child came to, as JSON, once it has ended. In `run` alone."""
+        ...
+
+
+class ChildStatus(AttributeDict):
+    """How an instance stands."""
+
+    if TYPE_CHECKING:
+        status: str
+        """As `stepwell instances describe` spells it."""
+        output: Any
+        """None until it is complete."""
+        error: dict[str, str] | None
+        """`type` and `message` of what it failed with, or was paused by."""
+
+
+class WorkflowInstance:
+    """An instance of a bound workflow. `child` says that the instance which asks has created it."""
+
+    __slots__ = ("_binding", "_host", "child", "id")
+
+    def __init__(self, host: BindingHost, binding: str, id: str, *, child: bool) -> None:
+        self._host = host
+        self._binding = binding
+        self.id: Final = id
+        self.child: Final = child
+
+    def __repr__(self) -> str:
+        return f"<instance {self.id!r} of {self._binding}>"
+
+    async def result(self) -> Any:
+        """Wait until it has ended, and return its output: of a child, in `run`, without asking again and again.
+
+        Raises ChildFailedError when it ended otherwise, RunRestrictionError for one that is no child or in a step.
+        """
+        if not self.child:
+            from stepwell.errors import RunRestrictionError
+
+            raise RunRestrictionError(
+                f"{self._binding} {self.id!r} was not created by this instance: only the end of a child can be "
+                "awaited; look at its status() in a step"
+            )
+        ended = decode(await self._host.end(self._binding, self.id))
+        if ended["status"] == "complete":
+            return ended["output"]
+        error = ended.get("error") or {}
+        raise ChildFailedError(self._binding, self.id, ended["status"], error.get("type", ""), error.get("message", ""))
+
+    async def status(self) -> ChildStatus:
+        """How it stands."""
+        found = decode(await self._call("status"))
+        return ChildStatus(status=found["status"], output=found.get("output"), error=found.get("error"))
+
+    async def pause(self) -> None:
+        """Steps that run end first."""
+        await self._call("pause")
+
+    async def resume(self) -> None:
+        """Go on after a pause."""
+        await self._call("resume")
+
+    async def restart(self) -> None:
+        """Run it again from the beginning."""
+        await self._call("restart")
+
+    async def cancel(self) -> None:
+        """Let it clean up and end."""
+        await self._call("cancel")
+
+    async def terminate(self) -> None:
+        """End it now."""
+        await self._call("terminate")
+
+    async def send_event(self, type: str, payload: Any = None) -> None:
+        """Send it an event. Raises WrongStateError once it has ended."""
+        await self._call("sendEvent", type, encode(payload))
+
+    async def _call(self, method: str, type: str = "", payload: bytes = b"null") -> bytes:
+        return await self._host.call(self._binding, method, self.id, type, payload)
+
+    sendEvent = send_event  # Cloudflare's name for it
+
+
+class WorkflowBinding:
+    """A workflow of the same tenant: `self.env.NAME`."""
+
+    __slots__ = ("_host", "_name")
+
+    def __init__(self, host: BindingHost, name: str) -> None:
+        self._host = host
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<binding {self._name}>"
+
+    async def create(self, id: str | None = None, params: Any = None) -> WorkflowInstance:
+        """A new instance, on the version that the workflow's route gives it. Without an id, one is made.
+
+        What is tried again creates the same one again. Raises AlreadyExistsError for an id that is taken,
+        LimitExceededError for one child or one parent above another too many.
+        """
+        answer = decode(await self._host.call(self._name, "create", id or "", "", encode(params)))
+        return WorkflowInstance(self._host, self._name, answer["id"], child=True)
+
+    async def create_batch(self, batch: Sequence[Mapping[str, Any]]) -> list[WorkflowInstance]:
+        """One each, of `{"id": …, "params": …}`, at most 100. Those whose id is taken are left out, as there."""
+        if len(batch) > BATCH_MAX:
+            raise ValueError(f"create_batch creates {BATCH_MAX} instances at most, not {len(batch)}")
+        created = []
+        for item in batch:
+            try:
+                created.append(await self.create(item.get("id"), item.get("params")))
+            except AlreadyExistsError:
+                continue
+        return created
+
+    async def get(self, id: str) -> WorkflowInstance:
+        """One that is there. Raises NotFoundError."""
+        answer = decode(await self._host.call(self._name, "get", id, "", b"null"))
+        return WorkflowInstance(self._host, self._name, answer["id"], child=answer["child"])
+
+    createBatch = create_batch
