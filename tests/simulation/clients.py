@@ -105,8 +105,8 @@ class Client:
         return life if life is not None else await self._there_already(f"{self._parent}/instances/{id}")
 
     async def _create(self, id: str, *, expires: float = 0.7) -> Life | None:
-        """The new instance; None when it was refused, since the id is taken. Of those that come to their end alone, that
-        part is kept for a while only: a call that comes late may create it again, and then it has nobody."""
+        """The new instance; None when it was refused, since the id is taken. Of those that come to their end alone some
+        are kept for a while only: a call that comes late may create one again, and then it has nobody."""
         world = self._world
         plan, nonce = self._plan(), world.mint()
         request = pb.CreateInstanceRequest(
@@ -204,9 +204,7 @@ class Client:
                 moved = await self._calls.answered("MigrateInstance", request)
                 break
             except Refused as refused:
-                if isinstance(
-                    refused.error, WrongStateError if life.kept_s is None else WrongStateError | NotFoundError
-                ):
+                if isinstance(refused.error, WrongStateError) or oracle.has_expired(life, refused.error):
                     raise
                 if not isinstance(refused.error, ConflictError):
                     oracle.violated(f"{life.name} ({life.uid}) can't be moved: {refused}")
@@ -229,7 +227,7 @@ class Client:
         try:
             await self._control(life, name, "RestartInstance", pb.RestartInstanceRequest)
         except Refused as refused:
-            if life.kept_s is None or not isinstance(refused.error, NotFoundError):
+            if not oracle.has_expired(life, refused.error):
                 raise
             oracle.never_began(life)
         else:

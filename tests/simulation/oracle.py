@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
+from stepwell.errors import NotFoundError
 from tests.simulation import forks
 from tests.simulation.lives import Life, Place
 from tests.simulation.loop import PROCESS
@@ -293,6 +294,10 @@ class Oracle:
     def may_expire(self, name: str) -> bool:
         """Whether the newest instance of that name is kept for a while only."""
         return name in self.newest and self.lives[self.newest[name]].kept_s is not None
+
+    def has_expired(self, life: Life, error: Exception) -> bool:
+        """Whether a call for it was refused for that, as it seems."""
+        return life.kept_s is not None and isinstance(error, NotFoundError)
 
     def never_began(self, life: Life) -> None:
         """A restart was refused, since nothing was there: it had expired, or had begun again, ended and expired."""

@@ -285,6 +285,11 @@ class Walker:
         if due:
             self._tick_at(due[dice.pick(PLACES) % len(due)])
 
+    def it_expires(self, dice: Dice) -> None:
+        """Where it has ended, and is not kept for ever."""
+        if (expires_at := self.life.instance.expires_at) is not None:
+            self._tick_at(expires_at)
+
     def its_activation_ends(self, dice: Dice) -> None:
         if self._awake(dice):
             at = self.life.at
@@ -379,6 +384,7 @@ _WEIGHTS: Final = {
     Walker.it_is_created_again: 1,
     Walker.the_clock_ticks: 1,
     Walker.a_deadline_comes: 5,
+    Walker.it_expires: 1,
     Walker.its_activation_ends: 1,
     Walker.its_node_dies: 2,
     Walker.it_makes_no_progress: 2,
