@@ -214,10 +214,8 @@ class Client:
 
     async def _forked(self, forks: Forks, life: Life) -> None:
         """A fork of it is driven to its end; not of one that may be gone by then."""
-        if life.kept_s is not None:
-            return
         waits = set(wait_places(self._world.expected[life.uid]))
-        if (fork := await forks.made(self._calls, self._world, life, waits)) is not None:
+        if life.kept_s is None and (fork := await forks.made(self._calls, self._world, life, waits)) is not None:
             await self._driven(fork)
 
     async def _restarted(self, life: Life, name: str) -> Life:
