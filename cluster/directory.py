@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Final, Generic, NoReturn, TypeVar
 
 from cluster import keys
 from cluster.codec import decode_route, decode_value
 from cluster.generations import BUCKETS, bucket_of
-from cluster.records import Route, Tenant, Token, Version
+from cluster.records import Route, Tenant, Terms, Token, Version
 from cluster.store import WATCH_PROGRESS_SECONDS, ClusterStore, CompactedError
 from stepwell.errors import NotFoundError, UnavailableError
 from stepwell.names import Digest, TenantId, TenantUid, WorkflowId
+from stepwell.retention import NOT_SAID
+from stepwell.workflow_limits import UNLIMITED
 
 ENTRIES_MAX: Final = 16_384
-"""Tenants, tokens and routes remembered, of each; the least recently used go first."""
+"""Tenants, tokens, routes and versions' terms remembered, of each; the least recently used go first."""
 
 VERSIONS_MAX: Final = 512
 """Versions remembered. A manifest has at most 64 KiB, so together they stay below 40 MiB."""
@@ -35,6 +37,8 @@ within this and `STALENESS_S`."""
 
 RETRY_DELAY_S: Final = 1.0
 """Between attempts to watch again; look-ups go to the store meanwhile."""
+
+_NO_TERMS: Final = Terms(NOT_SAID, UNLIMITED)
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -62,6 +66,8 @@ class Directory:
         self._tokens: _Cache[str, Token] = _Cache(ENTRIES_MAX)
         self._routes: _Cache[tuple[TenantUid, WorkflowId], Route] = _Cache(ENTRIES_MAX)
         self._versions: _Cache[tuple[TenantUid, Digest], Version] = _Cache(VERSIONS_MAX)
+        self._terms: _Cache[tuple[TenantUid, Digest], Mapping[WorkflowId, Terms]] = _Cache(ENTRIES_MAX)
+        """Never dropped but for room: of a digest they are always the same."""
 
     async def run(self) -> NoReturn:
         """Follow the generations until cancelled; a broken watch is begun again."""
@@ -134,6 +140,19 @@ class Directory:
         version = decode_value(Version, stored)
         self._remember(self._versions, (uid, digest), version, uid, heard)
         return version
+
+    async def terms(self, uid: TenantUid, digest: Digest, workflow: WorkflowId) -> Terms:
+        """What the version says of the workflow's instances. Raises NotFoundError.
+
+        Each create asks: so it is remembered for many more versions than their manifests are.
+        """
+        known = self._terms.get((uid, digest))
+        if known is None:
+            version = await self.version(uid, digest)
+            saying = {said for said, _ in (*version.retentions, *version.limits)}
+            known = ({each: version.terms(each) for each in sorted(saying)}, 0, 0)
+            self._terms.put((uid, digest), known)
+        return known[0].get(workflow, _NO_TERMS)
 
     async def _follow(self) -> None:
         revision = await self._store.revision()

@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from stepwell.names import Digest, TenantId, TenantUid, WorkflowId
+from stepwell.retention import NOT_SAID, Retention
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,13 @@ class Schedule(NamedTuple):
     catch_up: CatchUp = CatchUp.LAST
 
 
+class Terms(NamedTuple):
+    """What a version says of a workflow's instances: how long those that have ended are kept, how much they may do."""
+
+    retention: Retention
+    limits: WorkflowLimits
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """An immutable bundle that passed its check. Its files are in the bundle store under (tenant_uid, digest).
@@ -84,6 +93,14 @@ class Version:
     """Workflows of its tenant that its code may use, each behind the name that it has for it."""
     schedules: tuple[tuple[WorkflowId, tuple[Schedule, ...]], ...] = ()
     """Of those of its workflows that have any."""
+    retentions: tuple[tuple[WorkflowId, Retention], ...] = ()
+    """Of its workflows that say one."""
+    limits: tuple[tuple[WorkflowId, WorkflowLimits], ...] = ()
+    """Likewise."""
+
+    def terms(self, workflow: WorkflowId) -> Terms:
+        """What it says of the workflow's instances."""
+        return Terms(dict(self.retentions).get(workflow, NOT_SAID), dict(self.limits).get(workflow, UNLIMITED))
 
 
 WEIGHTS_SUM: Final = 100

@@ -28,6 +28,8 @@ from loader.bundles.manifest import Manifest, check_manifest
 from loader.bundles.store import Bundle, BundleStore, Upload
 from stepwell.errors import ConflictError, LimitExceededError, SandboxUnavailableError
 from stepwell.names import Digest, TenantUid
+from stepwell.retention import NOT_SAID
+from stepwell.workflow_limits import UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,4 +200,8 @@ class Deploys:
                 for entry in sorted(bundle.manifest.workflows, key=lambda each: each.workflow_id)
                 if entry.schedules
             ),
+            retentions=tuple(
+                sorted((e.workflow_id, e.retention) for e in bundle.manifest.workflows if e.retention != NOT_SAID)
+            ),
+            limits=tuple(sorted((e.workflow_id, e.limits) for e in bundle.manifest.workflows if e.limits != UNLIMITED)),
         )

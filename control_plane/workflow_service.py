@@ -31,7 +31,9 @@ from rpc.resource_names import (
     workflow_name,
 )
 from rpc.times import timestamp
+from rpc.workflow_terms import limits_of, retention_of
 from stepwell import names
+from stepwell.client.workflow_terms import limits_message, retention_message
 from stepwell.errors import InvalidArgumentError, LimitExceededError
 from stepwell.names import Digest, TenantId, WorkflowId
 from stepwell.v1 import workflows_pb2 as pb
@@ -262,6 +264,8 @@ def _manifest(manifest: pb.Manifest) -> Manifest:
                 _schedule(schedule, f"header.manifest.workflows[{at}].schedules[{number}]")
                 for number, schedule in enumerate(entry.schedules)
             ),
+            retention_of(entry.retention),
+            limits_of(entry.limits),
         )
         for at, entry in enumerate(manifest.workflows)
     )
@@ -307,8 +311,15 @@ def _digests(routes: Iterable[Route]) -> frozenset[Digest]:
 def _version(tenant: TenantId, version: Version, routed: frozenset[Digest]) -> pb.Version:
     schedules = dict(version.schedules)
     entries = [
-        pb.WorkflowEntry(workflow_id=name, entrypoint=entrypoint, schedules=map(_shown, schedules.get(name, ())))
+        pb.WorkflowEntry(
+            workflow_id=name,
+            entrypoint=entrypoint,
+            schedules=map(_shown, schedules.get(name, ())),
+            retention=retention_message(terms.retention),
+            limits=limits_message(terms.limits),
+        )
         for name, entrypoint in version.entrypoints
+        for terms in [version.terms(name)]
     ]
     return pb.Version(
         name=version_name(tenant, version.digest),

@@ -15,8 +15,10 @@ from typing import Final, Protocol
 import structlog
 
 from data_plane.activation import Activation
+from data_plane.journal.store import InstanceKey
 from data_plane.observing import InstanceObserver
 from data_plane.resident import Resident
+from data_plane.workflow_turns import Workflow, WorkflowTurns
 from loader.guest import GuestDiedError, GuestHandler
 from loader.room import Room
 from stepwell.engine.events import ActivationStarted, Suspended
@@ -65,7 +67,8 @@ class GuestLoader(Protocol):
 
 
 class Guests:
-    """The guests of a node's instances, so many at once as the limits say; more wait, and tenants take turns.
+    """The guests of a node's instances, so many at once as the limits say, the workflow's own too; more wait, and
+    tenants take turns.
 
     `entered` hears that an instance which waited for its turn has it.
     """
@@ -85,6 +88,7 @@ class Guests:
     ) -> None:
         self._loader = loader
         self._room = Room(activations_max, activations_per_tenant_max, sys.maxsize, _nothing_to_evict)
+        self._turns = WorkflowTurns()
         self._clock = clock
         self._limits = limits
         self._later = later
@@ -107,13 +111,37 @@ class Guests:
     @property
     def queued(self) -> int:
         """Instances that wait for their turn."""
-        return self._room.waiting_in_all
+        return self._room.waiting_in_all + self._turns.waiting_in_all
 
     def waiting(self, tenant: TenantUid) -> int:
         """How many of the tenant's instances wait for their turn."""
+        return self._room.waiting(tenant) + self._turns.waiting_of(tenant)
+
+    def waiting_for_room(self, tenant: TenantUid) -> int:
+        """Those of them that wait for the tenant to have room, and not for their workflow."""
         return self._room.waiting(tenant)
 
+    def hold_back(self, tenant: TenantUid, workflow: WorkflowId) -> bool:
+        """Whether further ones of the workflow that are due stay on the disk: as many wait for it to have room as run,
+        so that waiting takes no more memory than running does, whatever the number of workflows."""
+        return self._turns.is_long(Workflow(tenant, workflow))
+
+    def are_many_of(self, key: InstanceKey) -> bool:
+        """Whether as many of its workflow run as that wants, and some wait."""
+        return self._turns.waiting(Workflow(key.tenant, key.workflow)) > 0
+
+    def withdraw(self, key: InstanceKey) -> None:
+        """It has nothing to run any more: should it wait for its workflow to have room, it waits no longer."""
+        self._turns.withdraw(key)
+
     async def _activate(self, resident: Resident) -> None:
+        has_turn = await self._turns.enter(resident.key, resident.instance.limits.concurrency)
+        self._entered()
+        if not has_turn:
+            resident.activating = False
+            resident.settle()
+            resident.server.rest(resident)
+            return
         await self._room.enter(resident.key.tenant)
         self._entered()
         lease = None
@@ -128,7 +156,7 @@ class Guests:
                 lease = None
         finally:
             if lease is None:
-                self._room.leave(resident.key.tenant)
+                self._leave(resident)
                 resident.activating = False
                 resident.settle()
                 resident.server.rest(resident)
@@ -167,7 +195,7 @@ class Guests:
     def _begin(self, resident: Resident, lease: GuestLease) -> None:
         def ended() -> None:
             lease.release()
-            self._room.leave(resident.key.tenant)
+            self._leave(resident)
             if resident.activation is activation:
                 resident.activation = None
             if resident.starting is activation:
@@ -193,6 +221,10 @@ class Guests:
             resident.starting = None
             activation.abandon()
         resident.settle()
+
+    def _leave(self, resident: Resident) -> None:
+        self._room.leave(resident.key.tenant)
+        self._turns.leave(resident.key)
 
     def _read(self, work: Callable[[], Awaitable[None]]) -> None:
         self._spawn(work())

@@ -13,6 +13,7 @@ from google.rpc import error_details_pb2  # type: ignore[import-untyped]  # the 
 
 from rpc.json_edge import checked_json
 from rpc.resource_names import checked
+from rpc.workflow_terms import checked_retention
 from stepwell import names
 from stepwell.client.errors import status_of
 from stepwell.errors import ApiError, InvalidArgumentError, LimitExceededError
@@ -35,6 +36,7 @@ def checked_creates(request: pb.BatchCreateInstancesRequest) -> None:
         if item.instance_id:
             checked(names.instance_id, item.instance_id, f"items[{number}].instance_id")
         checked_json(item.params, f"items[{number}].params")
+        checked_retention(item.retention, f"items[{number}].retention")
     _check_once([item.instance_id for item in request.items], "items[{}].instance_id")
 
 
@@ -59,6 +61,7 @@ async def created(
             instance_id=item.instance_id,
             params=item.params,
             request_id=_request_id(request.request_id, number),
+            retention=item.retention if item.HasField("retention") else None,
         )
         return create(single, context)
 

@@ -13,13 +13,17 @@ from data_plane.shard_server import ShardServer
 from stepwell.engine.instance import Instance, Phase
 from stepwell.errors import ApiError, NotFoundError
 from stepwell.names import Digest, InstanceId, TenantUid, WorkflowId
+from stepwell.retention import NOT_SAID, Retention
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 
 
 class RoutedVersion(NamedTuple):
-    """What a new instance of a workflow is pinned to."""
+    """What a new instance of a workflow is pinned to, and what that version says of it."""
 
     digest: Digest
     entrypoint: str
+    retention: Retention = NOT_SAID
+    limits: WorkflowLimits = UNLIMITED
 
 
 Choose = Callable[[InstanceId], RoutedVersion]
@@ -63,4 +67,9 @@ async def durably(server: ShardServer, resident: Resident) -> AsyncIterator[None
 def refuse_if_absent(key: InstanceKey, instance: Instance) -> None:
     """Raises NotFoundError for an id that no instance has."""
     if instance.phase in (Phase.ABSENT, Phase.DELETING):
-        raise NotFoundError(f"no instance {key.instance!r} of workflow {key.workflow!r}")
+        raise is_absent(key)
+
+
+def is_absent(key: InstanceKey) -> NotFoundError:
+    """What is said of an id that no instance has."""
+    return NotFoundError(f"no instance {key.instance!r} of workflow {key.workflow!r}")

@@ -16,7 +16,7 @@ from typing import Final
 from cluster.directory import ROUTE_AGE_S
 from data_plane.binding_calls import Elsewhere, Nowhere
 from data_plane.bindings import Bindings
-from data_plane.calling import Routes, Seen, durably, refuse_if_absent
+from data_plane.calling import Routes, Seen, durably, is_absent, refuse_if_absent
 from data_plane.forking import Fork, Forks
 from data_plane.history import Happening, History
 from data_plane.journal.store import InstanceKey, ListingPage, Row
@@ -31,8 +31,9 @@ from stepwell.engine.events import Event
 from stepwell.engine.family import Parent
 from stepwell.engine.instance import Instance, Phase
 from stepwell.engine.records import BlobRef, Deleting, Payload, Schedule, StepKey
-from stepwell.errors import AlreadyExistsError, InvalidArgumentError, UnavailableError
+from stepwell.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, UnavailableError
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowId
+from stepwell.retention import NOT_SAID, Retention
 
 REMOVALS_AWAITED_MAX: Final = 5
 """How often a create waits for a deletion of its id before it asks its caller to come again."""
@@ -71,9 +72,11 @@ class InstanceCalls:
         parent: Parent | None = None,
         depth: int = 0,
         schedule: Schedule | None = None,
+        retention: Retention = NOT_SAID,
     ) -> Seen:
         """A new instance on the version that the workflow's route gives its id now; `trace` is kept with it, unread.
-        `parent` is the instance that creates it, if one does, and `schedule` the schedule.
+        `parent` is the instance that creates it, if one does, and `schedule` the schedule. What `retention` does not
+        say, that version says.
 
         Raises NotFoundError without a route, AlreadyExistsError when the id is taken by another create,
         InvalidArgumentError when the request_id was used with another body, LimitExceededError over the tenant's
@@ -109,6 +112,8 @@ class InstanceCalls:
                             parent,
                             depth,
                             schedule=schedule,
+                            retention=retention.or_else(version.retention),
+                            limits=version.limits,
                         )
                     )
                     seen = Seen(key, replace(state))
@@ -118,7 +123,8 @@ class InstanceCalls:
                 if state.phase is not Phase.DELETING:
                     await server.flushed(resident)
                     await server.listed(resident)
-                    return await self._repeated(server, key, resident.instance, params, request_id)
+                    with suppress(NotFoundError):  # deleted meanwhile: the id is about to be free
+                        return await self._repeated(server, key, resident.instance, params, request_id, retention)
             await server.removed(key)
         raise UnavailableError(f"instance {instance!r} is being deleted; try again in a moment")
 
@@ -133,13 +139,23 @@ class InstanceCalls:
         return InstanceId(hashlib.sha256(text.encode()).hexdigest()[:32])
 
     async def _repeated(
-        self, server: ShardServer, key: InstanceKey, state: Instance, params: bytes, request_id: str
+        self,
+        server: ShardServer,
+        key: InstanceKey,
+        state: Instance,
+        params: bytes,
+        request_id: str,
+        retention: Retention,
     ) -> Seen:
         if not request_id or state.request_id != request_id:
             raise AlreadyExistsError(f"instance {key.instance!r} of workflow {key.workflow!r} exists already")
-        if state.origin is not None or await fetch(state.params, key, state.uid, self._node.store) != params:
+        if state.origin is not None or await self.payload(key, state, state.params) != params:
             raise InvalidArgumentError(
                 f"request_id {request_id!r} was used before, with other params; use a new one", field="request_id"
+            )
+        if retention.or_else(state.retention) != state.retention:
+            raise InvalidArgumentError(
+                f"request_id {request_id!r} was used before, with another retention; use a new one", field="request_id"
             )
         return await self._seen(server, key)
 
@@ -193,8 +209,11 @@ class InstanceCalls:
                 yield row
 
     async def payload(self, key: InstanceKey, instance: Instance, payload: Payload) -> bytes:
-        """A payload's bytes, wherever they are kept."""
-        return await fetch(payload, key, instance.uid, self._node.store)
+        """A payload's bytes, wherever they are kept. Raises NotFoundError when the instance was deleted meanwhile."""
+        try:
+            return await fetch(payload, key, instance.uid, self._node.store)
+        except KeyError:
+            raise is_absent(key) from None
 
     async def list(
         self, tenant: TenantUid, workflow: WorkflowId, *, limit: int, token: str, statuses: frozenset[str]
@@ -226,7 +245,7 @@ class InstanceCalls:
             before = receiving.known(instance, request_id, event_id)
             if before is not None and isinstance(before.payload, BlobRef):
                 await server.flushed(resident)  # its blob may be on its way
-            if before is not None and await fetch(before.payload, key, instance.uid, self._node.store) == payload:
+            if before is not None and await self.payload(key, instance, before.payload) == payload:
                 refuse_if_absent(key, instance)  # it may have been deleted meanwhile
                 again = events.EventSent(self._node.clock(), event_type, before.payload, request_id, event_id)
                 resident.step(again)
@@ -278,7 +297,8 @@ class InstanceCalls:
         seen = await self.get(key)
         version = await self._routes.on_version(key.tenant, key.workflow, digest)
         replays = self._node.replays
-        return await replays.replay(key, replays.recorded(key, seen.instance), version.digest, version.entrypoint)
+        recorded = replays.recorded(key, seen.instance)
+        return await replays.replay(key, recorded, version.digest, version.entrypoint, version.limits.steps)
 
     async def migrate(self, key: InstanceKey, digest: Digest, request_id: str) -> Seen:
         """Raises what `data_plane.migrating` does."""

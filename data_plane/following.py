@@ -18,6 +18,7 @@ from data_plane.journal.store import InstanceKey, Wake
 from data_plane.loads import LOADS_MAX, Loads
 from data_plane.unstarted import Unstarted
 from data_plane.wakes import DUE_NOW, ShardWakes
+from stepwell.names import TenantUid, WorkflowId
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,7 @@ class WakeFollower:
         self,
         wakes: ShardWakes,
         loads: Loads,
+        held_back: Callable[[TenantUid, WorkflowId], bool],
         *,
         clock: Callable[[], int],
         sooner: asyncio.Event,
@@ -61,7 +63,7 @@ class WakeFollower:
         self._working = working
         self._serving = serving
         self._unstarted = unstarted
-        self._due = DueInstances(loads.ready)
+        self._due = DueInstances(loads.ready, held_back)
         self._failures: dict[InstanceKey, int] = {}
         """How often in a row each could not be looked at: these are tried again from here alone."""
 

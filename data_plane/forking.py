@@ -141,7 +141,7 @@ class Forks:
         state = prefix.instance
         _refuse_too_much(state.params, origin.records)
         version = await self._version(asked, state)
-        if version != (state.digest, state.entrypoint):
+        if (version.digest, version.entrypoint) != (state.digest, state.entrypoint):
             await self._check(key, asked.origin, state, version)
         data = await self._blobs(asked.origin, state, origin)
         async with server.resident(key) as resident:
@@ -156,7 +156,8 @@ class Forks:
             resident.step(
                 CreateRequested(
                     at, uid, version.digest, version.entrypoint, params, asked.request_id, asked.trace,
-                    origin=replace(origin, records=records), schedule=state.schedule,
+                    origin=replace(origin, records=records), schedule=state.schedule, retention=state.retention,
+                    limits=version.limits,
                 )
             )  # fmt: skip
             await server.flushed(resident)
@@ -175,13 +176,14 @@ class Forks:
         if asked.digest is not None:
             return await self._routes.on_version(asked.origin.tenant, asked.origin.workflow, asked.digest)
         await self._routes.check_version(asked.origin.tenant, state.digest)
-        return RoutedVersion(state.digest, state.entrypoint)
+        return RoutedVersion(state.digest, state.entrypoint, limits=state.limits)
 
     async def _check(self, key: InstanceKey, origin: InstanceKey, state: Instance, version: RoutedVersion) -> None:
         """Its code is told that it is the fork."""
         replays = self._node.replays
         recorded = replace(replays.recorded(origin, state), about=about_instance(key, state, self._node.clock()))
-        check(await replays.replay(origin, recorded, version.digest, version.entrypoint), version.digest)
+        steps_max = version.limits.steps
+        check(await replays.replay(origin, recorded, version.digest, version.entrypoint, steps_max), version.digest)
 
     async def _blobs(self, key: InstanceKey, state: Instance, origin: Origin) -> dict[BlobRef, bytes]:
         """What is kept apart of what is copied."""

@@ -25,6 +25,7 @@ from rpc.resource_names import checked, instance_name, parse_instance, parse_ver
 from rpc.rights import Right
 from rpc.times import timestamp
 from rpc.trace_context import current
+from rpc.workflow_terms import checked_retention
 from stepwell import names
 from stepwell.engine.instance import Step
 from stepwell.engine.received import EventState, received_by
@@ -57,8 +58,10 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         instance = checked(names.instance_id, request.instance_id, "instance_id") if request.instance_id else None
         request_id = checked(names.request_id, request.request_id, "request_id")
         params = checked_json(request.params, "params")
+        retention = checked_retention(request.retention, "retention")
         uid = (await self._tenants.tenant(tenant)).uid
-        seen = await self._calls.create(uid, workflow, instance, params, request_id, _trace())
+        trace = _trace()
+        seen = await self._calls.create(uid, workflow, instance, params, request_id, trace, retention=retention)
         return await self._instance(tenant, seen, context)
 
     async def BatchCreateInstances(

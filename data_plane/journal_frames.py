@@ -11,7 +11,8 @@ from stepwell.engine.records import Failure
 
 
 def about_instance(key: InstanceKey, instance: Instance, now: int) -> dict[str, object]:
-    """What the first frame of an activation, or of a replay, says of the instance."""
+    """What the first frame of an activation, or of a replay, says of the instance; `stepsMax` is null where its version
+    says nothing."""
     about: dict[str, object] = {
         "id": key.instance,
         "uid": instance.uid,
@@ -19,6 +20,7 @@ def about_instance(key: InstanceKey, instance: Instance, now: int) -> dict[str, 
         "created": instance.event_at,
         "started": instance.event_at if instance.clock_at is None else instance.clock_at,
         "now": now,
+        "stepsMax": instance.limits.steps,
     }
     if instance.schedule is not None:
         about["schedule"] = (instance.schedule.cron, instance.schedule.scheduled_at)

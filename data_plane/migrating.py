@@ -46,14 +46,17 @@ class Migrations:
                 version = await self._routes.on_version(key.tenant, key.workflow, digest)
                 asks = _asks_for_a_replay(resident.instance, version, request_id)
                 if asks:
-                    check(await replays.replay(key, recorded, version.digest, version.entrypoint), digest)
+                    steps_max = version.limits.steps
+                    check(await replays.replay(key, recorded, version.digest, version.entrypoint, steps_max), digest)
                 async with durably(server, resident):
                     # Once more, and nothing is awaited from here on: a version that is being retired gets no instance.
                     version = await self._routes.on_version(key.tenant, key.workflow, digest)
                     refuse_if_absent(key, resident.instance)
                     if not asks or recorded.is_of(resident.instance):
                         now = self._node.clock()
-                        resident.step(MigrateRequested(now, version.digest, version.entrypoint, request_id))
+                        resident.step(
+                            MigrateRequested(now, version.digest, version.entrypoint, request_id, version.limits)
+                        )
                         break
             else:
                 raise ConflictError(
@@ -83,6 +86,6 @@ def _asks_for_a_replay(instance: Instance, version: RoutedVersion, request_id: s
     """Not where the engine answers all the same: it has ended, runs that version, or the call came before."""
     return (
         instance.phase in (Phase.LIVE, Phase.PAUSED)
-        and (instance.digest, instance.entrypoint) != version
+        and (instance.digest, instance.entrypoint) != (version.digest, version.entrypoint)
         and (not request_id or request_id not in instance.requests)
     )

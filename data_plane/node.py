@@ -105,7 +105,7 @@ class Node:
             observer=observer,
             entered=lambda: self.loads.go_on(),
         )
-        self.loads = Loads(self.guests.waiting)
+        self.loads = Loads(self.guests.waiting_for_room)
         self.quotas = Quotas(tenant_limits, store, monotonic=self._loop.time, queued=self.guests.waiting)
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from data_plane import payloads
@@ -123,8 +123,10 @@ class Replays:
         """Of an instance that is durable as it is."""
         return Recorded.of(key, instance, self._clock())
 
-    async def replay(self, key: InstanceKey, recorded: Recorded, digest: Digest, entrypoint: str) -> Verdict:
-        """Whether that code does what was recorded.
+    async def replay(
+        self, key: InstanceKey, recorded: Recorded, digest: Digest, entrypoint: str, steps_max: int | None = None
+    ) -> Verdict:
+        """Whether that code does what was recorded, within the steps that its version allows.
 
         Raises NotFoundError (no such version), BundleRefusedError (it can't be imported), SandboxUnavailableError and
         UnavailableError (too many wait, or the server stops).
@@ -133,7 +135,8 @@ class Replays:
         try:
             lease = await self._loader.acquire(key.tenant, digest, replays=True)
             try:
-                return await self._run(_Replay(lease.guest), key, recorded, entrypoint)
+                about = {**recorded.about, "stepsMax": steps_max}
+                return await self._run(_Replay(lease.guest), key, replace(recorded, about=about), entrypoint)
             finally:
                 lease.release()
         finally:

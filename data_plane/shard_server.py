@@ -67,6 +67,7 @@ class ShardServer:
         self._follower = WakeFollower(
             self._wakes,
             node.loads,
+            node.guests.hold_back,
             clock=node.clock,
             sooner=sooner,
             later=node.later,
@@ -91,7 +92,7 @@ class ShardServer:
         What a store that does not answer keeps from being known counts from when it might have been due.
         """
         now = self.clock()
-        times = (self.unstarted.oldest(), self._wakes.next_due(), self._wakes.known_to())
+        times = (self.unstarted.oldest(self._node.guests.are_many_of), self._wakes.next_due(), self._wakes.known_to())
         return min((since for since in times if since is not None and since <= now), default=None)
 
     # ---------------------------------------------------------------- life
@@ -237,6 +238,8 @@ class ShardServer:
         if resident.listed.due and not resident.lane.busy and not resident.lost:
             self._listings.keep(resident)
         instance = resident.instance
+        if resident.activating and instance.phase is not Phase.LIVE:
+            self._node.guests.withdraw(resident.key)
         if (
             resident.uses
             or resident.lane.busy
@@ -294,6 +297,7 @@ class ShardServer:
         if resident.lost:
             return
         resident.lost = True
+        self._node.guests.withdraw(resident.key)
         if self._residents.get(resident.key) is resident:
             self._let_go(resident)
             self._removals.over(resident.key)

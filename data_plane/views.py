@@ -10,6 +10,7 @@ from data_plane.logs.store import Stream
 from data_plane.replaying import Differs, Matches, Unchecked, Verdict
 from rpc.resource_names import instance_name, version_name
 from rpc.times import timestamp
+from stepwell.client.workflow_terms import retention_message
 from stepwell.engine.instance import Instance, Step, StepStatus
 from stepwell.engine.received import EventState, Received, resend_id
 from stepwell.engine.records import Completed, Errored, Failure, Kind, Origin, RolledBack, Terminated
@@ -85,6 +86,7 @@ def instance_message(
         create_time=timestamp(instance.created_at),
         buffered_events=0 if instance.outcome is not None else instance.buffered_events,
         dead_events=instance.dead_events,
+        retention=retention_message(instance.retention),
     )
     if isinstance(instance.outcome, Completed) and output is not None:
         message.output = output
@@ -104,6 +106,8 @@ def instance_message(
     if instance.schedule is not None:
         message.schedule.cron = instance.schedule.cron
         message.schedule.scheduled_time.CopyFrom(timestamp(instance.schedule.scheduled_at))
+    if instance.expires_at is not None:
+        message.expire_time.CopyFrom(timestamp(instance.expires_at))
     if instance.parent is not None:
         message.parent = instance_name(tenant, instance.parent.workflow, instance.parent.instance)
     if instance.cancelling is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cluster.directory import Directory
-from cluster.records import Version
+from cluster.records import Terms, Version
 from cluster.weights import chosen
 from data_plane.calling import Choose, RoutedVersion
 from stepwell.errors import NotFoundError
@@ -18,11 +18,19 @@ class DirectoryRoutes:
 
     async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> Choose:
         """Raises NotFoundError for a workflow that was never deployed."""
-        route = await self._directory.route(tenant, workflow)
+        terms: dict[Digest, Terms] = {}
+        while True:
+            # Last of all, so that it is the route of now, however long its versions took to be read.
+            route = await self._directory.route(tenant, workflow)
+            unread = [target.digest for target in route.targets if target.digest not in terms]
+            if not unread:
+                break
+            for digest in unread:
+                terms[digest] = await self._directory.terms(tenant, digest, workflow)
 
         def choose(instance: InstanceId) -> RoutedVersion:
             target = chosen(route, instance)
-            return RoutedVersion(target.digest, target.entrypoint)
+            return RoutedVersion(target.digest, target.entrypoint, *terms[target.digest])
 
         return choose
 
@@ -32,10 +40,11 @@ class DirectoryRoutes:
 
     async def on_version(self, tenant: TenantUid, workflow: WorkflowId, digest: Digest) -> RoutedVersion:
         """Raises NotFoundError for one that does not have the workflow, too."""
-        entrypoint = dict((await self._version(tenant, digest)).entrypoints).get(workflow)
+        version = await self._version(tenant, digest)
+        entrypoint = dict(version.entrypoints).get(workflow)
         if entrypoint is None:
             raise NotFoundError(f"the version {digest} has no workflow {workflow!r}", version=digest, workflow=workflow)
-        return RoutedVersion(digest, entrypoint)
+        return RoutedVersion(digest, entrypoint, *version.terms(workflow))
 
     async def _version(self, tenant: TenantUid, digest: Digest) -> Version:
         version = await self._directory.version(tenant, digest)

@@ -13,13 +13,19 @@ from data_plane.journal import families
 from data_plane.journal import step_messages as steps
 from data_plane.journal.record_parts import (
     UnknownRecordError,
+    read_expiry,
     read_failure,
     read_key,
+    read_limits,
     read_payload,
+    read_retention,
     read_rolled_back,
+    write_expiry,
     write_failure,
     write_key,
+    write_limits,
     write_payload,
+    write_retention,
     write_rolled_back,
 )
 from data_plane.journal.v1 import journal_pb2 as pb
@@ -90,6 +96,8 @@ def _write_created(m: pb.Created, record: r.Created) -> None:
     families.write_parent(m, record)
     if record.schedule is not None:
         m.schedule.cron, m.schedule.scheduled_at = record.schedule.cron, record.schedule.scheduled_at
+    write_retention(m, record.retention)
+    write_limits(m, record.limits)
     if record.origin is not None:
         _write_origin(m.origin, record.origin)
 
@@ -99,7 +107,21 @@ def _read_created(m: pb.Created) -> r.Created:
     parent, depth = families.read_parent(m)
     origin = _read_origin(m.origin) if m.HasField("origin") else None
     schedule = r.Schedule(m.schedule.cron, m.schedule.scheduled_at) if m.HasField("schedule") else None
-    return r.Created(m.at, uid, digest, m.entrypoint, params, m.request_id, m.trace, parent, depth, origin, schedule)
+    return r.Created(
+        m.at,
+        uid,
+        digest,
+        m.entrypoint,
+        params,
+        m.request_id,
+        m.trace,
+        parent,
+        depth,
+        origin,
+        schedule,
+        read_retention(m),
+        read_limits(m),
+    )
 
 
 def _write_origin(m: pb.Origin, origin: r.Origin) -> None:
@@ -188,10 +210,11 @@ def _write_migrated(m: pb.Migrated, record: r.Migrated) -> None:
     m.digest = record.digest
     m.entrypoint = record.entrypoint
     m.request_id = record.request_id
+    write_limits(m, record.limits)
 
 
 def _read_migrated(m: pb.Migrated) -> r.Migrated:
-    return r.Migrated(m.at, Digest(m.digest), m.entrypoint, m.request_id)
+    return r.Migrated(m.at, Digest(m.digest), m.entrypoint, m.request_id, read_limits(m))
 
 
 def _write_nothing_to_do(m: pb.NothingToDo, record: r.NothingToDo) -> None:
@@ -208,30 +231,33 @@ def _read_nothing_to_do(m: pb.NothingToDo) -> r.NothingToDo:
 def _write_completed(m: pb.Completed, record: r.Completed) -> None:
     m.at = record.at
     write_payload(m.output, record.output)
+    write_expiry(m, record)
 
 
 def _read_completed(m: pb.Completed) -> r.Completed:
-    return r.Completed(m.at, read_payload(m.output))
+    return r.Completed(m.at, read_payload(m.output), read_expiry(m))
 
 
 def _write_errored(m: pb.Errored, record: r.Errored) -> None:
     m.at = record.at
     write_failure(m.failure, record.failure)
     write_rolled_back(m, record)
+    write_expiry(m, record)
 
 
 def _read_errored(m: pb.Errored) -> r.Errored:
-    return r.Errored(m.at, read_failure(m.failure), read_rolled_back(m))
+    return r.Errored(m.at, read_failure(m.failure), read_rolled_back(m), read_expiry(m))
 
 
 def _write_terminated(m: pb.Terminated, record: r.Terminated) -> None:
     m.at = record.at
     m.request_id = record.request_id
     write_rolled_back(m, record)
+    write_expiry(m, record)
 
 
 def _read_terminated(m: pb.Terminated) -> r.Terminated:
-    return r.Terminated(m.at, m.request_id, read_rolled_back(m))
+    return r.Terminated(m.at, m.request_id, read_rolled_back(m), read_expiry(m))
 
 
 def _write_deleting(m: pb.Deleting, record: r.Deleting) -> None:

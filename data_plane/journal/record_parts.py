@@ -1,9 +1,12 @@
-"""What several records have in them ↔ its messages of stepwell.storage.v1: keys, payloads, failures, rollbacks."""
+"""What several records have in them ↔ its messages of stepwell.storage.v1: keys, payloads, failures, rollbacks,
+retentions, limits."""
 
 from __future__ import annotations
 
 from data_plane.journal.v1 import journal_pb2 as pb
 from stepwell.engine import records as r
+from stepwell.retention import NOT_SAID, Retention
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 
 
 class UnknownRecordError(Exception):
@@ -86,3 +89,48 @@ def read_rolled_back(message: pb.Errored | pb.Terminated) -> r.RolledBack | None
         return None
     rolled_back = message.rolled_back
     return r.RolledBack(read_failure(rolled_back.failure) if rolled_back.HasField("failure") else None)
+
+
+def write_retention(message: pb.Created, retention: Retention) -> None:
+    if retention.success_ms is not None:
+        message.retention.success_ms = retention.success_ms
+    if retention.error_ms is not None:
+        message.retention.error_ms = retention.error_ms
+
+
+def read_retention(message: pb.Created) -> Retention:
+    if not message.HasField("retention"):
+        return NOT_SAID
+    retention = message.retention
+    return Retention(
+        retention.success_ms if retention.HasField("success_ms") else None,
+        retention.error_ms if retention.HasField("error_ms") else None,
+    )
+
+
+def write_limits(message: pb.Created | pb.Migrated, limits: WorkflowLimits) -> None:
+    if limits.steps is not None:
+        message.limits.steps = limits.steps
+    if limits.concurrency is not None:
+        message.limits.concurrency = limits.concurrency
+
+
+def read_limits(message: pb.Created | pb.Migrated) -> WorkflowLimits:
+    if not message.HasField("limits"):
+        return UNLIMITED
+    limits = message.limits
+    return WorkflowLimits(
+        limits.steps if limits.HasField("steps") else None,
+        limits.concurrency if limits.HasField("concurrency") else None,
+    )
+
+
+def write_expiry(
+    message: pb.Completed | pb.Errored | pb.Terminated, record: r.Completed | r.Errored | r.Terminated
+) -> None:
+    if record.expires_at is not None:
+        message.expires_at = record.expires_at
+
+
+def read_expiry(message: pb.Completed | pb.Errored | pb.Terminated) -> int | None:
+    return message.expires_at if message.HasField("expires_at") else None

@@ -18,9 +18,11 @@ from loader.limits import (
     MANIFEST_VARS_MAX,
     MANIFEST_WORKFLOWS_MAX,
 )
-from stepwell import cron, names
+from stepwell import cron, names, workflow_limits
 from stepwell.errors import BundleRefusedError, LimitExceededError
 from stepwell.names import WorkflowId
+from stepwell.retention import NOT_SAID, Retention, refuse_unusual
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,9 @@ class WorkflowEntry:
     workflow_id: WorkflowId
     entrypoint: str
     schedules: tuple[Schedule, ...] = ()
+    retention: Retention = NOT_SAID
+    """Of its instances, where their create says nothing else."""
+    limits: WorkflowLimits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,8 @@ class Manifest:
     """Workflows of the same tenant that its code may create and steer instances of, by the name that `self.env` has."""
 
     def canonical(self) -> bytes:
-        """The same bytes for equal manifests, whatever order their parts came in."""
+        """The same bytes for equal manifests, whatever order their parts came in. What is not said is not in them: so
+        digests of manifests from before it could be said stay as they are."""
         workflows = {entry.workflow_id: entry.entrypoint for entry in self.workflows}
         value: dict[str, object] = {"vars": dict(self.vars), "workflows": workflows}
         if self.bindings:  # those without keep the digest that they had before there were any
@@ -50,15 +56,27 @@ class Manifest:
         schedules = {entry.workflow_id: sorted(entry.schedules) for entry in self.workflows if entry.schedules}
         if schedules:
             value["schedules"] = schedules
+        retentions = {each.workflow_id: each.retention for each in self.workflows if each.retention != NOT_SAID}
+        if retentions:
+            value["retention"] = retentions
+        limits = {each.workflow_id: each.limits for each in self.workflows if each.limits != UNLIMITED}
+        if limits:
+            value["limits"] = limits
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
     @classmethod
     def from_canonical(cls, data: bytes) -> Manifest:
         """The manifest that `canonical` wrote, its workflows in the order of their names."""
         value = json.loads(data)
-        schedules = value.get("schedules", {})
+        schedules, retentions, limits = value.get("schedules", {}), value.get("retention", {}), value.get("limits", {})
         workflows = (
-            WorkflowEntry(WorkflowId(name), entry, tuple(_schedule(*each) for each in schedules.get(name, ())))
+            WorkflowEntry(
+                WorkflowId(name),
+                entry,
+                tuple(_schedule(*each) for each in schedules.get(name, ())),
+                Retention(*retentions.get(name, NOT_SAID)),
+                WorkflowLimits(*limits.get(name, UNLIMITED)),
+            )
             for name, entry in sorted(value["workflows"].items())
         )
         bindings = {name: WorkflowId(workflow) for name, workflow in value.get("bindings", {}).items()}
@@ -80,6 +98,10 @@ def check_manifest(manifest: Manifest) -> None:
         try:
             names.workflow_id(entry.workflow_id)
             names.entrypoint(entry.entrypoint)
+            for ms in entry.retention:
+                if ms is not None:
+                    refuse_unusual(ms)
+            workflow_limits.refuse_unusual(entry.limits)
         except names.TooLongError as error:
             raise BundleRefusedError(f"The manifest can't be used: {error}.", **error.metadata) from None
         except ValueError as error:

@@ -62,9 +62,9 @@ Host to guest
     ["load", path, [entrypoint, ...], {name: value}, {limit: number}, {name: workflow}]
         The bundle is at path; then vars, limits as `guest.limits.Limits` names them, and bindings.
     ["start", act, entrypoint, about, recorded, [[kind, name, count], ...]] [JSON params]
-        `about` is {id, uid, workflow, created, started, now}; `started` is the time of the first activation, the same
-        in all that follow: `run`'s clock begins there. Of an instance that a schedule created it has
-        `schedule: [cron, scheduled]` too.
+        `about` is {id, uid, workflow, created, started, now, stepsMax}; `started` is the time of the first activation,
+        the same in all that follow: `run`'s clock begins there. `stepsMax` is the workflow's own limit, null for none.
+        Of an instance that a schedule created it has `schedule: [cron, scheduled]` too.
         The next `recorded` completions of this activation are the journal's; no body starts before they have entered.
         The list names what is open: asked for before and still to come. An open step's next attempt waits for "go"; an
         open sleep, wait or timer is not asked for again.

@@ -9,6 +9,7 @@ from control_plane.workflow_service import CHUNK_BYTES_MAX
 from rpc.json_edge import DEPTH_MAX, NUMBER_CHARACTERS_MAX, PAYLOAD_BYTES_MAX
 from stepwell import names
 from stepwell.cron import CRON_LENGTH_MAX
+from stepwell.retention import RETENTION_MS_MAX
 from tests.api.requests import KINDS, NAMES, Value
 
 CONTROLS = {
@@ -127,6 +128,9 @@ EVENT_IDS = (
     too_long("event_id_length_max", names.EVENT_ID_LENGTH_MAX, "e" * 1_000_000),
 )
 
+UNUSUAL_MS = (0, -1, 59_999, RETENTION_MS_MAX + 1, -(2**63), 2**63 - 1)
+"""None is a minute to a year."""
+
 BAD: Mapping[str, tuple[Bad, ...]] = {
     **{kind: tuple(_resource_names(kind)) for kind in NAMES},
     "tenant id": tuple(
@@ -147,6 +151,9 @@ BAD: Mapping[str, tuple[Bad, ...]] = {
         too_long("request_id_length_max", names.REQUEST_ID_LENGTH_MAX, "r" * 65),
         too_long("request_id_length_max", names.REQUEST_ID_LENGTH_MAX, "r" * 1_000_000),
     ),
+    "retention": tuple(_refused("number", *UNUSUAL_MS)),
+    "workflow's retention": tuple(_bundle_refused("number", *UNUSUAL_MS)),
+    "workflow's limit": tuple(_bundle_refused("number", 0, -1, 100_001, -(2**31), 2**31 - 1)),
     "event states": tuple(_refused("enum", [0], [99], [-1], [1, 2, 99])),
     "event number": tuple(_refused("number", 0, -1, -(2**63))),
     "event id": EVENT_IDS,

@@ -31,6 +31,9 @@ KINDS: Mapping[str, Value] = {
     "tenant id": "initech",
     "instance id": "",
     "instance ids": ["nobody"],
+    "retention": 60_000,
+    "workflow's retention": 60_000,
+    "workflow's limit": 10,
     "request id": "",
     "event type": "go",
     "event id": "",
@@ -79,6 +82,10 @@ FIELDS: Mapping[str, str] = {
     "Schedule.cron": "cron",
     "Schedule.timezone": "time zone",
     "Schedule.catch_up": "catch up",
+    "header.manifest.workflows.retention.success_ms": "workflow's retention",
+    "header.manifest.workflows.retention.error_ms": "workflow's retention",
+    "WorkflowLimits.steps": "workflow's limit",
+    "WorkflowLimits.concurrency": "workflow's limit",
     "Manifest.vars": "vars",
     "Manifest.bindings": "bindings",
     "File.path": "path",
@@ -117,6 +124,8 @@ FIELDS: Mapping[str, str] = {
     "BatchDeleteInstancesRequest.instance_ids": "instance ids",
     "Item.instance_id": "instance id",
     "Item.params": "json",
+    "Retention.success_ms": "retention",
+    "Retention.error_ms": "retention",
     "GetInstanceRequest.name": "instance",
     "ListInstancesRequest.parent": "workflow",
     "ListInstancesRequest.statuses": "statuses",
@@ -159,7 +168,7 @@ FIELDS: Mapping[str, str] = {
     "ListLogsRequest.parent": "instance",
     "WatchLogsRequest.name": "instance",
 }
-"""What each field means, by Message.field."""
+"""What each field means, by Message.field; by its path, where it is refused otherwise there."""
 
 EVERYWHERE: Mapping[str, str] = {
     "request_id": "request id",
@@ -176,7 +185,7 @@ NAMES = frozenset({"tenant", "owner", "workflow", "route", "instance", "version"
 
 def meaning(field: Field) -> str:
     """What a field means. Raises KeyError for one that nobody has given a meaning."""
-    return FIELDS.get(field.name) or EVERYWHERE[field.descriptor.name]
+    return FIELDS.get(field.path) or FIELDS.get(field.name) or EVERYWHERE[field.descriptor.name]
 
 
 def request(

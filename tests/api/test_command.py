@@ -55,6 +55,8 @@ JSON = (
     *refused("INVALID_ARGUMENT", "1e999", '"\\ud800"'),
 )
 
+RETENTIONS = ("", "0", "x", "-1", "59999", "59 seconds", "366 days", "7", "7 dayz", "1e9", "9" * 4_000, *UNSAFE)
+
 MEANINGS: Mapping[str, list[Bad]] = {
     "workflow": usage("", "x" * 65, *NAMES_OF_ALL),
     "--workflow": usage("", "x" * 65, *NAMES_OF_ALL),
@@ -89,6 +91,8 @@ MEANINGS: Mapping[str, list[Bad]] = {
     "--page-token": TOKENS,
     "--steps-page-token": TOKENS,
     "--params": [*JSON],
+    "--success-retention": usage(*RETENTIONS),
+    "--error-retention": usage(*RETENTIONS),
     "--payload": [*JSON],
     "--status": usage("", "done", "COMPLETE", *UNSAFE),
     "--spread": [*usage("", "0", "-1", "1025", "1.5", "x", "9" * 400), *refused("INVALID_ARGUMENT", "3", "1023")],

@@ -42,6 +42,7 @@ ARROWS = (
         allows=lambda name: (
             name.split(".")[0] in PURE_STANDARD_LIBRARY
             or is_in(name, "stepwell.engine", "stepwell.names", "stepwell.errors", "stepwell.durations")
+            or is_in(name, "stepwell.retention", "stepwell.workflow_limits")
         ),
     ),
     Arrow(

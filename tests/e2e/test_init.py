@@ -17,7 +17,7 @@ async def test_a_new_project_runs(server: Server, tmp_path: Path) -> None:
     await shell.document("tenants", "create", "acme")
     await shell.document("init", str(tmp_path / "orders"))
     deployed = await shell.document("deploy", str(tmp_path / "orders"), *acme)
-    assert deployed["workflows"] == [{"name": "order", "entrypoint": "orders:Order"}]
+    assert [(each["name"], each["entrypoint"]) for each in deployed["workflows"]] == [("order", "orders:Order")]
     params = '{"item": "tea", "cents": 300}'
     created = await shell.document("workflows", "trigger", "order", *acme, "--id", "first", "--params", params)
     await shell.document(

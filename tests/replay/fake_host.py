@@ -94,6 +94,7 @@ class FakeHost:
         limits: Limits | None = None,
         params: bytes = b"null",
         replay_of: str | None = None,
+        steps_max: int | None = None,
     ) -> None:
         self.loop = guest_loop()
         self.payload_bytes_max = (limits or Limits()).payloadBytes
@@ -106,6 +107,7 @@ class FakeHost:
         self.closed = False
         self._attempts: list[Attempt] = []
         info = {"id": "i", "uid": "u", "workflow": "w", "created": CREATED_MS, "now": CREATED_MS}
+        info["stepsMax"] = steps_max
         listed = [list(key) for key in opened or []]
         of = (self, ACT, entrypoint, info, recorded, listed, params, limits or Limits())
         self.instance = Instance(*of) if replay_of is None else ReplayedInstance(*of, ended=replay_of)

@@ -23,12 +23,13 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from contextvars import copy_context
+from functools import reduce
 from random import Random
 from typing import Any, Final, NamedTuple
 
 from tests.simulation.cassandra_client import CassandraJournalStore
 from tests.simulation.cassandra_faults import CALM, CassandraFaults, Fault
-from tests.simulation.cassandra_replica import Change, Clustering, Replica, Slice, Span, lacking, merged
+from tests.simulation.cassandra_replica import Change, Clustering, PartitionKey, Replica, Slice, Span, lacking, merged
 
 REPLICAS: Final = 3
 QUORUM: Final = 2
@@ -168,6 +169,12 @@ class Cassandra:
         return arrival
 
     # ---------------------------------------------------------------- reads
+    def has(self, partition: PartitionKey) -> bool:
+        """Whether a row is there for those who ask all replicas."""
+        now = self.now()
+        whole = reduce(merged, (replica.read(now, Span(partition)) for replica in self._replicas))
+        return any(cell.value is not None for cell in whole.cells.values())
+
     def read_page(self, span: Span, rows_max: int, answer: Callable[[Page | None], None]) -> None:
         """The span's first rows; `answer` is called once, later, with None when the read failed."""
         _PageRead(self, span, rows_max, answer).begin()

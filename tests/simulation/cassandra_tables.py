@@ -55,7 +55,7 @@ def stages(mutation: Mutation) -> tuple[Stage, ...]:
         case PutBlob(key, uid, id, data, stamp):
             starts = range(0, max(1, len(data)), CHUNK_BYTES)
             chunks = [Chunk(len(starts), data[start : start + CHUNK_BYTES]) for start in starts]
-            partition = _blobs(key, uid)
+            partition = blobs(key, uid)
             return (tuple(_row(partition, (id, number), stamp, chunk) for number, chunk in enumerate(chunks)),)
         case PutListing(listing, stamp):
             bucket = bucket_of(listing.created_at)
@@ -71,7 +71,7 @@ def stages(mutation: Mutation) -> tuple[Stage, ...]:
         case DeleteInstance(key, uid, created_at, stamp):
             listed = listings(key.tenant, key.workflow, bucket_of(created_at))
             return (
-                (_deletion(_blobs(key, uid), stamp),),
+                (_deletion(blobs(key, uid), stamp),),
                 (_row(listed, (created_at, key.instance, uid), stamp, None),),
                 (_deletion(journal(key), stamp),),
             )
@@ -85,7 +85,7 @@ def journal(key: InstanceKey) -> PartitionKey:
 
 def blob(key: InstanceKey, uid: InstanceUid, id: str) -> Span:
     """A blob's chunks. All blobs of an instance are one partition, since a deletion names none of them."""
-    return Span(_blobs(key, uid), (id,), (id, _CHUNKS_MAX))
+    return Span(blobs(key, uid), (id,), (id, _CHUNKS_MAX))
 
 
 def wakes(shard: int, bucket: int) -> PartitionKey:
@@ -108,7 +108,7 @@ def bucket_of(created_at: int) -> int:
     return created_at // LISTING_BUCKET_MS
 
 
-def _blobs(key: InstanceKey, uid: InstanceUid) -> PartitionKey:
+def blobs(key: InstanceKey, uid: InstanceUid) -> PartitionKey:
     return ("blobs", *key, uid)
 
 

@@ -20,8 +20,8 @@ from stepwell.v1 import instances_pb2 as pb
 from tests.simulation.calls import PAUSE_S, Calls, Refused
 from tests.simulation.forks import Forks
 from tests.simulation.lines import STATUSES
+from tests.simulation.lives import Life
 from tests.simulation.machine import WORKFLOW
-from tests.simulation.oracle import Life
 from tests.simulation.programs import EVENT_TYPE, digest_of, drawn_plan, params_of, poison_in, wait_places, waits_in
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Client:
             return
         name = f"{self._parent}/instances/{id}"
         async with world.lock(name):
+            if world.oracle.may_expire(name):
+                await world.network.without_strays(name)  # it may be gone by now, and another take its place
             life = await self._won(id) if world.random.random() < 0.15 else await self._created(id)
             if life is None:
                 return
@@ -90,7 +92,7 @@ class Client:
 
     async def _won(self, id: str) -> Life | None:
         """Two creates of one id at once: one of them is refused."""
-        rivals = [self._world.loop.world.spawn(self._create(id)) for _ in range(2)]
+        rivals = [self._world.loop.world.spawn(self._create(id, expires=0.0)) for _ in range(2)]
         await asyncio.wait(rivals)
         lives = [life for rival in rivals if (life := rival.result()) is not None]
         if len(lives) == 2:
@@ -102,8 +104,9 @@ class Client:
         life = await self._create(id)
         return life if life is not None else await self._there_already(f"{self._parent}/instances/{id}")
 
-    async def _create(self, id: str) -> Life | None:
-        """The new instance; None when it was refused, since the id is taken."""
+    async def _create(self, id: str, *, expires: float = 0.7) -> Life | None:
+        """The new instance; None when it was refused, since the id is taken. Of those that come to their end alone some
+        are kept for a while only: a call that comes late may create one again, and then it has nobody."""
         world = self._world
         plan, nonce = self._plan(), world.mint()
         request = pb.CreateInstanceRequest(
@@ -112,6 +115,8 @@ class Client:
             params=params_of(self._tenant, plan, nonce),
             request_id=nonce if not id or world.random.random() < 0.9 else "",
         )
+        if not waits_in(plan) and not poison_in(plan) and world.random.random() < expires:
+            world.oracle.keeps(nonce, request.retention, world.random)
         asked_s = world.loop.now_s
         try:
             created: pb.Instance = await self._calls.answered("CreateInstance", request)
@@ -183,7 +188,7 @@ class Client:
                 await self._to_its_end(life, name)
             finally:
                 del world.driven[name]
-            if world.steering is None or not world.steering.is_due(life):
+            if life.deleted or world.steering is None or not world.steering.is_due(life):
                 return life
             life = await self._restarted(life, name)
 
@@ -199,7 +204,7 @@ class Client:
                 moved = await self._calls.answered("MigrateInstance", request)
                 break
             except Refused as refused:
-                if isinstance(refused.error, WrongStateError):
+                if isinstance(refused.error, WrongStateError) or oracle.has_expired(life, refused.error):
                     raise
                 if not isinstance(refused.error, ConflictError):
                     oracle.violated(f"{life.name} ({life.uid}) can't be moved: {refused}")
@@ -208,17 +213,23 @@ class Client:
         self._told(life, moved)
 
     async def _forked(self, forks: Forks, life: Life) -> None:
-        """A fork of it is driven to its end."""
+        """A fork of it is driven to its end; not of one that may be gone by then."""
         waits = set(wait_places(self._world.expected[life.uid]))
-        if (fork := await forks.made(self._calls, self._world, life, waits)) is not None:
+        if life.kept_s is None and (fork := await forks.made(self._calls, self._world, life, waits)) is not None:
             await self._driven(fork)
 
     async def _restarted(self, life: Life, name: str) -> Life:
         """Nobody else looks at it meanwhile: they could be told of the former life or of the new one."""
         oracle = self._world.oracle
         life = oracle.begins_again(life, self._world.sent[life.uid])
-        await self._control(life, name, "RestartInstance", pb.RestartInstanceRequest)
-        oracle.resumes(life)
+        try:
+            await self._control(life, name, "RestartInstance", pb.RestartInstanceRequest)
+        except Refused as refused:
+            if not oracle.has_expired(life, refused.error):
+                raise
+            oracle.never_began(life)
+        else:
+            oracle.resumes(life)
         return life
 
     async def _to_its_end(self, life: Life, name: str) -> None:
@@ -260,10 +271,12 @@ class Client:
                     world.oracle.resumes(life)
                 elif chance < 0.62 and not world.quiet and not poison:
                     world.oracle.rolls_back(life)
+                    world.oracle.terminates(life)
                     request = partial(pb.TerminateInstanceRequest, rollback=True)
                     await self._control(life, name, "TerminateInstance", request)
                     life.paused = False
                 elif chance < 0.63 and not world.quiet:
+                    world.oracle.terminates(life)
                     await self._control(life, name, "TerminateInstance", pb.TerminateInstanceRequest)
                 elif chance < 0.75:
                     await self._list_steps(life, name)
@@ -340,7 +353,7 @@ class Client:
     async def _seen(self, life: Life, name: str) -> pb.Instance | None:
         seen = await self._get(name)
         if seen is None:
-            self._world.oracle.violated(f"{name} ({life.uid}) was created, and is not there")
+            self._world.oracle.is_gone(life)
         else:
             self._told(life, seen)
         return seen

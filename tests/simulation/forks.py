@@ -13,7 +13,8 @@ from tests.simulation.circumstances import Circumstances
 
 if TYPE_CHECKING:
     from tests.simulation.calls import Calls
-    from tests.simulation.oracle import Life, Oracle, Place
+    from tests.simulation.lives import Life, Place
+    from tests.simulation.oracle import Oracle
     from tests.simulation.world import World
 
 

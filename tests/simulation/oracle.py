@@ -7,26 +7,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Final
 
+from stepwell.errors import NotFoundError
 from tests.simulation import forks
+from tests.simulation.lives import Life, Place
 from tests.simulation.loop import PROCESS
 
 POISONINGS_MAX: Final = {"poison": 3, "poison machine": 6}
 """So many sandboxes, or machines, may one instance take down. The third sandbox is its last. It is paused once five
 machines died of activations that had done nothing; the first one may have done something before."""
 
+KEPT_S: Final = (1.0, 5.0, 25.0)
+
 LETS_GO_S: Final = 5.0
 """What runs in a shard has so long to end in good order."""
 
 WRITTEN_DOWN_S: Final = 1.0
 """That a sandbox died is in the journal after so long, or later where writes time out."""
-
-Place = tuple[Hashable, ...]
-"""Of a plan: where in it something happens. The same in every replay."""
 
 
 class Violation(AssertionError):
@@ -41,65 +43,6 @@ class Pin:
     tenant: str
     version: str
     plan: str
-
-
-@dataclass
-class Life:
-    """One instance, by its uid, as far as anyone outside of the engine can know."""
-
-    uid: str
-    name: str
-    seen: dict[Place, Any] = field(default_factory=dict)
-    """What `run` saw, the first time that it did."""
-    began: dict[Place, float] = field(default_factory=dict)
-    """When `run` first asked for it."""
-    awaited: dict[Place, float | None] = field(default_factory=dict)
-    """What it waits for, and when it may have that at the earliest; None: once there is an event for it."""
-    sent: dict[int, float] = field(default_factory=dict)
-    """Events that were acknowledged, and when."""
-    touched_s: float = 0.0
-    """When it was created, or resumed, or when anything of it was heard last."""
-    events: dict[int, Place] = field(default_factory=dict)
-    """Where which event was received."""
-    spare: int = 0
-    """How many of them went to waits that would have given up: so many more are needed."""
-    version: str = ""
-    moved_to: set[str] = field(default_factory=set)
-    """Versions that somebody asked to have it run."""
-    returned: Any = None
-    deleted: bool = False
-    """Somebody was told that it is."""
-    paused: bool = False
-    """Somebody asked for that, or the server did it, and nobody has resumed it."""
-    paused_at_s: float = 0.0
-    paused_s: float = 0.0
-    """For how long it was paused, at the most: its clock stood still."""
-    status: str = ""
-    """The last one that is final and that somebody was told."""
-    steps: dict[tuple[str, int], bytes] = field(default_factory=dict)
-    """What the API showed of results."""
-    undoable: list[Place] = field(default_factory=list)
-    """Steps that have a rollback handler, in the order in which `run` asked for them."""
-    undone: set[Place] = field(default_factory=set)
-    rolls_back_since_s: float | None = None
-    """Somebody asked for that."""
-    activations: int = 0
-    poisonings: int = 0
-    """By it, since all was calm, or somebody resumed it."""
-    poisoned: tuple[str, float] = ("", 0.0)
-    """The last sandbox that it ended so, and when."""
-    origin: Life | None = None
-    """Of a fork: what it is one of."""
-    copied: dict[Place, Any] = field(default_factory=dict)
-    """What its origin's `run` saw before the step that it begins from."""
-    ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
-    """Set once `run` has returned."""
-    mark: Any = None
-    """What `run` saw first, where its plan begins so: it tells one life from the next, after a restart."""
-    before: Life | None = None
-    """The life before a restart."""
-    events_before: int = 0
-    """Those up to that number were sent before the restart."""
 
 
 @dataclass
@@ -118,6 +61,10 @@ class Oracle:
     forking: dict[str, tuple[Life, dict[Place, Any], int]] = field(default_factory=dict)
     """By the nonce of a create: the instance that a fork was asked of last, what is copied, and how many waits that
     are over."""
+    kept_s: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """By the nonce of a create: for how long it asked its instance to be kept, as in `Life`."""
+    newest: dict[str, str] = field(default_factory=dict)
+    """Of each name, the uid."""
     violations: list[str] = field(default_factory=list)
     let_go_s: dict[str, float] = field(default_factory=dict)
     """When a machine let go of a shard last."""
@@ -138,15 +85,20 @@ class Oracle:
         if life is None:
             life = self.lives[uid] = Life(uid, name)
             self.counted["instance lifetimes"] += 1
+            before, self.newest[name] = self.newest.get(name), uid
+            if before is not None and self.lives[before].kept_s is not None:
+                self.is_gone(self.lives[before])
         if life.name != name:
             self.violated(f"uid {uid} is {life.name} and {name}")
         return life
 
     def made(self, life: Life, nonce: str) -> None:
-        """By that create, which may have been sent any number of times."""
+        """By that create, which may have been sent any number of times: again too once what it made has expired."""
         uid = self.made_by.setdefault(nonce, life.uid)
-        if uid != life.uid and not forks.is_one(self, life, nonce):
+        expired = uid != life.uid and self.lives[uid].deleted and nonce in self.kept_s
+        if uid != life.uid and not expired and not forks.is_one(self, life, nonce):
             self.violated(f"the create {nonce} made {self.lives[uid].name} ({uid}), and {life.name} ({life.uid})")
+        life.kept_s = self.kept_s.get(nonce)
 
     def runs(self, uid: str, name: str, version: str, tenant_of_plan: str) -> Life:
         """`run` begins, once an activation."""
@@ -214,7 +166,7 @@ class Oracle:
         """Somebody asks for that, after so many events: what will be, and is not late before the call is answered."""
         self.counted["restarts asked for"] += 1
         again = Life(life.uid, life.name, version=life.version, before=life, events_before=events)
-        again.moved_to = set(life.moved_to)
+        again.moved_to, again.kept_s = set(life.moved_to), life.kept_s
         again.paused, again.paused_at_s = True, self.now_s()
         self.lives[life.uid] = again
         return again
@@ -313,7 +265,45 @@ class Oracle:
         if life.returned is not None and life.returned["saw"] != output["saw"]:
             self.violated(f"{life.name} ({life.uid}) returned {life.returned!r}, and then {output!r}")
         life.returned = output
+        life.returned_s = self.now_s() if life.returned_s is None else life.returned_s
         life.ended.set()
+
+    # ---------------------------------------------------------------- what is kept for a while
+    def terminates(self, life: Life) -> None:
+        """Somebody asks for that, after a rollback perhaps."""
+        life.terminated_s = self.now_s() if life.terminated_s is None else life.terminated_s
+
+    def is_gone(self, life: Life) -> None:
+        """It is not there, and nobody was told that it is deleted: so it has expired, and not before its time."""
+        if life.deleted:
+            return
+        ends = zip((life.returned_s, life.terminated_s), life.kept_s or (), strict=False)
+        expires_s = min((ended_s + kept_s for ended_s, kept_s in ends if ended_s is not None), default=None)
+        if expires_s is None:
+            self.violated(f"{life.name} ({life.uid}) was created, and is not there")
+        elif self.now_s() < expires_s - self.clock_error_s:
+            self.violated(f"{life.name} ({life.uid}) is gone {expires_s - self.now_s():.3f} s early")
+        life.deleted, life.status = True, life.status or "GONE"
+        self.counted["expired"] += 1
+
+    def keeps(self, nonce: str, retention: Any, random: Random) -> None:
+        """A create asks for that."""
+        success_s, error_s = self.kept_s[nonce] = random.choice(KEPT_S), random.choice(KEPT_S)
+        retention.success_ms, retention.error_ms = int(success_s * 1000), int(error_s * 1000)
+
+    def may_expire(self, name: str) -> bool:
+        """Whether the newest instance of that name is kept for a while only."""
+        return name in self.newest and self.lives[self.newest[name]].kept_s is not None
+
+    def has_expired(self, life: Life, error: Exception) -> bool:
+        """Whether a call for it was refused for that, as it seems."""
+        return life.kept_s is not None and isinstance(error, NotFoundError)
+
+    def never_began(self, life: Life) -> None:
+        """A restart was refused, since nothing was there: it had expired, or had begun again, ended and expired."""
+        assert life.before is not None
+        self.is_gone(life if life.returned_s is not None else life.before)
+        life.deleted, life.status = True, "GONE"
 
     # ---------------------------------------------------------------- what is late
     def pauses(self, life: Life, since_s: float) -> None:
@@ -372,7 +362,7 @@ class Oracle:
         there = {
             (life.name, life.uid, life.status)
             for life in self.lives.values()
-            if life.name.startswith(f"{parent}/") and not life.deleted
+            if life.name.startswith(f"{parent}/") and not life.deleted and life.kept_s is None
         }
         self.counted["instances listed"] += len(listed)
         if len(listed) != len(there) or set(listed) != there:

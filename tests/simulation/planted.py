@@ -15,7 +15,7 @@ from unittest import mock
 from cluster.directory import Directory
 from data_plane import forking, wakes
 from data_plane.calls import InstanceCalls
-from data_plane.journal.store import Wake
+from data_plane.journal.store import DeleteInstance, Wake
 from data_plane.lane import Lane
 from data_plane.node import Node
 from data_plane.ownership_leased import LeasedOwnership, Term
@@ -25,12 +25,16 @@ from data_plane.shard_server import ShardServer
 from data_plane.wakes import ShardWakes
 from stepwell.engine import fold, machine
 from stepwell.engine import forking as engine_forking
+from stepwell.engine import instance as engine_instance
 from stepwell.engine.actions import TellStart
 from stepwell.engine.forking import Prefix
+from stepwell.engine.instance import Phase
 from stepwell.engine.records import EventReceived, Record, Restarted, SandboxDied, SleepStarted, StepKey
+from stepwell.engine.transition import Turn
 from stepwell.guest import instance, undoing
 from stepwell.guest.instance import Instance
 from stepwell.rollbacks import Rollback
+from tests.simulation import cassandra_tables
 from tests.simulation.circumstances import POISON
 from tests.simulation.loop import PROCESS
 from tests.simulation.planting import instead, planted
@@ -282,6 +286,34 @@ def two_completions_that_enter_at_once() -> Iterator[None]:
 
 def _is_result(action: Any) -> bool:
     return type(getattr(action, "record", None)).__name__ == "StepCompleted"
+
+
+@planted("an instance that expires as it ends")
+def an_instance_that_expires_as_it_ends() -> Iterator[None]:
+    with instead(Turn, "expiry", lambda turn, at, success=False: at if turn.instance.retention.error_ms else None):
+        yield
+
+
+@planted("an expiry that nothing wakes")
+def an_expiry_that_nothing_wakes() -> Iterator[None]:
+    real = engine_instance.Instance.next_due
+
+    def next_due(instance: Any) -> int | None:
+        return None if instance.phase is Phase.FINISHED else real(instance)
+
+    with instead(engine_instance.Instance, "next_due", next_due):
+        yield
+
+
+@planted("a deletion that leaves the journal")
+def a_deletion_that_leaves_the_journal() -> Iterator[None]:
+    real = cassandra_tables.stages
+
+    def stages(mutation: Any) -> Any:
+        return real(mutation)[:-1] if isinstance(mutation, DeleteInstance) else real(mutation)
+
+    with instead(cassandra_tables, "stages", stages):
+        yield
 
 
 # ---------------------------------------------------------------- calls and routes

@@ -18,8 +18,9 @@ from stepwell.errors import NonRetryableError
 from stepwell.guest.logs import SOURCE
 from stepwell.guest.replaying import ReplayedInstance
 from stepwell.names import Digest
+from tests.simulation.lives import Life, Place
 from tests.simulation.loop import EPOCH_S, PROCESS
-from tests.simulation.oracle import Deaf, Life, Oracle, Place
+from tests.simulation.oracle import Deaf, Oracle
 
 EVENT_TYPE = "go"
 VERSIONS = 3

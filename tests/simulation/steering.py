@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from tests.simulation.circumstances import Circumstances
-from tests.simulation.oracle import Life
+from tests.simulation.lives import Life
 from tests.simulation.programs import VERSIONS, marked_plan
 
 

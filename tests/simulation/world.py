@@ -24,26 +24,32 @@ from cluster.tenant_uids import tenant_uid
 from data_plane import wakes
 from data_plane.assignment import shard_of
 from data_plane.journal.store import InstanceKey
+from stepwell import retention
 from stepwell.errors import StepwellError
 from stepwell.guest import bodies
-from stepwell.names import Digest, TenantId
-from tests.simulation import circumstances, etcd_faults, forks, network, sandbox, steering
+from stepwell.names import Digest, InstanceId, InstanceUid, TenantId, WorkflowId
+from stepwell.workflow_limits import WorkflowLimits
+from tests.simulation import cassandra_tables, circumstances, etcd_faults, forks, network, sandbox, steering
 from tests.simulation.cassandra import Cassandra
 from tests.simulation.cassandra_client import ReadUnavailableError
 from tests.simulation.circumstances import Circumstances
 from tests.simulation.clients import Client
 from tests.simulation.etcd import Etcd
 from tests.simulation.havoc import Havoc
+from tests.simulation.lives import Life
 from tests.simulation.loop import SimulatedLoop, StuckError
 from tests.simulation.machine import WORKFLOW, Machine
 from tests.simulation.network import Network
-from tests.simulation.oracle import Life, Oracle, Violation
+from tests.simulation.oracle import Oracle, Violation
 from tests.simulation.programs import VERSIONS, Tokens, digest_of, entrypoint_of, versions
 from tests.simulation.referee import Referee
 from tests.simulation.schedules import Operators
 
 MACHINES: Final = ("ash", "birch", "cedar")
 TENANTS: Final = ("acme", "globex")
+
+CONCURRENCY: Final = 3
+"""So many instances may run at once on a machine, say all versions but the first."""
 
 BUCKET_MS: Final = 4_000
 """Narrower than in truth, so that marks move often within a run."""
@@ -147,6 +153,7 @@ class World:
         with (
             mock.patch.object(bodies, "perf_counter_ns", self._now_ns),
             mock.patch.object(os, "_exit", sandbox.end_process),
+            mock.patch.object(retention, "RETENTION_MS_MIN", 0),
             mock.patch.object(wakes, "BUCKET_MS", BUCKET_MS),
             mock.patch.object(wakes, "READ_AHEAD_MS", BUCKET_MS // 4),
         ):
@@ -238,10 +245,25 @@ class World:
             assert node is not None
             for number in node._servers:
                 owners.setdefault(number, []).append(machine.name)
+            if node.activations or node.queued:
+                self.oracle.violated(f"on {machine.name} {node.activations} have a place, {node.queued} wait for one")
             if node.resident_count:
                 self.oracle.violated(f"{machine.name} has {node.resident_count} instances in memory, and none is left")
+        for life in self.oracle.lives.values():
+            left = self._left_of(life) if life.deleted or life.kept_s is not None else []
+            if left:
+                self.oracle.violated(f"of {life.name} ({life.uid}), which is gone, there still are {left}")
         if sorted(owners) != list(range(self.shard_count)) or any(len(names) > 1 for names in owners.values()):
             self.oracle.violated(f"shards are served by {owners}")
+
+    def _left_of(self, life: Life) -> list[str]:
+        """Of its blobs, and of its journal where no other instance has its name now."""
+        _, tenant, _, workflow, _, instance = life.name.split("/")
+        key = InstanceKey(self._tenants[tenant].uid, WorkflowId(workflow), InstanceId(instance))
+        partitions = {"blobs": cassandra_tables.blobs(key, InstanceUid(life.uid))}
+        if self.oracle.newest[life.name] == life.uid:
+            partitions["journal"] = cassandra_tables.journal(key)
+        return [what for what, partition in partitions.items() if self.cassandra.has(partition)]
 
     # ---------------------------------------------------------------- circumstances
     def _be_hostile(self) -> None:
@@ -261,12 +283,12 @@ class World:
         store, tokens = self.etcd.client(lambda: True), Tokens()
         for tenant in self._tenants.values():
             await store.txn((), (Put(keys.tenant(tenant.id), encode(tenant)),))
-            for digest, version in versions(self.oracle, tokens, tenant.id, VERSIONS).items():
+            for number, (digest, version) in enumerate(versions(self.oracle, tokens, tenant.id, VERSIONS).items()):
                 entrypoint = entrypoint_of(Digest(digest))
                 self.classes[entrypoint] = version
-                if self.steering is not None or self.forks is not None:
-                    record = Version(tenant.uid, Digest(digest), ((WORKFLOW, entrypoint),), {}, 0, 1, 1)
-                    await store.txn((), (Put(keys.version(tenant.uid, record.digest), encode(record)),))
+                limits = ((WORKFLOW, WorkflowLimits(concurrency=CONCURRENCY)),) if number else ()
+                record = Version(tenant.uid, Digest(digest), ((WORKFLOW, entrypoint),), {}, 0, 1, 1, limits=limits)
+                await store.txn((), (Put(keys.version(tenant.uid, record.digest), encode(record)),))
             await self._route(tenant, 1)
             await self.operators.deploy(tenant, tokens)
 

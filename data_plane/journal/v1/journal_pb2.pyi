@@ -354,6 +354,8 @@ class Created(_message.Message):
     PARAMS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TRACE_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     PARENT_FIELD_NUMBER: _builtins.int
     DEPTH_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
@@ -369,6 +371,14 @@ class Created(_message.Message):
     """How many parents it has, one above the other."""
     @_builtins.property
     def params(self) -> Global___Payload: ...
+    @_builtins.property
+    def retention(self) -> Global___Retention:
+        """An older program drops it, and keeps the instance for ever."""
+
+    @_builtins.property
+    def limits(self) -> Global___WorkflowLimits:
+        """An older program drops it, and holds to the operator's limits alone."""
+
     @_builtins.property
     def parent(self) -> Global___Parent:
         """Who created it, through a binding."""
@@ -391,25 +401,97 @@ class Created(_message.Message):
         params: Global___Payload | None = ...,
         request_id: _builtins.str = ...,
         trace: _builtins.bytes = ...,
+        retention: Global___Retention | None = ...,
+        limits: Global___WorkflowLimits | None = ...,
         parent: Global___Parent | None = ...,
         depth: _builtins.int = ...,
         origin: Global___Origin | None = ...,
         schedule: Global___Schedule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_origin", b"_origin", "_parent", b"_parent", "origin", b"origin", "params", b"params", "parent", b"parent", "schedule", b"schedule"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limits", b"_limits", "_origin", b"_origin", "_parent", b"_parent", "_retention", b"_retention", "limits", b"limits", "origin", b"origin", "params", b"params", "parent", b"parent", "retention", b"retention", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_origin", b"_origin", "_parent", b"_parent", "at", b"at", "depth", b"depth", "digest", b"digest", "entrypoint", b"entrypoint", "origin", b"origin", "params", b"params", "parent", b"parent", "request_id", b"request_id", "schedule", b"schedule", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limits", b"_limits", "_origin", b"_origin", "_parent", b"_parent", "_retention", b"_retention", "at", b"at", "depth", b"depth", "digest", b"digest", "entrypoint", b"entrypoint", "limits", b"limits", "origin", b"origin", "params", b"params", "parent", b"parent", "request_id", b"request_id", "retention", b"retention", "schedule", b"schedule", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__limits: _TypeAlias = _typing.Literal["limits"]  # noqa: Y015
+    _WhichOneofArgType__limits: _TypeAlias = _typing.Literal["_limits", b"_limits"]  # noqa: Y015
     _WhichOneofReturnType__origin: _TypeAlias = _typing.Literal["origin"]  # noqa: Y015
     _WhichOneofArgType__origin: _TypeAlias = _typing.Literal["_origin", b"_origin"]  # noqa: Y015
     _WhichOneofReturnType__parent: _TypeAlias = _typing.Literal["parent"]  # noqa: Y015
     _WhichOneofArgType__parent: _TypeAlias = _typing.Literal["_parent", b"_parent"]  # noqa: Y015
+    _WhichOneofReturnType__retention: _TypeAlias = _typing.Literal["retention"]  # noqa: Y015
+    _WhichOneofArgType__retention: _TypeAlias = _typing.Literal["_retention", b"_retention"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limits) -> _WhichOneofReturnType__limits | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__origin) -> _WhichOneofReturnType__origin | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__parent) -> _WhichOneofReturnType__parent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retention) -> _WhichOneofReturnType__retention | None: ...
 
 Global___Created: _TypeAlias = Created  # noqa: Y015
+
+@_typing.final
+class WorkflowLimits(_message.Message):
+    """What the version says of the workflow; absent: nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
+    steps: _builtins.int
+    concurrency: _builtins.int
+    def __init__(
+        self,
+        *,
+        steps: _builtins.int | None = ...,
+        concurrency: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency", "_steps", b"_steps", "concurrency", b"concurrency", "steps", b"steps"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency", "_steps", b"_steps", "concurrency", b"concurrency", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__concurrency: _TypeAlias = _typing.Literal["concurrency"]  # noqa: Y015
+    _WhichOneofArgType__concurrency: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency"]  # noqa: Y015
+    _WhichOneofReturnType__steps: _TypeAlias = _typing.Literal["steps"]  # noqa: Y015
+    _WhichOneofArgType__steps: _TypeAlias = _typing.Literal["_steps", b"_steps"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__concurrency) -> _WhichOneofReturnType__concurrency | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__steps) -> _WhichOneofReturnType__steps | None: ...
+
+Global___WorkflowLimits: _TypeAlias = WorkflowLimits  # noqa: Y015
+
+@_typing.final
+class Retention(_message.Message):
+    """How long an instance is kept once it is complete, and once it errored or was terminated; absent: for ever."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUCCESS_MS_FIELD_NUMBER: _builtins.int
+    ERROR_MS_FIELD_NUMBER: _builtins.int
+    success_ms: _builtins.int
+    error_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        success_ms: _builtins.int | None = ...,
+        error_ms: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_ms", b"_error_ms", "_success_ms", b"_success_ms", "error_ms", b"error_ms", "success_ms", b"success_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_ms", b"_error_ms", "_success_ms", b"_success_ms", "error_ms", b"error_ms", "success_ms", b"success_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__error_ms: _TypeAlias = _typing.Literal["error_ms"]  # noqa: Y015
+    _WhichOneofArgType__error_ms: _TypeAlias = _typing.Literal["_error_ms", b"_error_ms"]  # noqa: Y015
+    _WhichOneofReturnType__success_ms: _TypeAlias = _typing.Literal["success_ms"]  # noqa: Y015
+    _WhichOneofArgType__success_ms: _TypeAlias = _typing.Literal["_success_ms", b"_success_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_ms) -> _WhichOneofReturnType__error_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__success_ms) -> _WhichOneofReturnType__success_ms | None: ...
+
+Global___Retention: _TypeAlias = Retention  # noqa: Y015
 
 @_typing.final
 class Parent(_message.Message):
@@ -1000,10 +1082,15 @@ class Migrated(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     ENTRYPOINT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     digest: _builtins.str
     entrypoint: _builtins.str
     request_id: _builtins.str
+    @_builtins.property
+    def limits(self) -> Global___WorkflowLimits:
+        """As in Created."""
+
     def __init__(
         self,
         *,
@@ -1011,12 +1098,15 @@ class Migrated(_message.Message):
         digest: _builtins.str = ...,
         entrypoint: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        limits: Global___WorkflowLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limits", b"_limits", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "digest", b"digest", "entrypoint", b"entrypoint", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limits", b"_limits", "at", b"at", "digest", b"digest", "entrypoint", b"entrypoint", "limits", b"limits", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__limits: _TypeAlias = _typing.Literal["limits"]  # noqa: Y015
+    _WhichOneofArgType__limits: _TypeAlias = _typing.Literal["_limits", b"_limits"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limits) -> _WhichOneofReturnType__limits | None: ...
 
 Global___Migrated: _TypeAlias = Migrated  # noqa: Y015
 
@@ -1097,7 +1187,10 @@ class Completed(_message.Message):
 
     AT_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
     at: _builtins.int
+    expires_at: _builtins.int
+    """When it is to be deleted; absent: never. An older program drops it. So it is in Errored and Terminated."""
     @_builtins.property
     def output(self) -> Global___Payload: ...
     def __init__(
@@ -1105,12 +1198,15 @@ class Completed(_message.Message):
         *,
         at: _builtins.int = ...,
         output: Global___Payload | None = ...,
+        expires_at: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["output", b"output"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "expires_at", b"expires_at", "output", b"output"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "output", b"output"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "at", b"at", "expires_at", b"expires_at", "output", b"output"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expires_at: _TypeAlias = _typing.Literal["expires_at"]  # noqa: Y015
+    _WhichOneofArgType__expires_at: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_at) -> _WhichOneofReturnType__expires_at | None: ...
 
 Global___Completed: _TypeAlias = Completed  # noqa: Y015
 
@@ -1147,7 +1243,9 @@ class Errored(_message.Message):
     AT_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
     ROLLED_BACK_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
     at: _builtins.int
+    expires_at: _builtins.int
     @_builtins.property
     def failure(self) -> Global___Failure: ...
     @_builtins.property
@@ -1160,13 +1258,19 @@ class Errored(_message.Message):
         at: _builtins.int = ...,
         failure: Global___Failure | None = ...,
         rolled_back: Global___RolledBack | None = ...,
+        expires_at: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_rolled_back", b"_rolled_back", "failure", b"failure", "rolled_back", b"rolled_back"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "_rolled_back", b"_rolled_back", "expires_at", b"expires_at", "failure", b"failure", "rolled_back", b"rolled_back"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rolled_back", b"_rolled_back", "at", b"at", "failure", b"failure", "rolled_back", b"rolled_back"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "_rolled_back", b"_rolled_back", "at", b"at", "expires_at", b"expires_at", "failure", b"failure", "rolled_back", b"rolled_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expires_at: _TypeAlias = _typing.Literal["expires_at"]  # noqa: Y015
+    _WhichOneofArgType__expires_at: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at"]  # noqa: Y015
     _WhichOneofReturnType__rolled_back: _TypeAlias = _typing.Literal["rolled_back"]  # noqa: Y015
     _WhichOneofArgType__rolled_back: _TypeAlias = _typing.Literal["_rolled_back", b"_rolled_back"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_at) -> _WhichOneofReturnType__expires_at | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rolled_back) -> _WhichOneofReturnType__rolled_back | None: ...
 
 Global___Errored: _TypeAlias = Errored  # noqa: Y015
@@ -1203,8 +1307,10 @@ class Terminated(_message.Message):
     AT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ROLLED_BACK_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     request_id: _builtins.str
+    expires_at: _builtins.int
     @_builtins.property
     def rolled_back(self) -> Global___RolledBack:
         """As in Errored; absent too where no rollback was asked for."""
@@ -1215,13 +1321,19 @@ class Terminated(_message.Message):
         at: _builtins.int = ...,
         request_id: _builtins.str = ...,
         rolled_back: Global___RolledBack | None = ...,
+        expires_at: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_rolled_back", b"_rolled_back", "rolled_back", b"rolled_back"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "_rolled_back", b"_rolled_back", "expires_at", b"expires_at", "rolled_back", b"rolled_back"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rolled_back", b"_rolled_back", "at", b"at", "request_id", b"request_id", "rolled_back", b"rolled_back"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at", "_rolled_back", b"_rolled_back", "at", b"at", "expires_at", b"expires_at", "request_id", b"request_id", "rolled_back", b"rolled_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expires_at: _TypeAlias = _typing.Literal["expires_at"]  # noqa: Y015
+    _WhichOneofArgType__expires_at: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at"]  # noqa: Y015
     _WhichOneofReturnType__rolled_back: _TypeAlias = _typing.Literal["rolled_back"]  # noqa: Y015
     _WhichOneofArgType__rolled_back: _TypeAlias = _typing.Literal["_rolled_back", b"_rolled_back"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_at) -> _WhichOneofReturnType__expires_at | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rolled_back) -> _WhichOneofReturnType__rolled_back | None: ...
 
 Global___Terminated: _TypeAlias = Terminated  # noqa: Y015

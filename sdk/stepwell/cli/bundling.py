@@ -32,17 +32,26 @@ def bundled(app: App, folder: Path, tenant: str | None, tell: Callable[[str], No
     from stepwell.cli.packages.cache import PackageCache
     from stepwell.cli.packages.target import Target
     from stepwell.cli.wrangler_file import read_wrangler
+    from stepwell.client.workflow_terms import limits_message, retention_message
     from stepwell.v1.workflows_pb2 import CatchUp, Manifest, Schedule, WorkflowEntry
 
     declared = (None if (folder / FILE).exists() else read_wrangler(folder)) or read_manifest(folder)
     for why in declared.ignored:
         app.screen.aside(f"Ignored: {why}")
     own = files_of(declared.root)
-    entries = [WorkflowEntry(workflow_id=name, entrypoint=entrypoint) for name, entrypoint in declared.workflows]
-    for entry in entries:
-        for cron, timezone, catch_up in declared.schedules.get(entry.workflow_id, ()):
-            policy = CatchUp.Value(f"CATCH_UP_{catch_up.upper()}")
-            entry.schedules.append(Schedule(cron=cron, timezone=timezone, catch_up=policy))
+    entries = [
+        WorkflowEntry(
+            workflow_id=each.name,
+            entrypoint=each.entrypoint,
+            retention=retention_message(each.retention),
+            limits=limits_message(each.limits),
+            schedules=[
+                Schedule(cron=cron, timezone=timezone, catch_up=CatchUp.Value(f"CATCH_UP_{catch_up.upper()}"))
+                for cron, timezone, catch_up in each.schedules
+            ],
+        )
+        for each in declared.workflows
+    ]
     manifest = Manifest(workflows=entries, vars=declared.vars, bindings=declared.bindings)
 
     def target() -> Target:

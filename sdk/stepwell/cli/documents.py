@@ -89,11 +89,29 @@ def instance(message: instances_pb2.Instance, steps: Sequence[instances_pb2.Step
         "cancelTime": _time(message, "cancel_time"),
         "cancelReason": message.cancel_reason or None,
         "parent": instance_reference(message.parent) if message.parent else None,
+        "retention": retention(message.retention) if message.HasField("retention") else None,
+        "expireTime": _time(message, "expire_time"),
         "bufferedEvents": message.buffered_events if message.HasField("buffered_events") else None,
         "deadEvents": message.dead_events if message.HasField("dead_events") else None,
         "schedule": {"cron": message.schedule.cron, "scheduledTime": _time(message.schedule, "scheduled_time")}
         if message.HasField("schedule")
         else None,
+    }
+
+
+def retention(message: resources_pb2.Retention) -> Json:
+    """How long what has ended is kept."""
+    return {
+        "successMs": message.success_ms if message.HasField("success_ms") else None,
+        "errorMs": message.error_ms if message.HasField("error_ms") else None,
+    }
+
+
+def limits(message: workflows_pb2.WorkflowLimits) -> Json:
+    """How much a workflow's instances may do."""
+    return {
+        "steps": message.steps if message.HasField("steps") else None,
+        "concurrency": message.concurrency if message.HasField("concurrency") else None,
     }
 
 
@@ -356,7 +374,15 @@ def _targets(targets: Iterable[workflows_pb2.RouteTarget]) -> Json:
 
 
 def _entries(manifest: workflows_pb2.Manifest) -> Json:
-    return [{"name": entry.workflow_id, "entrypoint": entry.entrypoint} for entry in manifest.workflows]
+    return [
+        {
+            "name": entry.workflow_id,
+            "entrypoint": entry.entrypoint,
+            "retention": retention(entry.retention) if entry.HasField("retention") else None,
+            "limits": limits(entry.limits) if entry.HasField("limits") else None,
+        }
+        for entry in manifest.workflows
+    ]
 
 
 def _enum(values: Mapping[int, EnumValueDescriptor], number: int, prefix: str) -> str:

@@ -106,6 +106,9 @@ def _facts(instance: Instance, now: datetime) -> list[tuple[str, Cell | str]]:
         facts.append(("started", f"{clock(started)}  (after {took((started - created).total_seconds())})"))
     if instance.HasField("end_time"):
         facts.append(("ended", f"{clock(datetime_of(instance.end_time))}  (took {_took(instance, now)})"))
+    if instance.HasField("expire_time"):
+        expires = datetime_of(instance.expire_time)
+        facts.append(("deleted", f"{clock(expires)}  ({ago(expires, now)})"))
     if instance.parent:
         above = f"{id_in(instance.parent, 'workflows')} {id_in(instance.parent, 'instances')}"
         facts.append(("created by", above))

@@ -5,6 +5,14 @@ name = "order"
 entrypoint = "main:Order"
 schedules = ["0 * * * *", { cron = "0 9 * * MON-FRI", timezone = "Europe/Berlin", catch_up = "all" }]
 
+[workflows.retention]
+success = "7 days"
+error = "30 days"
+
+[workflows.limits]
+steps = 1000
+concurrency = 10
+
 [vars]
 GREETING = "hello"
 
@@ -21,15 +29,19 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from stepwell import names
 from stepwell.cli.clean import clean, shortened
-from stepwell.cli.schedule_entries import ScheduleEntry, schedule_entries
+from stepwell.cli.schedule_entries import schedule_entries
+from stepwell.cli.workflow_settings import DeclaredWorkflow, WrongSettingError, limits_in, retention_in
 from stepwell.errors import BundleRefusedError
+from stepwell.workflow_limits import WorkflowLimits
 
 FILE = "stepwell.toml"
 SIZE_MAX = 64 * 1024
+T = TypeVar("T")
+
 EXAMPLE = '[[workflows]]\nname = "order"\nentrypoint = "main:Order"'
 
 
@@ -37,13 +49,10 @@ EXAMPLE = '[[workflows]]\nname = "order"\nentrypoint = "main:Order"'
 class ManifestFile:
     """What the file says, its names checked."""
 
-    workflows: tuple[tuple[str, str], ...]
-    """(name, entrypoint)"""
+    workflows: tuple[DeclaredWorkflow, ...]
     vars: Mapping[str, str]
     root: Path
     """The folder that is uploaded."""
-    schedules: Mapping[str, tuple[ScheduleEntry, ...]] = field(default_factory=dict)
-    """By workflow, of those that have any."""
     ignored: tuple[str, ...] = ()
     """What else it says, that has no meaning here."""
     bindings: Mapping[str, str] = field(default_factory=dict)
@@ -59,8 +68,7 @@ def read_manifest(folder: Path) -> ManifestFile:
         raise refused(str(error), _line_in(str(error))) from None
     _only(document, {"workflows", "vars", "bindings"}, source, "")
     bindings = _bindings(document, source)
-    workflows, schedules = _workflows(document, source)
-    return ManifestFile(workflows, _vars(document, source), folder, schedules, bindings=bindings)
+    return ManifestFile(_workflows(document, source), _vars(document, source), folder, bindings=bindings)
 
 
 def source_of(path: Path, size_max: int = SIZE_MAX) -> str:
@@ -83,28 +91,48 @@ def source_of(path: Path, size_max: int = SIZE_MAX) -> str:
         raise refused("it is not UTF-8", line, path.name) from None
 
 
-def _workflows(
-    document: Mapping[str, Any], source: str
-) -> tuple[tuple[tuple[str, str], ...], Mapping[str, tuple[ScheduleEntry, ...]]]:
+def _workflows(document: Mapping[str, Any], source: str) -> tuple[DeclaredWorkflow, ...]:
     tables = document.get("workflows")
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise refused(f"it declares no workflow: write\n{EXAMPLE}", _line_of(source, r"\[?\[?\s*workflows"))
-    found: dict[str, str] = {}
-    schedules: dict[str, tuple[ScheduleEntry, ...]] = {}
+    found: dict[str, DeclaredWorkflow] = {}
     for number, table in enumerate(tables):
         line = _line_of(source, r"\[\[\s*workflows\s*\]\]", number)
-        _only(table, {"name", "entrypoint", "schedules"}, source, " in [[workflows]]", line)
+        _only(table, {"name", "entrypoint", "schedules", "retention", "limits"}, source, " in [[workflows]]", line)
         name = _text(table, "name", names.workflow_id, source, line, "a workflow", '"order"')
         if name in found:
             raise refused(f"workflow {name} is declared twice", line)
-        found[name] = _text(table, "entrypoint", names.entrypoint, source, line, "a workflow", '"main:Order"')
+        entrypoint = _text(table, "entrypoint", names.entrypoint, source, line, "a workflow", '"main:Order"')
+        retention = _part(
+            table, "retention", {"success", "error"}, lambda said: retention_in(said, "success", "error"), source, line
+        )
+        limits = _part(table, "limits", set(WorkflowLimits._fields), limits_in, source, line)
         try:
-            entries = schedule_entries(table.get("schedules", []))
+            schedules = schedule_entries(table.get("schedules", []))
         except ValueError as error:
             raise refused(str(error), _line_of(source, r"(\[\[\s*workflows\.)?schedules\b", after=line)) from None
-        if entries:
-            schedules[name] = entries
-    return tuple(found.items()), schedules
+        found[name] = DeclaredWorkflow(name, entrypoint, retention, limits, schedules)
+    return tuple(found.values())
+
+
+def _part(
+    table: Mapping[str, Any],
+    name: str,
+    known: set[str],
+    read: Callable[[Mapping[str, Any]], T],
+    source: str,
+    line: int | None,
+) -> T:
+    """What a workflow's table of that name says."""
+    said = table.get(name, {})
+    here = _line_of(source, rf"(\[\s*workflows\s*\.\s*)?{name}", after=line)
+    if not isinstance(said, dict):
+        raise refused(f"[workflows.{name}] is a table of {' and '.join(sorted(known))}", here)
+    _only(said, known, source, f" in [workflows.{name}]", here)
+    try:
+        return read(said)
+    except WrongSettingError as error:
+        raise refused(str(error), _line_of(source, rf"{error.key}\s*=", after=here) or here) from None
 
 
 def _bindings(document: Mapping[str, Any], source: str) -> Mapping[str, str]:

@@ -1,16 +1,20 @@
-"""What two versions differ in: files by content, workflows, and plain values; as a document and as lines."""
+"""What two versions differ in: files by content, workflows and what is said of their instances, and plain values; as a
+document and as lines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from stepwell.cli import documents
 from stepwell.cli.json_text import Json
 from stepwell.cli.schedule_documents import catch_up_text
 from stepwell.cli.screen import Cell
+from stepwell.cli.terms_view import limits_text, retention_text
 from stepwell.client.resource_names import id_in
 from stepwell.v1 import workflows_pb2 as pb
+from stepwell.v1.resources_pb2 import Retention
 
 T = TypeVar("T")
 
@@ -36,12 +40,17 @@ class VersionDiff:
     workflows: Changes[str]
     schedules: Changes[str]
     """Of each, by workflow, expression and time zone: what becomes of missed times."""
+    retention: Changes[Retention]
+    limits: Changes[pb.WorkflowLimits]
+    """By workflow, of those that say something."""
     vars: Changes[str]
     bindings: Changes[str]
 
     @property
     def is_empty(self) -> bool:
-        parts: tuple[Changes[Any], ...] = (self.files, self.workflows, self.schedules, self.vars, self.bindings)
+        parts: tuple[Changes[Any], ...] = (
+            self.files, self.workflows, self.schedules, self.retention, self.limits, self.vars, self.bindings,
+        )  # fmt: skip
         return not any((each.added or each.removed or each.changed) for each in parts)
 
 
@@ -56,6 +65,8 @@ def compared(
         _changes(old, new),
         _changes(_entrypoints(before), _entrypoints(after)),
         _changes(_schedules(before), _schedules(after)),
+        _changes(_retentions(before), _retentions(after)),
+        _changes(_limits(before), _limits(after)),
         _changes(before.manifest.vars, after.manifest.vars),
         _changes(before.manifest.bindings, after.manifest.bindings),
     )
@@ -67,11 +78,13 @@ def document(diff: VersionDiff) -> Json:
     def file(told: tuple[bool, int, str]) -> dict[str, Json]:
         return {"executable": told[0], "sizeBytes": told[1], "sha256": told[2]}
 
-    def text(key: str, name: str, changes: Changes[str]) -> Json:
+    def named(key: str, changes: Changes[T], shown: Callable[[T], Json], name: str = "name") -> Json:
         return {
-            "added": [{name: each, key: value} for each, value in changes.added.items()],
-            "removed": [{name: each, key: value} for each, value in changes.removed.items()],
-            "changed": [{name: each, "from": old, "to": new} for each, (old, new) in changes.changed.items()],
+            "added": [{name: each, key: shown(value)} for each, value in changes.added.items()],
+            "removed": [{name: each, key: shown(value)} for each, value in changes.removed.items()],
+            "changed": [
+                {name: each, "from": shown(old), "to": shown(new)} for each, (old, new) in changes.changed.items()
+            ],
             "unchanged": changes.unchanged,
         }
 
@@ -87,10 +100,12 @@ def document(diff: VersionDiff) -> Json:
             ],
             "unchanged": diff.files.unchanged,
         },
-        "workflows": text("entrypoint", "name", diff.workflows),
-        "schedules": text("catchUp", "schedule", diff.schedules),
-        "vars": text("value", "name", diff.vars),
-        "bindings": text("workflow", "name", diff.bindings),
+        "workflows": named("entrypoint", diff.workflows, str),
+        "schedules": named("catchUp", diff.schedules, str, "schedule"),
+        "retention": named("retention", diff.retention, documents.retention),
+        "limits": named("limits", diff.limits, documents.limits),
+        "vars": named("value", diff.vars, str),
+        "bindings": named("workflow", diff.bindings, str),
     }
 
 
@@ -106,19 +121,21 @@ def lines(diff: VersionDiff) -> Iterator[tuple[Cell, str]]:
     for path, (old, new) in diff.files.changed.items():
         content = "" if old[2] != new[2] else "  the same bytes"
         yield Cell("~", "waiting"), f"{path}  {_file_text(old)} → {_file_text(new)}{content}"
-    texts = (
-        ("workflow", diff.workflows),
-        ("schedule", diff.schedules),
-        ("var", diff.vars),
-        ("binding", diff.bindings),
-    )
-    for what, changes in texts:
-        for name, value in changes.added.items():
-            yield Cell("+", "good"), f"{what} {name}  {value}"
-        for name, value in changes.removed.items():
-            yield Cell("-", "bad"), f"{what} {name}  {value}"
-        for name, (was, is_now) in changes.changed.items():
-            yield Cell("~", "waiting"), f"{what} {name}  {was} → {is_now}"
+    yield from _named("workflow", diff.workflows, str)
+    yield from _named("schedule", diff.schedules, str)
+    yield from _named("retention of", diff.retention, retention_text)
+    yield from _named("limits of", diff.limits, limits_text)
+    yield from _named("var", diff.vars, str)
+    yield from _named("binding", diff.bindings, str)
+
+
+def _named(what: str, changes: Changes[T], shown: Callable[[T], str]) -> Iterator[tuple[Cell, str]]:
+    for name, value in changes.added.items():
+        yield Cell("+", "good"), f"{what} {name}  {shown(value)}"
+    for name, value in changes.removed.items():
+        yield Cell("-", "bad"), f"{what} {name}  {shown(value)}"
+    for name, (was, is_now) in changes.changed.items():
+        yield Cell("~", "waiting"), f"{what} {name}  {shown(was)} → {shown(is_now)}"
 
 
 def _changes(old: Mapping[str, T], new: Mapping[str, T]) -> Changes[T]:
@@ -142,6 +159,14 @@ def _schedules(version: pb.Version) -> dict[str, str]:
         for entry in version.manifest.workflows
         for each in entry.schedules
     }
+
+
+def _retentions(version: pb.Version) -> dict[str, Retention]:
+    return {each.workflow_id: each.retention for each in version.manifest.workflows if each.HasField("retention")}
+
+
+def _limits(version: pb.Version) -> dict[str, pb.WorkflowLimits]:
+    return {each.workflow_id: each.limits for each in version.manifest.workflows if each.HasField("limits")}
 
 
 def _file_text(told: tuple[bool, int, str]) -> str:

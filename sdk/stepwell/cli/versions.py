@@ -63,6 +63,7 @@ def list_(app: App, tenant: str | None, page_size: int, page_token: str, usage: 
 def describe(app: App, version: str, tenant: str | None, output: str) -> None:
     """Show a version: what it declares, how large it is, and who needs it."""
     from stepwell.cli import documents
+    from stepwell.cli.terms_view import terms_of
     from stepwell.client.resource_names import id_in
 
     found, usage = app.ask(lambda client: _described(client, tenant, version))
@@ -86,8 +87,8 @@ def describe(app: App, version: str, tenant: str | None, output: str) -> None:
             *((f"binding {name}", workflow) for name, workflow in sorted(found.manifest.bindings.items())),
         ]
     )
-    entries = [[entry.workflow_id, entry.entrypoint] for entry in found.manifest.workflows]
-    app.screen.table(["WORKFLOW", "ENTRYPOINT"], entries)
+    entries = [[entry.workflow_id, entry.entrypoint, *terms_of(entry)] for entry in found.manifest.workflows]
+    app.screen.table(["WORKFLOW", "ENTRYPOINT", "KEPT", "LIMITS"], entries)
 
 
 @command.command("drain")

@@ -77,20 +77,51 @@ def describe(app: App, workflow: str, tenant: str | None, output: str) -> None:
     )
 
 
+def _duration(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    """How long something that has ended is kept, in ms."""
+    from stepwell.retention import Retention
+
+    if text is None:
+        return None
+    try:
+        return Retention.of(success=int(text) if text.isascii() and text.isdigit() else text).success_ms
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @command.command("trigger")
 @workflow_argument
 @tenant_option
 @id_option
 @click.option("--params", callback=json_argument, metavar="JSON", help="Its params: JSON, @FILE, or - for stdin.")
+@click.option(
+    "--success-retention", callback=_duration, metavar="DURATION", help="Kept for so long once complete: '7 days'."
+)
+@click.option(
+    "--error-retention", callback=_duration, metavar="DURATION", help="Kept for so long once errored or terminated."
+)
 @output_option
 @click.pass_obj
-def trigger(app: App, workflow: str, tenant: str | None, instance: str, params: bytes, output: str) -> None:
+def trigger(
+    app: App,
+    workflow: str,
+    tenant: str | None,
+    instance: str,
+    params: bytes,
+    success_retention: int | None,
+    error_retention: int | None,
+    output: str,
+) -> None:
     """Start an instance of a workflow."""
     from stepwell.cli import documents
     from stepwell.client.payloads import Json
     from stepwell.client.resource_names import id_in
+    from stepwell.retention import Retention
 
-    made = app.ask(lambda client: client.instances.create(tenant, workflow, Json(params), instance=instance))
+    retention = Retention(success_retention, error_retention)
+    made = app.ask(
+        lambda client: client.instances.create(tenant, workflow, Json(params), instance=instance, retention=retention)
+    )
     if output == "json":
         print_json(documents.instance(made, []))
         return

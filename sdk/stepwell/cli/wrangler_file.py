@@ -1,13 +1,21 @@
 """`wrangler.json`, `.jsonc` and `.toml`: what a project written for Cloudflare says of itself, where it has no
 `stepwell.toml`.
 
-Taken from it are `main`, `workflows` (`name`, `binding`, `class_name`, `schedules`) and those `vars` that are texts. As
-there, the folder of `main` is what the code is imported from, and so what is uploaded. What else it says has no meaning
-here, and is told to the author.
+Taken from it are `main`, `workflows` (`name`, `binding`, `class_name`, `schedules`, `default_retention`, and of
+`limits` the `steps`) and those `vars` that are texts. As there, the folder of `main` is what the code is imported from,
+and so what is uploaded. What else it says has no meaning here, and is told to the author.
 
 {
   "main": "src/entry.py",
-  "workflows": [{ "name": "order", "binding": "ORDER", "class_name": "Order" }],
+  "workflows": [
+    {
+      "name": "order",
+      "binding": "ORDER",
+      "class_name": "Order",
+      "default_retention": { "success_retention": "7 days", "error_retention": "30 days" },
+      "limits": { "steps": 1000 },
+    },
+  ],
   "vars": { "GREETING": "hello" },
 }
 """
@@ -17,21 +25,26 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from stepwell import names
 from stepwell.cli.clean import clean, shortened
 from stepwell.cli.manifest_file import ManifestFile, refused, source_of
-from stepwell.cli.schedule_entries import ScheduleEntry, schedule_entries
+from stepwell.cli.schedule_entries import schedule_entries
+from stepwell.cli.workflow_settings import DeclaredWorkflow, WrongSettingError, limits_in, retention_in
 from stepwell.errors import BundleRefusedError
 
 FILES = ("wrangler.json", "wrangler.jsonc", "wrangler.toml")
 """The first that is there is read, in Cloudflare's order."""
 
 _TAKEN = frozenset({"name", "main", "workflows", "vars", "$schema"})
-_OF_A_WORKFLOW = frozenset({"name", "binding", "class_name", "schedules", "script_name"})
+_OF_A_WORKFLOW = frozenset({"name", "binding", "class_name", "schedules", "script_name", "default_retention", "limits"})
+_OF_A_RETENTION = ("success_retention", "error_retention")
+_OF_LIMITS = ("steps",)
+T = TypeVar("T")
+
 _TEXT = r'"(?:[^"\\\n]|\\.)*"'
 _COMMENTS = re.compile(rf"{_TEXT}|//[^\n]*|/\*.*?\*/", re.DOTALL)
 _LAST_COMMAS = re.compile(rf"{_TEXT}|,(?=\s*[\]}}])")
@@ -51,7 +64,6 @@ class _Wrangler:
         self._folder = folder
         self._file = file
         self._ignored: list[str] = []
-        self._schedules: dict[str, tuple[ScheduleEntry, ...]] = {}
         self._bindings: dict[str, str] = {}
 
     def manifest(self) -> ManifestFile:
@@ -59,7 +71,7 @@ class _Wrangler:
         main = self._main(document)
         root = self._folder / main.parent
         module = main.stem
-        workflows = dict(self._workflows(document, module))
+        workflows = tuple(self._workflows(document, module))
         if not workflows:
             raise self._refused(
                 'it declares no workflow of its own: write "workflows": [{"name": "order", "binding": "ORDER", '
@@ -71,10 +83,9 @@ class _Wrangler:
             self._ignored.append("python_modules: list what is in it in requirements.txt, beside this file")
         ignored = tuple(f"{self._file}: {why}" for why in self._ignored)
         return ManifestFile(
-            tuple(workflows.items()),
+            workflows,
             texts,
             root,
-            self._schedules,
             ignored,
             self._bindings,
         )
@@ -102,7 +113,7 @@ class _Wrangler:
             raise self._refused(f"main: there is no file {_shown(main)}")
         return path
 
-    def _workflows(self, document: Mapping[str, Any], module: str) -> Iterator[tuple[str, str]]:
+    def _workflows(self, document: Mapping[str, Any], module: str) -> Iterator[DeclaredWorkflow]:
         declared = document.get("workflows", [])
         if not isinstance(declared, list) or not all(isinstance(each, dict) for each in declared):
             raise self._refused('"workflows" is a list of objects')
@@ -118,16 +129,32 @@ class _Wrangler:
                 continue
             self._ignore(each.keys() - _OF_A_WORKFLOW, f"the workflow {_shown(name)}: ")
             try:
-                entry = names.workflow_id(name), names.entrypoint(f"{module}:{class_name}")
+                names.workflow_id(name)
+                entrypoint = names.entrypoint(f"{module}:{class_name}")
                 schedules = schedule_entries(each.get("schedules", []))
             except ValueError as error:
                 raise self._refused(str(error)) from None
             if name in seen:
                 raise self._refused(f"workflow {name} is declared twice")
             seen.add(name)
-            if schedules:
-                self._schedules[name] = schedules
-            yield entry
+            retention = self._part(
+                each, "default_retention", _OF_A_RETENTION, lambda said: retention_in(said, *_OF_A_RETENTION)
+            )
+            limits = self._part(each, "limits", _OF_LIMITS, limits_in)
+            yield DeclaredWorkflow(name, entrypoint, retention, limits, schedules)
+
+    def _part(
+        self, workflow: Mapping[str, Any], name: str, known: tuple[str, ...], read: Callable[[Mapping[str, Any]], T]
+    ) -> T:
+        """What a workflow's object of that name says."""
+        said, where = workflow.get(name, {}), f"the workflow {_shown(workflow['name'])}: {name}"
+        if not isinstance(said, dict):
+            raise self._refused(f"{where} is an object of {' and '.join(known)}")
+        self._ignore(said.keys() - set(known), f"{where}: ")
+        try:
+            return read({key: said[key] for key in known if key in said})
+        except WrongSettingError as error:
+            raise self._refused(f"{where}: {error}") from None
 
     def _vars(self, document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         found = document.get("vars", {})

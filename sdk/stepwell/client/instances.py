@@ -21,7 +21,9 @@ from stepwell.client.replaying import replay_all
 from stepwell.client.resource_names import id_in, instance_name, version_name, workflow_name
 from stepwell.client.sampling import PAGE_SIZE, SAMPLED_FROM_MAX, first, spread
 from stepwell.client.streams import RESUME_S_MAX, resumed
+from stepwell.client.workflow_terms import retention_message
 from stepwell.errors import ApiError, InstanceFailedError, NotFoundError, WrongStateError
+from stepwell.retention import NOT_SAID, Retention
 from stepwell.v1 import instances_pb2 as pb
 
 LATEST = "latest"
@@ -65,30 +67,41 @@ class Instances(Events):
         params: object = None,
         *,
         instance: str = "",
+        retention: Retention = NOT_SAID,
         request_id: str = "",
     ) -> pb.Instance:
-        """A new run with these params. An empty id: one is made. AlreadyExistsError when the id is taken."""
+        """A new run with these params. An empty id: one is made. AlreadyExistsError when the id is taken.
+
+        Once it has ended it is kept for as long as `retention` says, or else its workflow, or else for ever.
+        """
         request = pb.CreateInstanceRequest(
             parent=workflow_name(tenant, workflow),
             instance_id=instance,
             params=payload_of(params),
+            retention=retention_message(retention),
             request_id=request_id or self._caller.new_request_id(),
         )
         return await self._caller.unary(self._stub.CreateInstance, request)
 
     async def create_batch(
-        self, tenant: str | None, workflow: str, items: Iterable[tuple[str, object]], *, request_id: str = ""
+        self,
+        tenant: str | None,
+        workflow: str,
+        items: Iterable[tuple[str, object]],
+        *,
+        retention: Retention = NOT_SAID,
+        request_id: str = "",
     ) -> Sequence[pb.Instance | ApiError]:
         """A run for each (instance id, params), up to 100: what came of each, in their order. An empty id: one is made.
+        `retention` is that of all.
 
         An item that could not be done is the error that a create of its own would have raised; the same items under the
         same request id try it again. InvalidArgumentError, and nothing created, for what is no item at all.
         """
+        item, kept = pb.BatchCreateInstancesRequest.Item, retention_message(retention)
         request = pb.BatchCreateInstancesRequest(
             parent=workflow_name(tenant, workflow),
-            items=[
-                pb.BatchCreateInstancesRequest.Item(instance_id=id, params=payload_of(params)) for id, params in items
-            ],
+            items=[item(instance_id=id, params=payload_of(params), retention=kept) for id, params in items],
             request_id=request_id or self._caller.new_request_id(),
         )
         answer = await self._caller.unary(self._stub.BatchCreateInstances, request)

@@ -43,7 +43,7 @@ def on_cancel_requested(turn: Turn, event: CancelInstanceRequested) -> None:
     due = event.at + turn.limits.cancel_grace_ms
     turn.make_runnable(CancelRequested(event.at, due, event.reason, event.request_id))
     if instance.started_at is None:
-        turn.record(Terminated(event.at, ""))
+        turn.record(Terminated(event.at, "", expires_at=turn.expiry(event.at)))
         return
     turn.tell_last()
     turn.activate()
@@ -56,5 +56,5 @@ def ends_cancelled(instance: Instance, failure: Failure) -> bool:
 
 def end_grace(turn: Turn, at: int) -> None:
     """It took too long: results of steps that still run are dropped."""
-    turn.make_runnable(Terminated(at, ""))
+    turn.make_runnable(Terminated(at, "", expires_at=turn.expiry(at)))
     turn.end_activation()

@@ -47,7 +47,9 @@ def on_create_requested(turn: Turn, event: CreateRequested) -> None:
             event.parent,
             event.depth,
             event.origin,
-            schedule=event.schedule,
+            event.schedule,
+            event.retention,
+            event.limits,
         )
     )
     turn.activate()
@@ -118,7 +120,7 @@ def on_terminate_requested(turn: Turn, event: TerminateRequested) -> None:
             turn.end_activation()
             turn.activate()
         return
-    turn.make_runnable(Terminated(event.at, event.request_id))
+    turn.make_runnable(Terminated(event.at, event.request_id, expires_at=turn.expiry(event.at)))
     turn.end_activation()
 
 
@@ -132,6 +134,14 @@ def on_delete_requested(turn: Turn, event: DeleteRequested) -> None:
     if instance.untold:
         raise WrongStateError("its parent is about to hear of its end; delete it in a moment")
     turn.make_runnable(Deleting(event.at, instance.uid, instance.created_at, event.request_id))
+
+
+def expire(turn: Turn, at: int) -> None:
+    """Delete an instance that has ended and whose time has come, as if it had been asked for; once its parent has heard
+    of its end."""
+    instance = turn.instance
+    if instance.expires_at is not None and instance.expires_at <= at and not instance.untold:
+        turn.make_runnable(Deleting(at, instance.uid, instance.created_at, ""))
 
 
 def carried_out_before(instance: Instance, request_id: str, *kinds: type[Record]) -> bool:

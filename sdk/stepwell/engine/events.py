@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 from stepwell.engine.family import Parent
 from stepwell.engine.records import Failure, Origin, Payload, RolledBack, Schedule, StepKey
 from stepwell.names import Digest, InstanceUid
+from stepwell.retention import NOT_SAID, Retention
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 
 
 class RetryPolicy(NamedTuple):
@@ -23,7 +25,8 @@ class RetryPolicy(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CreateRequested:
-    """`uid` was minted for this create; the version is the one that the route names now."""
+    """`uid` was minted for this create; the version is the one that the route names now. `retention` is what holds for
+    the instance, whoever said it."""
 
     at: int
     uid: InstanceUid
@@ -37,6 +40,8 @@ class CreateRequested:
     origin: Origin | None = None
     """Of a fork, whose version is its origin's, or one that does what is copied."""
     schedule: Schedule | None = None
+    retention: Retention = NOT_SAID
+    limits: WorkflowLimits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +231,7 @@ class MigrateRequested:
     digest: Digest
     entrypoint: str
     request_id: str
+    limits: WorkflowLimits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,7 @@ def apply(instance: Instance, record: Record) -> None:
             _begin_rollback(instance, record)
             _remember(instance, record.request_id, record)
         case Migrated():
-            instance.digest, instance.entrypoint = record.digest, record.entrypoint
+            instance.digest, instance.entrypoint, instance.limits = record.digest, record.entrypoint, record.limits
             _remember(instance, record.request_id, record)
         case NothingToDo():
             _remember(instance, record.request_id, record)
@@ -196,6 +196,7 @@ def _create(instance: Instance, record: Created) -> None:
     instance.params, instance.request_id, instance.created_at = record.params, record.request_id, record.at
     instance.trace, instance.parent, instance.depth = record.trace, record.parent, record.depth
     instance.schedule = record.schedule
+    instance.retention, instance.limits = record.retention, record.limits
     instance.hold(record.params)
     instance.phase, instance.runnable = Phase.LIVE, True
     if record.origin is not None:

@@ -32,6 +32,8 @@ from stepwell.engine.records import (
     Terminated,
 )
 from stepwell.names import Digest, InstanceUid
+from stepwell.retention import NOT_SAID, Retention
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 
 _NO_UID = InstanceUid("")
 _NO_DIGEST = Digest("")
@@ -150,6 +152,10 @@ class Instance:
     """Of the call that created it; empty where its trace is not kept."""
     schedule: Schedule | None = None
     """What created it, of one that no call did."""
+    retention: Retention = NOT_SAID
+    """How long it is kept once it has ended."""
+    limits: WorkflowLimits = UNLIMITED
+    """What the version that it runs says of it."""
     activation_trace: bytes = b""
     """Of its newest activation that has one."""
     parent: Parent | None = None
@@ -225,6 +231,8 @@ class Instance:
         """When a wake must lead here: 0 for now, None for never."""
         if self.phase is Phase.DELETING or self.untold:
             return 0
+        if self.phase is Phase.FINISHED:
+            return self.expires_at
         if self.phase is not Phase.LIVE:
             return None
         if self.runnable or self.retry_due:
@@ -247,10 +255,13 @@ class Instance:
         return None
 
     def next_tick(self) -> int | None:
-        """When the node should send a Tick: like next_deadline, with the deadlines of running attempts.
+        """When the node should send a Tick: like next_deadline, with the deadlines of running attempts; of what has
+        ended, when it expires.
 
         None while an activation is on its way: what is due by then happens in it.
         """
+        if self.phase is Phase.FINISHED:
+            return None if self.untold else self.expires_at
         if self.live is None and (self.runnable or self.retry_due):
             return None
         earliest = self.next_deadline()
@@ -270,6 +281,11 @@ class Instance:
             ask.pauses_ms = self.pauses_ms
         self.deadlines = [(ask.due, key) for key, ask in self.open.items() if ask.due is not None]
         heapq.heapify(self.deadlines)
+
+    @property
+    def expires_at(self) -> int | None:
+        """When it is to be deleted; None for never, and while it has not ended."""
+        return self.outcome.expires_at if self.outcome is not None else None
 
     @property
     def asked(self) -> tuple[StepKey, ...]:

@@ -30,7 +30,7 @@ def on_migrate_requested(turn: Turn, event: MigrateRequested) -> None:
     if is_there and not event.request_id:
         return
     turn.do(WakeNow())  # should its owner die, the next one has the list say so
-    turn.record(Migrated(event.at, event.digest, event.entrypoint, event.request_id))
+    turn.record(Migrated(event.at, event.digest, event.entrypoint, event.request_id, event.limits))
     if not is_there:
         turn.end_activation()
     turn.activate()

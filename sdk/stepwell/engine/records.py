@@ -12,6 +12,8 @@ from typing import Final, Literal, NamedTuple
 
 from stepwell.engine.family import Parent
 from stepwell.names import Digest, InstanceId, InstanceUid
+from stepwell.retention import NOT_SAID, Retention
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 
 Kind = Literal["do", "sleep", "waitForEvent", "timer", "rollback", "cancel"]
 """`timer` is asyncio's own, inside `run`, and `cancel` the cancelling of `run`; users see the others as steps.
@@ -95,6 +97,10 @@ class Created:
     """Of a fork."""
     schedule: Schedule | None = None
     """Of one that a schedule created."""
+    retention: Retention = NOT_SAID
+    """As it was asked for, or as its version said then: it stays so whatever is deployed later."""
+    limits: WorkflowLimits = UNLIMITED
+    """As its version says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +294,8 @@ class Migrated:
     digest: Digest
     entrypoint: str
     request_id: str
+    limits: WorkflowLimits = UNLIMITED
+    """As that version says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,8 +327,11 @@ class ParentTold:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
+    """Once `expires_at` has come it is deleted; None keeps it for ever. So it is with every end."""
+
     at: int
     output: Payload
+    expires_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +341,7 @@ class Errored:
     at: int
     failure: Failure
     rolled_back: RolledBack | None = None
+    expires_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,11 +365,13 @@ class Terminated:
     at: int
     request_id: str
     rolled_back: RolledBack | None = None
+    expires_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Deleting:
-    """The instance is gone for its users; whoever owns it removes what is left, which this row alone must tell."""
+    """By a call, or since it expired. The instance is gone for its users; whoever owns it removes what is left, which
+    this row alone must tell."""
 
     at: int
     uid: InstanceUid

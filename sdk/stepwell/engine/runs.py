@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stepwell.engine.actions import EndGuest, TellGo, TellStart
 from stepwell.engine.cancelling import end_grace, ends_cancelled
+from stepwell.engine.control import expire
 from stepwell.engine.events import (
     ActivationStarted,
     DrainRequested,
@@ -80,8 +81,11 @@ def on_guest_idle(turn: Turn, event: GuestIdle) -> None:
 
 
 def on_tick(turn: Turn, event: Tick) -> None:
-    """Whatever is due happens, in the order in which it was due."""
+    """Whatever is due happens, in the order in which it was due; what has ended may expire."""
     instance = turn.instance
+    if instance.phase is Phase.FINISHED:
+        expire(turn, event.at)
+        return
     fired = False
     while (due := instance.next_deadline()) is not None and due <= event.at:
         key = instance.deadlines[0][1]
@@ -136,17 +140,18 @@ def on_run_returned(turn: Turn, event: RunReturned) -> None:
     turn.live()
     if turn.instance.terminating is not None:
         raise IllegalTransition("it returned after it was terminated")
-    turn.end(Completed(event.at, event.output))
+    turn.end(Completed(event.at, event.output, turn.expiry(event.at, success=True)))
     turn.end_activation()
 
 
 def on_run_raised(turn: Turn, event: RunRaised) -> None:
     """It is terminated where a call ended `run`, or where it was cancelled and let that out; else it failed."""
     turn.live()
+    expires_at = turn.expiry(event.at)
     if turn.instance.terminating is not None or ends_cancelled(turn.instance, event.failure):
-        turn.end(Terminated(event.at, "", event.rolled_back))
+        turn.end(Terminated(event.at, "", event.rolled_back, expires_at))
     else:
-        turn.end(Errored(event.at, event.failure, event.rolled_back))
+        turn.end(Errored(event.at, event.failure, event.rolled_back, expires_at))
     turn.end_activation()
 
 
@@ -177,7 +182,8 @@ def on_guest_lost(turn: Turn, event: GuestLost) -> None:
             f"its sandbox died {instance.sandbox_deaths} times without progress, the last time: {event.reason}; "
             "look for what ends the process or uses up its memory"
         )
-        turn.end(Errored(event.at, Failure("stepwell.errors", "SandboxDiedError", message)))
+        failure = Failure("stepwell.errors", "SandboxDiedError", message)
+        turn.end(Errored(event.at, failure, expires_at=turn.expiry(event.at)))
     turn.activate()
 
 

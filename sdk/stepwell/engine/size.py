@@ -23,5 +23,5 @@ def end_as_too_large(turn: Turn, at: int) -> None:
         f"its journal has {seen:,} {of}, over the limit {limit} of {getattr(limits, limit):,}; "
         "keep large data elsewhere and return references, or continue in a new instance"
     )
-    turn.end(Errored(at, Failure("stepwell.errors", "LimitExceededError", message)))
+    turn.end(Errored(at, Failure("stepwell.errors", "LimitExceededError", message), expires_at=turn.expiry(at)))
     turn.end_activation()

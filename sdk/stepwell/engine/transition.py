@@ -63,6 +63,12 @@ class Turn:
         live.told += 1
         self.actions.append(TellCompletion(completion, held))
 
+    def expiry(self, at: int, *, success: bool = False) -> int | None:
+        """When an instance that ends now is to be deleted; None for never."""
+        retention = self.instance.retention
+        kept_ms = retention.success_ms if success else retention.error_ms
+        return None if kept_ms is None else at + kept_ms
+
     def make_runnable(self, record: Record) -> None:
         """Record what makes the instance runnable, behind a wake that is due now."""
         self.actions.append(WakeNow())
@@ -95,12 +101,13 @@ class Turn:
 
     def check_room(self, key: StepKey) -> None:
         """Refuse a key over the limit; guests refuse it before, with an error for the author."""
-        instance = self.instance
+        instance, most = self.instance, self.limits.steps_max
         if key.kind == "timer":
             count = instance.timers
         elif key.kind == "rollback":
             count = instance.rollbacks
         else:
             count = len(instance.steps) - instance.timers - instance.rollbacks
-        if key not in instance.steps and count >= self.limits.steps_max:
-            raise IllegalTransition(f"more than {self.limits.steps_max} steps")
+            most = min(most, instance.limits.steps or most)
+        if key not in instance.steps and count >= most:
+            raise IllegalTransition(f"more than {most} steps")

@@ -41,10 +41,20 @@ class Asked(Protocol):
 
 
 class Asking:
-    """Implements `StepRunner` for the authoring API and `Timers` for the scheduler."""
+    """Implements `StepRunner` for the authoring API and `Timers` for the scheduler.
+
+    `steps_max` is the sandbox's, `workflows_steps_max` what the version says of this workflow, if anything.
+    """
 
     def __init__(
-        self, asked: Asked, asyncio_loop: AbstractEventLoop, act: int, started_ms: int, turns_max: int, steps_max: int
+        self,
+        asked: Asked,
+        asyncio_loop: AbstractEventLoop,
+        act: int,
+        started_ms: int,
+        turns_max: int,
+        steps_max: int,
+        workflows_steps_max: int | None,
     ) -> None:
         self.loop = RunLoop(self, asyncio_loop, started_ms, turns_max)
         self.open: dict[Key, Ask] = {}
@@ -60,8 +70,9 @@ class Asking:
         self._act = act
         self._counts: dict[tuple[str, str], int] = {}
         self._steps = 0
-        self._steps_max = steps_max
+        self._steps_max = min(steps_max, workflows_steps_max or steps_max)
         self._timers = 0
+        self._timers_max = TIMERS_A_STEP_MAX * steps_max
 
     def next_count(self, kind: str, name: str) -> int:
         if Draining.loop is not self.loop or get_ident() != Draining.thread:
@@ -115,9 +126,9 @@ class Asking:
 
     def ask_timer(self, timer: RunTimer, when_ms: int) -> None:
         self._timers += 1
-        if self._timers > TIMERS_A_STEP_MAX * self._steps_max:
+        if self._timers > self._timers_max:
             raise StepDefinitionError(
-                f"run set asyncio's timer {self._timers}, over {TIMERS_A_STEP_MAX} times its limit of steps; "
+                f"run set asyncio's timer {self._timers}, over the limit of {self._timers_max}; "
                 "sleep longer, or continue in a new instance"
             )
         timer.count = self._timers

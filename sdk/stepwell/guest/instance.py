@@ -63,7 +63,7 @@ class Instance:
         self._params = params
         self._payload_bytes_max = limits.payloadBytes
         started = info.get("started", info["created"])
-        self._asking = Asking(self, host.loop, act, started, limits.drainTurns, limits.steps)
+        self._asking = Asking(self, host.loop, act, started, limits.drainTurns, limits.steps, info.get("stepsMax"))
         self._main: RunTask | None = None
         self._recorded = recorded
         self._entered = 0

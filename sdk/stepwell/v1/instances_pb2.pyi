@@ -213,6 +213,8 @@ class Instance(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     ROLLBACK_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     FORKED_FROM_FIELD_NUMBER: _builtins.int
     BUFFERED_EVENTS_FIELD_NUMBER: _builtins.int
     DEAD_EVENTS_FIELD_NUMBER: _builtins.int
@@ -257,6 +259,16 @@ class Instance(_message.Message):
         """Output only. What became of its steps' rollback handlers; absent where it had none to run."""
 
     @_builtins.property
+    def retention(self) -> _resources_pb2.Retention:
+        """How long it is kept once it has ended, as its create or its workflow's version said then; absent: for ever. Absent
+        in lists.
+        """
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When it is deleted: set once it has ended, unless it is kept for ever. Absent in lists."""
+
+    @_builtins.property
     def forked_from(self) -> Global___ForkedFrom:
         """Output only. What it began as a copy of, where it is a fork. Absent in lists."""
 
@@ -282,6 +294,8 @@ class Instance(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         rollback: Global___Rollback | None = ...,
+        retention: _resources_pb2.Retention | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
         forked_from: Global___ForkedFrom | None = ...,
         buffered_events: _builtins.int | None = ...,
         dead_events: _builtins.int | None = ...,
@@ -290,9 +304,9 @@ class Instance(_message.Message):
         parent: _builtins.str = ...,
         schedule: Global___InstanceSchedule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "cancel_time", b"cancel_time", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "forked_from", b"forked_from", "output", b"output", "rollback", b"rollback", "schedule", b"schedule", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "cancel_time", b"cancel_time", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "forked_from", b"forked_from", "output", b"output", "retention", b"retention", "rollback", b"rollback", "schedule", b"schedule", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "cancel_reason", b"cancel_reason", "cancel_time", b"cancel_time", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "forked_from", b"forked_from", "name", b"name", "output", b"output", "params", b"params", "parent", b"parent", "rollback", b"rollback", "schedule", b"schedule", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events", "_dead_events", b"_dead_events", "_output", b"_output", "buffered_events", b"buffered_events", "cancel_reason", b"cancel_reason", "cancel_time", b"cancel_time", "create_time", b"create_time", "dead_events", b"dead_events", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "forked_from", b"forked_from", "name", b"name", "output", b"output", "params", b"params", "parent", b"parent", "retention", b"retention", "rollback", b"rollback", "schedule", b"schedule", "start_time", b"start_time", "status", b"status", "uid", b"uid", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__buffered_events: _TypeAlias = _typing.Literal["buffered_events"]  # noqa: Y015
     _WhichOneofArgType__buffered_events: _TypeAlias = _typing.Literal["_buffered_events", b"_buffered_events"]  # noqa: Y015
@@ -523,6 +537,7 @@ class CreateInstanceRequest(_message.Message):
     INSTANCE_ID_FIELD_NUMBER: _builtins.int
     PARAMS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """tenants/{tenant}/workflows/{workflow}"""
     instance_id: _builtins.str
@@ -531,6 +546,10 @@ class CreateInstanceRequest(_message.Message):
     """UTF-8 JSON; empty means null."""
     request_id: _builtins.str
     """The same request_id with the same body gets the first answer. At most 64 characters."""
+    @_builtins.property
+    def retention(self) -> _resources_pb2.Retention:
+        """What it does not say, the workflow's version says; what neither says is for ever."""
+
     def __init__(
         self,
         *,
@@ -538,10 +557,11 @@ class CreateInstanceRequest(_message.Message):
         instance_id: _builtins.str = ...,
         params: _builtins.bytes = ...,
         request_id: _builtins.str = ...,
+        retention: _resources_pb2.Retention | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "params", b"params", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "params", b"params", "parent", b"parent", "request_id", b"request_id", "retention", b"retention"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -557,19 +577,25 @@ class BatchCreateInstancesRequest(_message.Message):
 
         INSTANCE_ID_FIELD_NUMBER: _builtins.int
         PARAMS_FIELD_NUMBER: _builtins.int
+        RETENTION_FIELD_NUMBER: _builtins.int
         instance_id: _builtins.str
         """Empty: one is made, from request_id where given."""
         params: _builtins.bytes
         """UTF-8 JSON; empty means null."""
+        @_builtins.property
+        def retention(self) -> _resources_pb2.Retention:
+            """As in CreateInstanceRequest."""
+
         def __init__(
             self,
             *,
             instance_id: _builtins.str = ...,
             params: _builtins.bytes = ...,
+            retention: _resources_pb2.Retention | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["retention", b"retention"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "params", b"params"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "params", b"params", "retention", b"retention"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

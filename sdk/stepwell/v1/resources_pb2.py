@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bstepwell/v1/resources.proto\x12\x0bstepwell.v1\";\n\x07\x46\x61ilure\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\ttraceback\x18\x03 \x01(\tB\x1aP\x01Z\x16stepwell/v1;stepwellv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bstepwell/v1/resources.proto\x12\x0bstepwell.v1\"W\n\tRetention\x12\x17\n\nsuccess_ms\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\x08\x65rror_ms\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\r\n\x0b_success_msB\x0b\n\t_error_ms\";\n\x07\x46\x61ilure\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\ttraceback\x18\x03 \x01(\tB\x1aP\x01Z\x16stepwell/v1;stepwellv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,6 +32,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stepwell.v1.resources_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'P\001Z\026stepwell/v1;stepwellv1'
-  _globals['_FAILURE']._serialized_start=44
-  _globals['_FAILURE']._serialized_end=103
+  _globals['_RETENTION']._serialized_start=44
+  _globals['_RETENTION']._serialized_end=131
+  _globals['_FAILURE']._serialized_start=133
+  _globals['_FAILURE']._serialized_end=192
 # @@protoc_insertion_point(module_scope)

@@ -17,6 +17,41 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class Retention(_message.Message):
+    """How long an instance is kept once it has ended; then it is deleted, as by DeleteInstance. Each from 1 minute to 365
+    days, in ms; absent where nothing is said.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUCCESS_MS_FIELD_NUMBER: _builtins.int
+    ERROR_MS_FIELD_NUMBER: _builtins.int
+    success_ms: _builtins.int
+    """Of one that is complete."""
+    error_ms: _builtins.int
+    """Of one that errored or was terminated."""
+    def __init__(
+        self,
+        *,
+        success_ms: _builtins.int | None = ...,
+        error_ms: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_ms", b"_error_ms", "_success_ms", b"_success_ms", "error_ms", b"error_ms", "success_ms", b"success_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_ms", b"_error_ms", "_success_ms", b"_success_ms", "error_ms", b"error_ms", "success_ms", b"success_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__error_ms: _TypeAlias = _typing.Literal["error_ms"]  # noqa: Y015
+    _WhichOneofArgType__error_ms: _TypeAlias = _typing.Literal["_error_ms", b"_error_ms"]  # noqa: Y015
+    _WhichOneofReturnType__success_ms: _TypeAlias = _typing.Literal["success_ms"]  # noqa: Y015
+    _WhichOneofArgType__success_ms: _TypeAlias = _typing.Literal["_success_ms", b"_success_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_ms) -> _WhichOneofReturnType__error_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__success_ms) -> _WhichOneofReturnType__success_ms | None: ...
+
+Global___Retention: _TypeAlias = Retention  # noqa: Y015
+
+@_typing.final
 class Failure(_message.Message):
     """What became of an attempt, a step or an instance when it did not succeed. All text is the tenant's own: bounded,
     and to be shown, never parsed.

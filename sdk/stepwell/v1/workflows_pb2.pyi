@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from stepwell.v1 import resources_pb2 as _resources_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -112,6 +113,8 @@ class WorkflowEntry(_message.Message):
     WORKFLOW_ID_FIELD_NUMBER: _builtins.int
     ENTRYPOINT_FIELD_NUMBER: _builtins.int
     SCHEDULES_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     workflow_id: _builtins.str
     """1 to 64 of [a-zA-Z0-9_-], not starting with a dash."""
     entrypoint: _builtins.str
@@ -120,20 +123,63 @@ class WorkflowEntry(_message.Message):
     def schedules(self) -> _containers.RepeatedCompositeFieldContainer[Global___Schedule]:
         """At most 10, each once. They are in force while the workflow's route leads to this version first of all."""
 
+    @_builtins.property
+    def retention(self) -> _resources_pb2.Retention:
+        """Of instances whose create says nothing else."""
+
+    @_builtins.property
+    def limits(self) -> Global___WorkflowLimits: ...
     def __init__(
         self,
         *,
         workflow_id: _builtins.str = ...,
         entrypoint: _builtins.str = ...,
         schedules: _abc.Iterable[Global___Schedule] | None = ...,
+        retention: _resources_pb2.Retention | None = ...,
+        limits: Global___WorkflowLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entrypoint", b"entrypoint", "schedules", b"schedules", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entrypoint", b"entrypoint", "limits", b"limits", "retention", b"retention", "schedules", b"schedules", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WorkflowEntry: _TypeAlias = WorkflowEntry  # noqa: Y015
+
+@_typing.final
+class WorkflowLimits(_message.Message):
+    """What a workflow says of its instances; the operator's limits hold beside it. Absent: nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
+    steps: _builtins.int
+    """Steps, sleeps and waits of one instance: 1 to 100,000."""
+    concurrency: _builtins.int
+    """Instances that run at once on one node, 1 to 100,000; more are queued. One that waits for time or an event does not
+    count.
+    """
+    def __init__(
+        self,
+        *,
+        steps: _builtins.int | None = ...,
+        concurrency: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency", "_steps", b"_steps", "concurrency", b"concurrency", "steps", b"steps"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency", "_steps", b"_steps", "concurrency", b"concurrency", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__concurrency: _TypeAlias = _typing.Literal["concurrency"]  # noqa: Y015
+    _WhichOneofArgType__concurrency: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency"]  # noqa: Y015
+    _WhichOneofReturnType__steps: _TypeAlias = _typing.Literal["steps"]  # noqa: Y015
+    _WhichOneofArgType__steps: _TypeAlias = _typing.Literal["_steps", b"_steps"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__concurrency) -> _WhichOneofReturnType__concurrency | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__steps) -> _WhichOneofReturnType__steps | None: ...
+
+Global___WorkflowLimits: _TypeAlias = WorkflowLimits  # noqa: Y015
 
 @_typing.final
 class Manifest(_message.Message):

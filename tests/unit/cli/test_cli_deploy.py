@@ -26,7 +26,7 @@ def test_a_deploy_prints_its_version_and_workflows(cli: Cli, folder: Path) -> No
     expected = {
         "tenant": "acme",
         "version": DIGEST,
-        "workflows": [{"name": "order", "entrypoint": "main:Order"}],
+        "workflows": [{"name": "order", "entrypoint": "main:Order", "retention": None, "limits": None}],
         "created": True,
     }
     assert cli("deploy", str(folder), "--tenant", "acme", "-o", "json").document == expected
@@ -101,6 +101,28 @@ def test_a_pipe_is_refused_and_not_waited_for(cli: Cli, folder: Path) -> None:
     assert cli("deploy", str(folder), "--tenant", "acme", "-o", "json").error["metadata"] == {"path": "pipe"}
 
 
+def test_how_long_instances_are_kept_goes_with_the_manifest(cli: Cli, server: FakeServer, folder: Path) -> None:
+    (folder / "stepwell.toml").write_text(
+        GOOD + '[workflows.retention]\nsuccess = "7 days"\nerror = 60000\n\n' + GOOD.replace("order", "bill")
+    )
+    deployed = cli("deploy", str(folder), "--tenant", "acme", "-o", "json").document
+    kept = {"successMs": 604_800_000, "errorMs": 60_000}
+    assert [each["retention"] for each in deployed["workflows"]] == [kept, None]
+    assert server.manifest is not None
+    assert [each.HasField("retention") for each in server.manifest.workflows] == [True, False]
+    shown = cli("versions", "describe", DIGEST, "--tenant", "acme").out
+    assert "success 7 d, error 1 m" in shown
+
+
+def test_limits_go_with_the_manifest(cli: Cli, server: FakeServer, folder: Path) -> None:
+    (folder / "stepwell.toml").write_text(GOOD + "[workflows.limits]\nsteps = 100\nconcurrency = 2\n")
+    deployed = cli("deploy", str(folder), "--tenant", "acme", "-o", "json").document
+    assert deployed["workflows"][0]["limits"] == {"steps": 100, "concurrency": 2}
+    assert server.manifest is not None
+    assert (server.manifest.workflows[0].limits.steps, server.manifest.workflows[0].limits.concurrency) == (100, 2)
+    assert "steps 100, concurrency 2" in cli("versions", "describe", DIGEST, "--tenant", "acme").out
+
+
 @pytest.mark.parametrize(
     ("toml", "line", "words"),
     [
@@ -117,6 +139,20 @@ def test_a_pipe_is_refused_and_not_waited_for(cli: Cli, folder: Path) -> None:
         (GOOD + '[[bindings]]\nname = "A"\nworkflow = "x"\n' * 2, "7", "binding A is declared twice"),
         (GOOD + "colour = 1\n", "4", "unknown key 'colour' in [[workflows]]"),
         (GOOD + "[vars]\nPORT = 80\n", "5", 'PORT = "…"'),
+        (GOOD + "retention = 1\n", "4", "[workflows.retention] is a table of error and success"),
+        (GOOD + "limits = 1\n", "4", "[workflows.limits] is a table of concurrency and steps"),
+        (GOOD + "[workflows.limits]\nsteps = 1\nconcurrency = 0\n", "6", "concurrency: 0 is no limit of a workflow"),
+        (GOOD + "[workflows.limits]\nsteps = 100001\n", "5", "steps: 100,001 is no limit of a workflow: 1 to 100,000"),
+        (GOOD + "[workflows.limits]\nsteps = true\n", "5", "steps: it is a whole number: steps = 100"),
+        (GOOD + "[workflows.limits]\nstep = 1\n", "5", "unknown key 'step' in [workflows.limits]"),
+        (GOOD + '[workflows.retention]\nsucess = "7 days"\n', "5", "unknown key 'sucess' in [workflows.retention]"),
+        (
+            GOOD + '[workflows.retention]\nsuccess = "7 days"\nerror = "1 second"\n',
+            "6",
+            "error: 1,000 ms is no retention",
+        ),
+        (GOOD + "[workflows.retention]\nsuccess = true\n", "5", "success: a bool is no duration"),
+        (GOOD + '[workflows.retention]\nerror = "400 days"\n', "5", "error: 400 days is not a duration"),
         ("", None, "declares no workflow"),
         ("workflows = 1\n", "1", "declares no workflow"),
     ],

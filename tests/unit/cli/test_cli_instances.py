@@ -49,11 +49,32 @@ def test_trigger_prints_the_new_instance(cli: Cli, server: FakeServer) -> None:
         "cancelTime": None,
         "cancelReason": None,
         "parent": None,
+        "retention": None,
+        "expireTime": None,
         "bufferedEvents": None,
         "deadEvents": None,
         "schedule": None,
     }
     assert server.created[0].request_id
+
+
+def test_a_trigger_may_say_how_long_the_instance_is_kept(cli: Cli, server: FakeServer) -> None:
+    cli("workflows", "trigger", "order", "--tenant", "acme", "--success-retention", "7 days")
+    cli("workflows", "trigger", "order", "--tenant", "acme", "--id", "o-2", "--error-retention", "60000")
+    kept = [request.retention for request in server.created]
+    assert [(each.success_ms, each.HasField("error_ms")) for each in kept] == [(604_800_000, False), (0, True)]
+    assert (kept[1].error_ms, kept[1].HasField("success_ms")) == (60_000, False)
+
+
+def test_describe_says_when_it_is_deleted(cli: Cli, server: FakeServer) -> None:
+    order = put_errored_order(server)
+    order.retention.error_ms = 86_400_000
+    order.expire_time.FromJsonString("2026-01-03T03:04:36Z")
+    document = cli("instances", "describe", "order", "o-1", "--tenant", "acme", "-o", "json").document
+    assert document["retention"] == {"successMs": None, "errorMs": 86_400_000}
+    assert document["expireTime"] == "2026-01-03T03:04:36Z"
+    shown = cli("instances", "describe", "order", "o-1", "--tenant", "acme").out
+    assert "2026-01-03 03:04:36 UTC" in shown
 
 
 def test_omitted_params_are_null(cli: Cli, server: FakeServer) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from stepwell.v1 import workflows_pb2 as w
+from stepwell.v1.resources_pb2 import Retention
 from tests.unit.cli.conftest import Cli
 from tests.unit.cli.fake_server import DIGEST, FakeServer
 
@@ -41,7 +42,7 @@ def test_a_version_is_described(cli: Cli, folder: str) -> None:
     assert document == {
         "tenant": "acme",
         "version": DIGEST,
-        "workflows": [{"name": "order", "entrypoint": "main:Order"}],
+        "workflows": [{"name": "order", "entrypoint": "main:Order", "retention": None, "limits": None}],
         "vars": {"REGION": "eu"},
         "bindings": {},
         "fileCount": 2,
@@ -134,12 +135,24 @@ def test_two_versions_are_compared(cli: Cli, server: FakeServer) -> None:
     daily = w.Schedule(cron="0 9 * * *", timezone="Europe/Berlin", catch_up=w.CATCH_UP_ALL)
     manifests = {
         old: w.Manifest(
-            workflows=[w.WorkflowEntry(workflow_id="order", entrypoint="main:Order")], vars={"REGION": "eu", "OLD": "1"}
+            workflows=[
+                w.WorkflowEntry(workflow_id="order", entrypoint="main:Order", retention=Retention(success_ms=60_000))
+            ],
+            vars={"REGION": "eu", "OLD": "1"},
         ),
         new: w.Manifest(
             workflows=[
-                w.WorkflowEntry(workflow_id="order", entrypoint="main:Order2"),
-                w.WorkflowEntry(workflow_id="bill", entrypoint="main:Bill", schedules=[daily]),
+                w.WorkflowEntry(
+                    workflow_id="order",
+                    entrypoint="main:Order2",
+                    retention=Retention(success_ms=60_000, error_ms=86_400_000),
+                ),
+                w.WorkflowEntry(
+                    workflow_id="bill",
+                    entrypoint="main:Bill",
+                    limits=w.WorkflowLimits(steps=5),
+                    schedules=[daily],
+                ),
             ],
             vars={"REGION": "us"},
         ),
@@ -174,6 +187,19 @@ def test_two_versions_are_compared(cli: Cli, server: FakeServer) -> None:
         "unchanged": 0,
     }
     assert document["schedules"]["added"] == [{"schedule": "bill: 0 9 * * * Europe/Berlin", "catchUp": "all"}]
+    assert document["retention"] == {
+        "added": [],
+        "removed": [],
+        "changed": [
+            {
+                "name": "order",
+                "from": {"successMs": 60_000, "errorMs": None},
+                "to": {"successMs": 60_000, "errorMs": 86_400_000},
+            }
+        ],
+        "unchanged": 0,
+    }
+    assert document["limits"]["added"] == [{"name": "bill", "limits": {"steps": 5, "concurrency": None}}]
     assert document["vars"]["removed"] == [{"name": "OLD", "value": "1"}]
     assert document["vars"]["changed"] == [{"name": "REGION", "from": "eu", "to": "us"}]
     shown = cli("versions", "diff", old, new, *ACME).out.splitlines()
@@ -186,6 +212,8 @@ def test_two_versions_are_compared(cli: Cli, server: FakeServer) -> None:
         "  + workflow bill  main:Bill",
         "  ~ workflow order  main:Order → main:Order2",
         "  + schedule bill: 0 9 * * * Europe/Berlin  all",
+        "  ~ retention of order  success 1 m, error for ever → success 1 m, error 1 d",
+        "  + limits of bill  steps 5",
         "  - var OLD  1",
         "  ~ var REGION  eu → us",
     ]

@@ -42,6 +42,9 @@ vars = { GREETING = "welcome" }
 """
 
 
+UNSAID = {"retention": None, "limits": None}
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     made = tmp_path / "project"
@@ -58,7 +61,7 @@ def test_the_folder_of_its_main_is_sent_with_its_workflows_and_texts(
 ) -> None:
     (project / "wrangler.jsonc").write_text(JSONC)
     deployed = cli("deploy", str(project), "--tenant", "acme", "-o", "json")
-    assert deployed.document["workflows"] == [{"name": "order", "entrypoint": "entry:Order"}]
+    assert deployed.document["workflows"] == [{"name": "order", "entrypoint": "entry:Order", **UNSAID}]
     assert list(server.uploaded) == ["entry.py", "helper.py"]
     assert server.manifest is not None
     assert dict(server.manifest.vars) == {"GREETING": "hello, // and /* so */ on, ]"}
@@ -74,7 +77,7 @@ def test_toml_is_read_too(cli: Cli, server: FakeServer, project: Path) -> None:
     (project / "wrangler.toml").write_text(TOML)
     (project / "python_modules").mkdir()
     deployed = cli("deploy", str(project), "--tenant", "acme", "-o", "json")
-    assert deployed.document["workflows"] == [{"name": "order", "entrypoint": "entry:Order"}]
+    assert deployed.document["workflows"] == [{"name": "order", "entrypoint": "entry:Order", **UNSAID}]
     assert server.manifest is not None
     assert dict(server.manifest.vars) == {"GREETING": "hello"}
     assert "of no meaning here: compatibility_date, env\n" in deployed.err
@@ -85,11 +88,30 @@ def test_what_stepwell_toml_says_comes_first(cli: Cli, project: Path) -> None:
     (project / "wrangler.jsonc").write_text(JSONC)
     (project / "stepwell.toml").write_text('[[workflows]]\nname = "mine"\nentrypoint = "src.entry:Order"\n')
     deployed = cli("deploy", str(project), "--tenant", "acme", "-o", "json")
-    assert deployed.document["workflows"] == [{"name": "mine", "entrypoint": "src.entry:Order"}]
+    assert deployed.document["workflows"] == [{"name": "mine", "entrypoint": "src.entry:Order", **UNSAID}]
     assert deployed.err == ""
 
 
 ONE = '{"main": "src/entry.py", "workflows": [{"name": "a", "class_name": "A"}]}'
+
+
+def test_its_default_retention_is_taken(cli: Cli, server: FakeServer, project: Path) -> None:
+    said = '"default_retention": {"success_retention": "3 days", "error_retention": 604800000, "other": 1}'
+    (project / "wrangler.jsonc").write_text(ONE.replace('"class_name"', said + ', "class_name"'))
+    deployed = cli("deploy", str(project), "--tenant", "acme", "-o", "json")
+    kept = {"successMs": 259_200_000, "errorMs": 604_800_000}
+    assert deployed.document["workflows"] == [{"name": "a", "entrypoint": "entry:A", "retention": kept, "limits": None}]
+    assert deployed.err.splitlines() == [
+        "Ignored: wrangler.jsonc: the workflow a: default_retention: of no meaning here: other"
+    ]
+
+
+def test_its_limit_of_steps_is_taken(cli: Cli, server: FakeServer, project: Path) -> None:
+    said = '"limits": {"steps": 25000, "cpu_ms": 50}'
+    (project / "wrangler.jsonc").write_text(ONE.replace('"class_name"', said + ', "class_name"'))
+    deployed = cli("deploy", str(project), "--tenant", "acme", "-o", "json")
+    assert deployed.document["workflows"][0]["limits"] == {"steps": 25_000, "concurrency": None}
+    assert deployed.err == "Ignored: wrangler.jsonc: the workflow a: limits: of no meaning here: cpu_ms\n"
 
 
 @pytest.mark.parametrize(
@@ -113,6 +135,14 @@ ONE = '{"main": "src/entry.py", "workflows": [{"name": "a", "class_name": "A"}]}
             "workflow a is declared twice",
         ),
         (ONE[:-1] + ', "vars": []}', '"vars" is an object'),
+        (ONE[:-3] + ', "default_retention": "3 days"}]}', "the workflow a: default_retention is an object"),
+        (ONE[:-3] + ', "limits": 5}]}', "the workflow a: limits is an object of steps"),
+        (ONE[:-3] + ', "limits": {"steps": "5"}}]}', "the workflow a: limits: steps: it is a whole number"),
+        (ONE[:-3] + ', "limits": {"steps": 0}}]}', "the workflow a: limits: steps: 0 is no limit"),
+        (
+            ONE[:-3] + ', "default_retention": {"error_retention": "soon"}}]}',
+            "the workflow a: default_retention: error_retention: 'soon' is not a duration",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_it_is_said_with_what_to_write(cli: Cli, project: Path, text: str, says: str) -> None:

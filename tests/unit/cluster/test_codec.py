@@ -29,6 +29,8 @@ from cluster.records import (
 )
 from cluster.store import KeyValue
 from stepwell.names import Digest, TenantId, TenantUid, WorkflowId
+from stepwell.retention import Retention
+from stepwell.workflow_limits import WorkflowLimits
 
 UID = TenantUid("u1")
 TENANT, VERSION, ROUTE = keys.tenant(TenantId("acme")), keys.version(UID, Digest("d")), keys.route(UID, WorkflowId("a"))
@@ -49,6 +51,21 @@ RECORDS = [
         VERSION,
         Version(UID, Digest("d"), ((WorkflowId("a"), "main:A"), (WorkflowId("b"), "main:B")), {"K": "ü"}, 7, 2, 3),
         '[2,[[["a","main:A"],["b","main:B"]],{"K":"ü"},7,2,3]]'.encode(),
+    ),
+    (
+        VERSION,
+        Version(
+            UID,
+            Digest("d"),
+            ((WorkflowId("a"), "main:A"),),
+            {},
+            7,
+            2,
+            3,
+            retentions=((WorkflowId("a"), Retention(60_000, None)),),
+            limits=((WorkflowId("a"), WorkflowLimits(None, 3)),),
+        ),
+        b'[2,[[["a","main:A"]],{},7,2,3,false,[],[["a",[60000,null]]],[["a",[null,3]]]]]',
     ),
     (ROUTE, Route(UID, WorkflowId("a"), Digest("d"), "main:A", 8, 9), b'[2,["d","main:A",8,9]]'),
     (
@@ -109,7 +126,7 @@ def test_a_record_of_the_first_format_is_read(key: str, record: object) -> None:
 def test_fields_that_a_newer_release_added_are_passed_over(key: str, record: object, data: bytes) -> None:
     more = json.loads(data)
     defaults: dict[type, list[object]] = {
-        Route: [0, 100, [], [], None], Version: [False, []], Token: [["read", "run", "deploy"], False],
+        Route: [0, 100, [], [], None], Version: [False, [], [], []], Token: [["read", "run", "deploy"], False],
     }  # fmt: skip
     left_out, least = defaults.get(type(record), []), 5 if isinstance(record, Version) else 4
     more[1] += [*left_out[len(more[1]) - least :], "new", {"newer": 1}]

@@ -27,6 +27,8 @@ from stepwell.errors import (
     NotFoundError,
 )
 from stepwell.names import Digest, InstanceId, TenantUid, WorkflowId
+from stepwell.retention import NOT_SAID
+from stepwell.workflow_limits import UNLIMITED
 from tests.contract.oracle_log_store import OracleLogStore
 from tests.unit.data_plane.fakes import FakeGuest, FakeLoader, MemoryStore
 from tests.unit.data_plane.virtual_loop import VirtualLoop, run, until
@@ -46,13 +48,17 @@ def on_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
 class Routes:
     digest = Digest("sha256-1")
     retired: frozenset[Digest] = frozenset()
+    retention = NOT_SAID
+    limits = UNLIMITED
+    workflows = frozenset({FLOW})
     other_entrypoint = "other:Flow"
 
     async def routed(self, tenant: TenantUid, workflow: WorkflowId) -> Choose:
-        if workflow != FLOW:
+        if workflow not in self.workflows:
             raise NotFoundError("no route")
-        digest = self.digest
-        return lambda _: RoutedVersion(digest, "main:Flow")
+        digest, limits = self.digest, self.limits
+        retention = self.retention
+        return lambda _: RoutedVersion(digest, "main:Flow", retention, limits)
 
     async def check_version(self, tenant: TenantUid, digest: Digest) -> None:
         if digest in self.retired:
@@ -62,7 +68,7 @@ class Routes:
         await self.check_version(tenant, digest)
         if workflow != FLOW:
             raise NotFoundError("it has no such workflow")
-        return RoutedVersion(digest, self.other_entrypoint)
+        return RoutedVersion(digest, self.other_entrypoint, limits=self.limits)
 
 
 class House:
@@ -108,8 +114,9 @@ class House:
         self.server = self.node._servers[SHARD]
 
     async def create(self, name: str = "one", **more: Any) -> InstanceKey:
-        tenant, request_id = more.pop("tenant", TENANT), more.pop("request_id", "")
-        seen = await self.calls.create(tenant, FLOW, InstanceId(name), b"null", request_id, **more)
+        tenant, workflow = more.pop("tenant", TENANT), more.pop("workflow", FLOW)
+        request_id = more.pop("request_id", "")
+        seen = await self.calls.create(tenant, workflow, InstanceId(name), b"null", request_id, **more)
         return seen.key
 
     async def guest(self, number: int) -> FakeGuest:

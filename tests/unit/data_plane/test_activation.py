@@ -189,6 +189,7 @@ def test_a_start_is_followed_by_exactly_what_is_recorded() -> None:
     rig.resident.instance.clock_at = NOW - 3
     (start, params), *rest = rig.told(TellStart(1, (StepKey("sleep", "nap", 1),)))
     about = {"id": "one", "uid": "u", "workflow": "flow", "created": NOW - 5, "started": NOW - 3, "now": NOW}
+    about["stepsMax"] = None
     assert start == ["start", 1, "main:Flow", about, 1, [["sleep", "nap", 1]]]
     assert params == b"[1]"
     assert rest == [(["completion", 1, "do", "fetch", 2, 5, "value", None], b"1")]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from data_plane.journal.store import PutRow
+from data_plane.journal.store import InstanceKey, PutRow
 from data_plane.quotas import TenantLimits
 from data_plane.unstarted import Unstarted
 from data_plane.wakes import BUCKET_MS
 from stepwell.errors import SandboxUnavailableError
+from stepwell.workflow_limits import WorkflowLimits
 from tests.unit.data_plane.fakes import KEY, MemoryStore
 from tests.unit.data_plane.house import House, on_virtual_time, serving, sleeping
 from tests.unit.data_plane.virtual_loop import until
@@ -23,16 +24,21 @@ async def pass_ms(house: House, ms: int) -> None:
     await until(lambda: house.node.clock() >= begin + ms)
 
 
+def _nobody(key: InstanceKey) -> bool:
+    return False
+
+
 def test_the_oldest_counts_and_no_later_word_of_it_makes_it_younger() -> None:
-    unstarted = Unstarted()
-    assert unstarted.oldest() is None
+    unstarted, nobody = Unstarted(), _nobody
+    assert unstarted.oldest(nobody) is None
     unstarted.add(OTHER, 20)
     unstarted.add(KEY, 10)
     unstarted.add(KEY, 30)
-    assert unstarted.oldest() == 10
+    assert unstarted.oldest(nobody) == 10
+    assert unstarted.oldest(lambda key: key == KEY) == 20
     unstarted.remove(KEY)
     unstarted.remove(KEY)
-    assert unstarted.oldest() == 20
+    assert unstarted.oldest(nobody) == 20
 
 
 @on_virtual_time
@@ -65,6 +71,17 @@ async def test_one_behind_its_tenants_limit_waits_though_another_runs() -> None:
         await pass_ms(house, 20_000)
         assert 19_000 <= waited_ms(house) <= 21_000
         assert (house.node.activations, house.node.queued) == (1, 1)
+
+
+@on_virtual_time
+async def test_one_behind_its_workflows_own_limit_does_not_count() -> None:
+    async with serving() as house:
+        house.routes.limits = WorkflowLimits(concurrency=1)
+        await house.create("one")
+        await house.guest(1)
+        await house.create("two")
+        await pass_ms(house, 20_000)
+        assert (waited_ms(house), house.node.queued) == (0, 1)
 
 
 @on_virtual_time

@@ -7,7 +7,7 @@ from stepwell.engine import records as r
 from stepwell.engine.actions import TellGo
 from stepwell.engine.instance import Phase
 from tests.unit.engine.driven import appended
-from tests.unit.engine.journal_words import due_by, rests, untold
+from tests.unit.engine.journal_words import due_by, expiry_by, rests, untold
 from tests.unit.engine.lives import Life, Moment, aside, due_times
 from tests.unit.engine.restart_words import what_counts
 
@@ -27,9 +27,11 @@ def a_deadline_is_fixed_when_it_is_first_seen(life: Life, moment: Moment) -> Non
     if instance.phase is Phase.LIVE:
         deadline = min((then for key, then in due.items() if then is not None and key not in under_way), default=None)
     assert aside(instance).next_deadline() == deadline
-    now = instance.phase is Phase.DELETING or (instance.phase is Phase.LIVE and not resting) or untold(life.newest())
-    assert aside(instance).next_due() == (0 if now else deadline)
-    ticks = [deadline] if live is not None or resting else []
+    is_untold = untold(life.newest())
+    now = instance.phase is Phase.DELETING or (instance.phase is Phase.LIVE and not resting) or is_untold
+    expiry = expiry_by(life.newest()) if instance.phase is Phase.FINISHED else None
+    assert aside(instance).next_due() == (0 if now else expiry or deadline)
+    ticks = [None if is_untold else expiry, *([deadline] if live is not None or resting else [])]
     ticks += [body.deadline for body in live.running.values()] if live is not None else []
     assert aside(instance).next_tick() == min((then for then in ticks if then is not None), default=None)
 

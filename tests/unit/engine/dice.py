@@ -10,6 +10,8 @@ from stepwell.engine import events as e
 from stepwell.engine.family import Parent
 from stepwell.engine.records import BlobRef, Kind, Payload, RolledBack, Schedule, StepKey
 from stepwell.names import InstanceId, InstanceUid, WorkflowId
+from stepwell.retention import NOT_SAID, Retention
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 from tests.unit.engine.driven import BOOM, LET_OUT
 
 T = TypeVar("T")
@@ -27,6 +29,8 @@ POLICIES: Final = tuple(
     for delay_ms in (500, 3_000, 90_000)
     for backoff in ("constant", "linear", "exponential")
 )
+
+RETENTIONS: Final = (NOT_SAID, Retention(5_000, 61_000), Retention(success_ms=61_000), Retention(error_ms=1_000))
 
 _VALUES: Final[dict[str, Sequence[Any]]] = {
     "uid": ("u",),
@@ -61,6 +65,8 @@ _VALUES: Final[dict[str, Sequence[Any]]] = {
     "reason": ("gone", ""),
     "rolled_back": (None, RolledBack(), RolledBack(BOOM)),
     "rollback": (False, True),
+    "retention": RETENTIONS,
+    "limits": (UNLIMITED, WorkflowLimits(steps=2), WorkflowLimits(concurrency=1)),
 }
 """By the name of an event's field."""
 

@@ -48,6 +48,18 @@ def due_by(records: Iterable[r.Record]) -> DueTimes:
     return due
 
 
+def expiry_by(records: Sequence[r.Record]) -> int | None:
+    """When the instance is to be deleted, by what it was created with and by its newest end; None for never."""
+    created = next(record for record in records if isinstance(record, r.Created))
+    match [record for record in records if isinstance(record, r.Completed | r.Errored | r.Terminated | r.Restarted)]:
+        case [*_, r.Completed() as ended] if (kept_ms := created.retention.success_ms) is not None:
+            return ended.at + kept_ms
+        case [*_, r.Errored() | r.Terminated() as ended] if (kept_ms := created.retention.error_ms) is not None:
+            return ended.at + kept_ms
+        case _:
+            return None
+
+
 def entered(records: Iterable[r.Record]) -> list[Completion]:
     """What enters `run`, in order. What a restart kept last enters when that came, as far as `run` can tell."""
     found: list[Completion] = []

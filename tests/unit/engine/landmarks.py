@@ -66,6 +66,10 @@ LANDMARKS: Final = frozenset(
         "it is migrated while it hibernates",
         "it is migrated while it is paused",
         "it is migrated to the version that it runs",
+        "it expires once it is complete",
+        "it expires once it errored or was terminated",
+        "it expires after a restart",
+        "it is restarted when it was about to expire",
         "sandboxes die until it fails",
         "nodes die until it is paused",
         "it grows until it fails",
@@ -191,6 +195,8 @@ def _of_a_restart(moment: Moment, step: r.StepKey | None, *, bodies: bool) -> It
         yield "it is restarted while bodies run"
     if before.phase is Phase.FINISHED:
         yield "it is restarted after its end"
+        if before.expires:
+            yield "it is restarted when it was about to expire"
     if step is None:
         yield "it is restarted from the beginning"
     elif restarted.kept:
@@ -220,6 +226,13 @@ def _of_a_record(moment: Moment, record: r.Record) -> Iterator[str]:
 
 def _of_a_life(life: Life, moment: Moment) -> Iterator[str]:
     instance, newest = life.instance, life.newest()
+    if moment.actions and isinstance(moment.event, e.Tick) and instance.phase is Phase.DELETING:
+        if isinstance(instance.outcome, r.Completed):
+            yield "it expires once it is complete"
+        else:
+            yield "it expires once it errored or was terminated"
+        if any(isinstance(each, r.Restarted) for each in newest):
+            yield "it expires after a restart"
     if moment.actions and isinstance(moment.event, e.RestartRequested) and moment.event.step is not None:
         if any(isinstance(each, r.CancelRequested) for each in newest):
             yield "a restart forgets a cancel" if instance.cancelling is None else "a restart keeps a cancel"

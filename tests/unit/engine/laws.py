@@ -17,8 +17,10 @@ from tests.unit.engine.journal_words import (
     due_by,
     endings,
     entered,
+    expiry_by,
     kept,
     phase_of,
+    untold,
     without_progress,
 )
 from tests.unit.engine.landmarks import NEVER_REFUSED
@@ -157,6 +159,21 @@ def it_runs_the_version_that_it_came_to_last(life: Life, moment: Moment) -> None
         assert versions[-1] == versions[-2] or instance.live is None
 
 
+def what_has_ended_is_kept_for_as_long_as_it_was_said(life: Life, moment: Moment) -> None:
+    """No longer, once the clock says so, and no shorter, unless a call deletes it; a restart begins that anew."""
+    instance, records = life.instance, life.newest()
+    if not records:
+        return
+    has_ended = instance.phase in (Phase.FINISHED, Phase.DELETING)
+    assert instance.expires_at == (expiry_by(records) if has_ended else None)
+    if isinstance(moment.event, e.Tick) and moment.before.phase is Phase.FINISHED:
+        expires_at = expiry_by(records)
+        has_expired = expires_at is not None and expires_at <= moment.event.at and not untold(records)
+        assert (instance.phase is Phase.DELETING) == has_expired
+    elif any(isinstance(record, r.Deleting) for record in appended(moment.actions)):
+        assert isinstance(moment.event, e.DeleteRequested)
+
+
 def a_refusal_changes_nothing(life: Life, moment: Moment) -> None:
     """What is refused leaves all as it was, to the last entry; what is illegal is refused; what is late does nothing;
     nothing is raised but the errors that whoever said it knows."""
@@ -205,6 +222,8 @@ def all_is_bounded(life: Life, moment: Moment) -> None:
     assert (instance.timers, instance.rollbacks) == (timers, rollbacks)
     steps = len(instance.steps) - timers - rollbacks
     assert max(len(running.keys() - instance.steps.keys()), timers, rollbacks, steps) <= limits.steps_max
+    migrated = any(isinstance(record, r.Migrated) for record in life.newest())  # it may have more than it may now
+    assert migrated or steps <= (instance.limits.steps or limits.steps_max)
     assert len(instance.children) <= limits.children_max
     many, large = instance.records > limits.records_max, instance.stored_bytes > limits.instance_bytes_max
     if moment.actions and instance.phase in (Phase.LIVE, Phase.PAUSED):

@@ -29,6 +29,7 @@ class Before:
     due: DueTimes
     records: int
     rolls_back: bool
+    expires: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ class Life(Driven):
             self.due(),
             len(self.records),
             instance.terminating is not None,
+            instance.expires_at is not None,
         )
 
     def _hear(self, actions: Actions) -> None:

@@ -129,7 +129,7 @@ def _end_by_call(run: Restart) -> None:
         assert run.instance.next_due() == 0
         run.handle(ParentHeard(run.at))
     if run.instance.phase is Phase.FINISHED:
-        assert (run.instance.next_due(), run.instance.next_tick()) == (None, None)
+        assert run.instance.next_due() == run.instance.next_tick() == run.instance.expires_at
         run.handle(DeleteRequested(run.at, ""))
     assert run.instance.phase is Phase.DELETING
     assert run.instance.next_due() == 0

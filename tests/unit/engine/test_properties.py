@@ -43,6 +43,12 @@ def test_a_deadline_is_fixed_when_it_is_first_seen(steps: str) -> None:
 
 @tries(WALKS_TRIED)
 @given(WALKS)
+def test_what_has_ended_is_kept_for_as_long_as_it_was_said(steps: str) -> None:
+    walk(steps, laws.what_has_ended_is_kept_for_as_long_as_it_was_said)
+
+
+@tries(WALKS_TRIED)
+@given(WALKS)
 def test_a_refusal_changes_nothing(steps: str) -> None:
     walk(steps, laws.a_refusal_changes_nothing)
 

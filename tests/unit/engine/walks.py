@@ -20,6 +20,8 @@ from stepwell.engine.instance import Phase
 from stepwell.engine.limits import EngineLimits
 from stepwell.engine.records import Kind, StepKey
 from stepwell.names import Digest, InstanceUid
+from stepwell.retention import Retention
+from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
 from tests.unit.engine.dice import (
     CHILDREN,
     EVENT_IDS,
@@ -28,6 +30,7 @@ from tests.unit.engine.dice import (
     PAYLOADS,
     POLICIES,
     REQUEST_IDS,
+    RETENTIONS,
     TYPES,
     Dice,
 )
@@ -70,7 +73,7 @@ def walk(steps: str, judge: Judge) -> None:
     """Lead an instance through all steps, and have each moment judged. The first says what kind of life it is."""
     dice = Dice(ord(steps[0]) - FIRST_STEP)
     life = Life(dice.pick((ROOMY, FEW_RECORDS, FEW_BYTES)), asked=dice.pick((True, False)))
-    walker = Walker(life, judge)
+    walker = Walker(life, judge, dice.pick(RETENTIONS), dice.pick((UNLIMITED, UNLIMITED, WorkflowLimits(steps=5))))
     walker.happens(dice.event(life.at))
     walker.is_created(dice.pick((None, PARENT)))
     for step in steps[1:]:
@@ -83,9 +86,11 @@ def walk(steps: str, judge: Judge) -> None:
 class Walker:
     """Makes of what shall happen an event of the present state."""
 
-    def __init__(self, life: Life, judge: Judge) -> None:
+    def __init__(self, life: Life, judge: Judge, retention: Retention, limits: WorkflowLimits) -> None:
         self.life = life
         self._judge = judge
+        self._retention = retention
+        self._limits = limits
 
     def happens(self, event: e.Event) -> None:
         note(event)
@@ -94,7 +99,7 @@ class Walker:
     def is_created(self, parent: Parent | None = None) -> None:
         uid, digest, depth = InstanceUid("u"), Digest("d"), 1 if parent is not None else 0
         create = e.CreateRequested(self.life.at, uid, digest, "main:Flow", b"null", "create", b"", parent, depth)
-        self.happens(create)
+        self.happens(replace(create, retention=self._retention, limits=self._limits))
 
     def nothing_happens(self, dice: Dice) -> None:
         pass
@@ -272,12 +277,18 @@ class Walker:
         self.happens(e.Tick(self.life.at))
 
     def a_deadline_comes(self, dice: Dice) -> None:
-        """Mostly the next one, of what is open or of a body."""
+        """Mostly the next one, of what is open, of a body or of what has ended."""
         live = self.life.instance.live
         bodies = [body.deadline for body in live.running.values()] if live is not None else []
-        due = sorted(then for then in (*self.life.due().values(), *bodies) if then is not None)
+        expires_at = self.life.instance.expires_at
+        due = sorted(then for then in (*self.life.due().values(), *bodies, expires_at) if then is not None)
         if due:
             self._tick_at(due[dice.pick(PLACES) % len(due)])
+
+    def it_expires(self, dice: Dice) -> None:
+        """Where it has ended, and is not kept for ever."""
+        if (expires_at := self.life.instance.expires_at) is not None:
+            self._tick_at(expires_at)
 
     def its_activation_ends(self, dice: Dice) -> None:
         if self._awake(dice):
@@ -373,6 +384,7 @@ _WEIGHTS: Final = {
     Walker.it_is_created_again: 1,
     Walker.the_clock_ticks: 1,
     Walker.a_deadline_comes: 5,
+    Walker.it_expires: 1,
     Walker.its_activation_ends: 1,
     Walker.its_node_dies: 2,
     Walker.it_makes_no_progress: 2,

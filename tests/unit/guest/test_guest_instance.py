@@ -235,12 +235,13 @@ def test_a_result_that_cant_be_kept_fails_the_step_without_a_retry(result: objec
     assert says in failed.error.message
 
 
-def test_too_many_steps_are_an_error() -> None:
+@pytest.mark.parametrize(("steps", "steps_max"), [(2, None), (9, 2), (2, 9)], ids=["sandbox", "workflow", "both"])
+def test_too_many_steps_are_an_error(steps: int, steps_max: int | None) -> None:
     async def run(event: Any, step: Any) -> None:
         for _ in range(3):
             await step.sleep("nap", 1)
 
-    host = host_of(run, limits=Limits(steps=2))
+    host = host_of(run, limits=Limits(steps=steps), steps_max=steps_max)
     host.enter(fired(("sleep", "nap", 1)), live=True)
     host.enter(fired(("sleep", "nap", 2)), live=True)
     assert host.outcome is not None

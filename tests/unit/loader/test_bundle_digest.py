@@ -11,6 +11,8 @@ from loader.bundles.manifest import Manifest, WorkflowEntry, check_manifest
 from stepwell import names
 from stepwell.errors import BundleRefusedError, LimitExceededError
 from stepwell.names import WorkflowId
+from stepwell.retention import Retention
+from stepwell.workflow_limits import WorkflowLimits
 
 MAIN = FileEntry("main.py", False, 3, "aa")
 TOOL = FileEntry("bin/tool", True, 4, "bb")
@@ -47,8 +49,18 @@ def test_the_manifest_changes_the_digest() -> None:
     assert bundle_digest([MAIN], MANIFEST) != bundle_digest([MAIN], Manifest(MANIFEST.workflows, {"a": "2"}))
 
 
+def test_what_it_says_of_instances_changes_the_digest_and_what_it_does_not_say_does_not() -> None:
+    canonical = b'{"vars":{"a":"1","b":"\\u00fc"},"workflows":{"order":"main:Order","refund":"main:Refund"}}'
+    assert MANIFEST.canonical() == canonical, "as before anything could be said"
+    for change in ({"retention": Retention(60_000)}, {"limits": WorkflowLimits(5)}):
+        said = replace(MANIFEST, workflows=(replace(ORDER, **change), REFUND))
+        assert bundle_digest([MAIN], said) != bundle_digest([MAIN], MANIFEST)
+
+
 def test_a_manifest_comes_back_from_its_canonical_bytes() -> None:
-    assert Manifest.from_canonical(MANIFEST.canonical()) == MANIFEST
+    kept = replace(ORDER, retention=Retention(60_000, None), limits=WorkflowLimits(None, 3))
+    for manifest in (MANIFEST, replace(MANIFEST, workflows=(kept, REFUND))):
+        assert Manifest.from_canonical(manifest.canonical()) == manifest
 
 
 @pytest.mark.parametrize(
@@ -59,6 +71,9 @@ def test_a_manifest_comes_back_from_its_canonical_bytes() -> None:
         (Manifest((replace(ORDER, entrypoint="main.Order"),), {}), "module:Class"),
         (Manifest((replace(ORDER, workflow_id=WorkflowId("-")),), {}), "workflow name"),
         (Manifest((ORDER,), {"": "x"}), "vars"),
+        (Manifest((replace(ORDER, retention=Retention(59_999)),), {}), "59,999 ms is no retention"),
+        (Manifest((replace(ORDER, limits=WorkflowLimits(0)),), {}), "steps: 0 is no limit"),
+        (Manifest((replace(ORDER, limits=WorkflowLimits(concurrency=100_001)),), {}), "concurrency: 100,001 is no"),
         (Manifest((ORDER,), {}, {"a-b": WorkflowId("order")}), "binding's name"),
         (Manifest((ORDER,), {"A": "x"}, {"A": WorkflowId("order")}), "both a binding and a value"),
         (Manifest((ORDER,), {}, {"A": WorkflowId("-")}), "The binding 'A' can't be used"),

@@ -33,6 +33,8 @@ from stepwell.engine.records import (
     Terminated,
 )
 from stepwell.names import Digest, InstanceId, InstanceUid
+from stepwell.retention import Retention
+from stepwell.workflow_limits import WorkflowLimits
 
 RECORD_TYPES: tuple[type[Any], ...] = get_args(Record)
 HERE = Position(3, 7)
@@ -63,6 +65,8 @@ FIELDS: dict[object, st.SearchStrategy[Any]] = {
     StepKey: step_keys,
     Origin | None: st.none(),
     Schedule | None: st.one_of(st.none(), st.builds(Schedule, texts, times)),
+    WorkflowLimits: st.builds(WorkflowLimits, st.one_of(st.none(), counts), st.one_of(st.none(), counts)),
+    Retention: st.builds(Retention, st.one_of(st.none(), times), st.one_of(st.none(), times)),
 }
 TIMES = {"at", "started_at", "created_at", "retry_at", "due", "paused_for"}
 

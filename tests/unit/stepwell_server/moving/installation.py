@@ -114,6 +114,7 @@ def histories() -> dict[str, list[Record]]:
         "retrying": [*running, AttemptFailed(NOW + 2, _STEP, 1, NOW + 1, _BOOM, NOW + 90_000), idle],
         "paused": [*running, idle, Paused(NOW + 4, None, "")],
         "complete": [*running, step, Completed(NOW + 5, b'"done"')],
+        "expiring": [*running, step, Completed(NOW + 5, b'"done"', UNTIL)],
         "errored": [*running, Errored(NOW + 5, _BOOM)],
     }
 

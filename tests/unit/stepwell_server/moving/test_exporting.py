@@ -37,7 +37,7 @@ def files(folder: Path) -> dict[str, bytes]:
 async def test_an_export_has_what_is_tenants_and_counts_it(made: Installation, tmp_path: Path) -> None:
     exported = await export(made.source, tmp_path / "out")
     assert exported.counts == Counts(
-        tenants=2, versions=3, routes=2, tokens=2, bundles=3, instances=10, unfinished=8, deleted=1, rows=19, blobs=1
+        tenants=2, versions=3, routes=2, tokens=2, bundles=3, instances=11, unfinished=8, deleted=1, rows=21, blobs=1
     )
     found = ExportFolder(tmp_path / "out")
     assert (found.checksum, found.manifest.counts, found.manifest.epoch) == (exported.checksum, exported.counts, 3)

@@ -44,7 +44,7 @@ from tests.unit.stepwell_server.moving.target import (
     records,
 )
 
-LED = {"queued", "running", "retrying", "moved-on", "sleeping"}
+LED = {"expiring", "queued", "running", "retrying", "moved-on", "sleeping"}
 
 
 class Crash(BaseException):
