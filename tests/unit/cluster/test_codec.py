@@ -70,7 +70,7 @@ RECORDS = [
     (
         VERSION,
         Version(UID, Digest("d"), (), {}, 7, 2, 3, schedules=((WorkflowId("a"), (Schedule("0 9 * * *"),)),)),
-        b'[2,[[],{},7,2,3,false,[["a",[["0 9 * * *","UTC","last"]]]]]]',
+        b'[2,[[],{},7,2,3,false,[],[["a",[["0 9 * * *","UTC","last"]]]]]]',
     ),
     (
         keys.schedules(UID),
@@ -109,7 +109,7 @@ def test_a_record_of_the_first_format_is_read(key: str, record: object) -> None:
 def test_fields_that_a_newer_release_added_are_passed_over(key: str, record: object, data: bytes) -> None:
     more = json.loads(data)
     defaults: dict[type, list[object]] = {
-        Route: [0, 100, [], [], None], Version: [False, []], Token: [["read", "run", "deploy"], False],
+        Route: [0, 100, [], [], None], Version: [False, [], []], Token: [["read", "run", "deploy"], False],
     }  # fmt: skip
     left_out, least = defaults.get(type(record), []), 5 if isinstance(record, Version) else 4
     more[1] += [*left_out[len(more[1]) - least :], "new", {"newer": 1}]
