@@ -30,7 +30,8 @@ from stepwell.engine import events, receiving
 from stepwell.engine.events import Event
 from stepwell.engine.family import Parent
 from stepwell.engine.instance import Instance, Phase
-from stepwell.engine.records import BlobRef, Deleting, Payload, Schedule, StepKey
+from stepwell.engine.records import BlobRef, Deleting, Payload, StepKey
+from stepwell.engine.schedule import Schedule
 from stepwell.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, UnavailableError
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantUid, WorkflowId
 from stepwell.retention import NOT_SAID, Retention

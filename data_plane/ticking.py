@@ -22,7 +22,7 @@ from cluster.store import ClusterStore, CompactedError, Compare, KeyValue, Put
 from data_plane.calls import InstanceCalls
 from data_plane.node import Node
 from data_plane.ticks import driver_key, due, jitter_ms, next_due, tick_id
-from stepwell.engine import records
+from stepwell.engine.schedule import Schedule
 from stepwell.errors import AlreadyExistsError, ApiError, UnavailableError
 from stepwell.names import TenantUid, WorkflowId
 
@@ -237,7 +237,7 @@ class Ticker:
         """Return once the instance is durable. Raises what `InstanceCalls.create` does."""
         schedule = ticking.schedule
         instance = tick_id(*name, schedule, at_ms)
-        tick = records.Schedule(schedule.cron, at_ms)
+        tick = Schedule(schedule.cron, at_ms)
         try:
             await self._calls.create(*name, instance, NO_PARAMS, instance, schedule=tick)
         except AlreadyExistsError:

@@ -30,6 +30,7 @@ from data_plane.journal.record_parts import (
 )
 from data_plane.journal.v1 import journal_pb2 as pb
 from stepwell.engine import records as r
+from stepwell.engine.schedule import Schedule
 from stepwell.names import Digest, InstanceId, InstanceUid
 
 
@@ -106,7 +107,7 @@ def _read_created(m: pb.Created) -> r.Created:
     uid, digest, params = InstanceUid(m.uid), Digest(m.digest), read_payload(m.params)
     parent, depth = families.read_parent(m)
     origin = _read_origin(m.origin) if m.HasField("origin") else None
-    schedule = r.Schedule(m.schedule.cron, m.schedule.scheduled_at) if m.HasField("schedule") else None
+    schedule = Schedule(m.schedule.cron, m.schedule.scheduled_at) if m.HasField("schedule") else None
     return r.Created(
         m.at,
         uid,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from stepwell.engine.family import Parent
-from stepwell.engine.records import Failure, Origin, Payload, RolledBack, Schedule, StepKey
+from stepwell.engine.records import Failure, Origin, Payload, RolledBack, StepKey
+from stepwell.engine.schedule import Schedule
 from stepwell.names import Digest, InstanceUid
 from stepwell.retention import NOT_SAID, Retention
 from stepwell.workflow_limits import UNLIMITED, WorkflowLimits

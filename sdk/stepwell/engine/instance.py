@@ -27,10 +27,10 @@ from stepwell.engine.records import (
     Payload,
     Record,
     RollbackBegun,
-    Schedule,
     StepKey,
     Terminated,
 )
+from stepwell.engine.schedule import Schedule
 from stepwell.names import Digest, InstanceUid
 from stepwell.retention import NOT_SAID, Retention
 from stepwell.workflow_limits import UNLIMITED, WorkflowLimits

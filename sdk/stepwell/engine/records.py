@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from stepwell.engine.family import Parent
+from stepwell.engine.schedule import Schedule
 from stepwell.names import Digest, InstanceId, InstanceUid
 from stepwell.retention import NOT_SAID, Retention
 from stepwell.workflow_limits import UNLIMITED, WorkflowLimits
@@ -66,14 +67,6 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
-    """What created an instance that no call did: a cron expression, and the time of it that had come."""
-
-    cron: str
-    scheduled_at: int
-
-
-@dataclass(frozen=True, slots=True)
 class RolledBack:
     """What became of the rollback handlers: all ran, or one failed for good, and none after it ran."""
 
@@ -96,7 +89,6 @@ class Created:
     origin: Origin | None = None
     """Of a fork."""
     schedule: Schedule | None = None
-    """Of one that a schedule created."""
     retention: Retention = NOT_SAID
     """As it was asked for, or as its version said then: it stays so whatever is deployed later."""
     limits: WorkflowLimits = UNLIMITED
@@ -105,10 +97,8 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The instance of the same workflow that a fork began as a copy of, and all that was copied.
-
-    It is within `Created`, which stands in one row: so that there is a whole fork, or none.
-    """
+    """The instance of the same workflow that a fork began as a copy of, and all that was copied: within `Created`, which
+    stands in one row, so that there is a whole fork, or none."""
 
     instance: InstanceId
     uid: InstanceUid

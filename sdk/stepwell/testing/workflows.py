@@ -10,7 +10,7 @@ from typing import Any, Final
 from stepwell.cron import MINUTE_MS, parsed
 from stepwell.durations import Duration, duration_ms
 from stepwell.engine import events
-from stepwell.engine.records import Schedule
+from stepwell.engine.schedule import Schedule
 from stepwell.environment import ENV
 from stepwell.errors import NotFoundError
 from stepwell.events import time_from_ms

@@ -65,7 +65,7 @@ RECORDS = [
             retentions=((WorkflowId("a"), Retention(60_000, None)),),
             limits=((WorkflowId("a"), WorkflowLimits(None, 3)),),
         ),
-        b'[2,[[["a","main:A"]],{},7,2,3,false,[],[["a",[60000,null]]],[["a",[null,3]]]]]',
+        b'[2,[[["a","main:A"]],{},7,2,3,false,[],[],[["a",[60000,null]]],[["a",[null,3]]]]]',
     ),
     (ROUTE, Route(UID, WorkflowId("a"), Digest("d"), "main:A", 8, 9), b'[2,["d","main:A",8,9]]'),
     (
@@ -87,7 +87,7 @@ RECORDS = [
     (
         VERSION,
         Version(UID, Digest("d"), (), {}, 7, 2, 3, schedules=((WorkflowId("a"), (Schedule("0 9 * * *"),)),)),
-        b'[2,[[],{},7,2,3,false,[["a",[["0 9 * * *","UTC","last"]]]]]]',
+        b'[2,[[],{},7,2,3,false,[],[["a",[["0 9 * * *","UTC","last"]]]]]]',
     ),
     (
         keys.schedules(UID),
@@ -126,7 +126,7 @@ def test_a_record_of_the_first_format_is_read(key: str, record: object) -> None:
 def test_fields_that_a_newer_release_added_are_passed_over(key: str, record: object, data: bytes) -> None:
     more = json.loads(data)
     defaults: dict[type, list[object]] = {
-        Route: [0, 100, [], [], None], Version: [False, [], [], []], Token: [["read", "run", "deploy"], False],
+        Route: [0, 100, [], [], None], Version: [False, [], [], [], []], Token: [["read", "run", "deploy"], False],
     }  # fmt: skip
     left_out, least = defaults.get(type(record), []), 5 if isinstance(record, Version) else 4
     more[1] += [*left_out[len(more[1]) - least :], "new", {"newer": 1}]

@@ -23,7 +23,8 @@ from stepwell.engine.actions import (
     TellStop,
 )
 from stepwell.engine.instance import Instance, Live
-from stepwell.engine.records import BlobRef, Failure, Payload, Schedule, StepKey
+from stepwell.engine.records import BlobRef, Failure, Payload, StepKey
+from stepwell.engine.schedule import Schedule
 from stepwell.names import InstanceUid
 from tests.unit.data_plane.fakes import KEY, FakeGuest, Later, MemoryStore
 

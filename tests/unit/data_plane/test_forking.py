@@ -18,7 +18,8 @@ from data_plane.lane import APPEND_RECORDS_MAX
 from data_plane.payloads import INLINE_BYTES_MAX
 from data_plane.quotas import TenantLimits
 from loader import messages as m
-from stepwell.engine.records import BlobRef, Created, Schedule, StepKey
+from stepwell.engine.records import BlobRef, Created, StepKey
+from stepwell.engine.schedule import Schedule
 from stepwell.errors import (
     AlreadyExistsError,
     InvalidArgumentError,

@@ -17,7 +17,7 @@ from data_plane.shard import Shard
 from data_plane.ticking import Ticker
 from data_plane.ticks import TICK_LATE_MS_MAX, jitter_ms, tick_id
 from stepwell.cron import MINUTE_MS
-from stepwell.engine import records
+from stepwell.engine import schedule
 from stepwell.engine.records import Created
 from stepwell.errors import UnavailableError
 from tests.contract import memory_store
@@ -96,7 +96,7 @@ async def test_each_time_creates_one_instance_a_little_later_that_knows_it() -> 
         key = InstanceKey(TENANT, FLOW, tick_id(TENANT, FLOW, EVERY_MINUTE, first_ms))
         created = house.records(key)[0]
         assert isinstance(created, Created)
-        assert created.schedule == records.Schedule("* * * * *", first_ms)
+        assert created.schedule == schedule.Schedule("* * * * *", first_ms)
         assert jitter_ms(TENANT) <= created.at - first_ms <= jitter_ms(TENANT) + 1_000
         last_ms = first_ms + 2 * MINUTE_MS
         assert await story.mark() == Ticked(TENANT, FLOW, (TickDone("* * * * *", "UTC", last_ms, last_ms),))

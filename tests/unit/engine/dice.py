@@ -8,7 +8,8 @@ from typing import Any, Final, TypeVar, get_args
 
 from stepwell.engine import events as e
 from stepwell.engine.family import Parent
-from stepwell.engine.records import BlobRef, Kind, Payload, RolledBack, Schedule, StepKey
+from stepwell.engine.records import BlobRef, Kind, Payload, RolledBack, StepKey
+from stepwell.engine.schedule import Schedule
 from stepwell.names import InstanceId, InstanceUid, WorkflowId
 from stepwell.retention import NOT_SAID, Retention
 from stepwell.workflow_limits import UNLIMITED, WorkflowLimits

@@ -16,6 +16,7 @@ from data_plane.journal.store import InstanceKey
 from rpc.trace_context import TraceContext, current, from_stored
 from stepwell.engine import records as r
 from stepwell.engine.instance import Instance
+from stepwell.engine.schedule import Schedule
 from stepwell.names import Digest, InstanceUid
 from stepwell_server.metrics import Metrics
 from stepwell_server.observed import ObservedCalls, ObservedInstances
@@ -210,7 +211,7 @@ async def test_each_side_does_without_the_other(parts: str) -> None:
 
 def test_an_instance_of_a_schedule_is_counted_with_how_late_it_came() -> None:
     watched = Watched()
-    tick = r.Schedule("0 9 * * *", 60_000)
+    tick = Schedule("0 9 * * *", 60_000)
     watched.told(r.Created(72_500, InstanceUid("u"), Digest("d"), "m:C", b"null", "", schedule=tick))
     assert watched.figure("stepwell_schedule_late_seconds_sum") == 12.5
     assert watched.figure("stepwell_schedule_late_seconds_count") == 1.0

@@ -26,12 +26,12 @@ from stepwell.engine.records import (
     Payload,
     Record,
     RolledBack,
-    Schedule,
     SleepStarted,
     StepCompleted,
     StepKey,
     Terminated,
 )
+from stepwell.engine.schedule import Schedule
 from stepwell.names import Digest, InstanceId, InstanceUid
 from stepwell.retention import Retention
 from stepwell.workflow_limits import WorkflowLimits
