@@ -97,8 +97,8 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The instance of the same workflow that a fork began as a copy of, and all that was copied: within `Created`, which
-    stands in one row, so that there is a whole fork, or none."""
+    """The instance of the same workflow that a fork began as a copy of, and all that was copied: within `Created`,
+    which stands in one row, so that there is a whole fork, or none."""
 
     instance: InstanceId
     uid: InstanceUid
