@@ -18,6 +18,7 @@ SUBJECTS = (
     "Sleeps and events",
     "Statuses and control",
     "Ids, batches, limits",
+    "Other workflows, from inside one",
 )
 ROWS = [row for subject in SUBJECTS for row in rows(PAGE, subject)]
 SOURCES = rows(PAGE, "Sources")

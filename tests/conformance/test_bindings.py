@@ -1,0 +1,48 @@
+"""Other workflows, from inside one."""
+
+from __future__ import annotations
+
+from stepwell.v1 import instances_pb2 as pb
+from tests.conformance.calls import ONE_SERVER, TENANT, Calls
+
+pytestmark = ONE_SERVER
+
+
+def named(workflow: str, id: str) -> str:
+    return f"tenants/{TENANT}/workflows/{workflow}/instances/{id}"
+
+
+async def test_a_binding_creates_an_instance_of_another_workflow(calls: Calls) -> None:
+    assert await calls.output("parents.creates_in_a_step", child="bound-1") == "bound-1"
+    assert await calls.instances.result(named("steps", "bound-1")) == "done"
+
+
+async def test_a_binding_refuses_an_id_that_is_taken(calls: Calls) -> None:
+    await calls.create("steps.declared", id="bound-2")
+    assert await calls.output("parents.names_a_taken_id", child="bound-2") == "taken"
+
+
+async def test_a_binding_does_not_find_what_is_not_there(calls: Calls) -> None:
+    assert await calls.output("parents.gets_what_is_not_there") == "not found"
+
+
+async def test_a_binding_sends_events(calls: Calls) -> None:
+    child = await calls.output("parents.steers", sends=True)
+    await calls.until(named("waiting", child), pb.INSTANCE_STATUS_COMPLETE)
+
+
+async def test_a_binding_terminates(calls: Calls) -> None:
+    child = await calls.output("parents.steers", sends=False)
+    await calls.until(named("waiting", child), pb.INSTANCE_STATUS_TERMINATED)
+
+
+async def test_a_binding_tells_the_status(calls: Calls) -> None:
+    assert await calls.output("parents.asks_for_its_status") == "terminated"
+
+
+async def test_a_binding_creates_a_batch(calls: Calls) -> None:
+    assert await calls.output("parents.batches", ids=["bound-3", "bound-4"]) == ["bound-3", "bound-4"]
+
+
+async def test_a_childs_result_is_awaited(calls: Calls) -> None:
+    assert await calls.output("parents.awaits") == "done"
