@@ -28,7 +28,7 @@ async def test_a_project_written_for_cloudflare_runs_within_its_limits(server: S
     ]
     assert [line for line in err.splitlines() if line.startswith("Ignored")] == [
         "Ignored: wrangler.jsonc: the workflow order: limits: of no meaning here: cpu_ms",
-        "Ignored: wrangler.jsonc: the workflow mail: it is another script's, deploy that one",
+        "Ignored: wrangler.jsonc: the workflow mail: it is another script's, deploy that one too",
         "Ignored: wrangler.jsonc: vars.RATES: it is no text, and only texts are handed on",
         "Ignored: wrangler.jsonc: of no meaning here: compatibility_date, compatibility_flags, observability",
     ]
