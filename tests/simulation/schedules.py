@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cluster import keys
 from cluster.codec import decode_value, encode
 from cluster.generations import Change, change
-from cluster.records import Active, CatchUp, Route, Schedule, ScheduledWorkflow, Schedules, Tenant
+from cluster.records import Active, CatchUp, Route, Schedule, ScheduledWorkflow, Schedules, Tenant, Version
 from cluster.store import ClusterStore, Put
 from control_plane.schedules import ScheduleCalls
 from data_plane.ticks import jitter_ms
@@ -135,7 +135,9 @@ class Operators:
         self._world.classes[entrypoint] = type("Ticked", (Ticked,), of_it)
         routes = [Route(tenant.uid, each, digest, entrypoint, 0, 0) for each in (STEADY, MOODY)]
         puts = tuple(Put(keys.route(tenant.uid, route.workflow), encode(route)) for route in routes)
-        await self._store.txn((), puts)
+        workflows = tuple((route.workflow, entrypoint) for route in routes)
+        version = Version(tenant.uid, digest, workflows, {}, 0, 1, 1)
+        await self._store.txn((), (*puts, Put(keys.version(tenant.uid, digest), encode(version))))
         since_ms = self._now_ms() - MISSED * MINUTE_MS
         self.ticks.terms[tenant.id, STEADY] = [_Term(CRON, since_ms)]
         self.ticks.terms[tenant.id, MOODY] = []
