@@ -19,6 +19,7 @@ SUBJECTS = (
     "Statuses and control",
     "Ids, batches, limits",
     "Other workflows, from inside one",
+    "Retention",
 )
 ROWS = [row for subject in SUBJECTS for row in rows(PAGE, subject)]
 SOURCES = rows(PAGE, "Sources")
