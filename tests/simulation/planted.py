@@ -126,7 +126,7 @@ def a_wake_that_is_not_due_now() -> Iterator[None]:
         yield
 
 
-@planted("no wake of one's own at load", POISON, first=263)
+@planted("no wake of one's own at load", POISON, first=81)
 def no_wake_of_ones_own_at_load() -> Iterator[None]:
     async def covered_by(server: ShardServer, key: Any, due: int) -> Wake:
         return Wake(max(due, server.clock()) // wakes.BUCKET_MS, due, key)
@@ -157,7 +157,7 @@ def a_shard_released_and_its_flag_stays() -> Iterator[None]:
         yield
 
 
-@planted("a lease is believed in for longer than it lives")
+@planted("a lease is believed in for longer than it lives", first=43)
 def a_lease_believed_in_for_longer() -> Iterator[None]:
     with mock.patch("cluster.lease.CLOCK_ERROR", -1.0):
         yield

@@ -64,7 +64,7 @@ def a_longer_row_when_it_is_sent_again() -> Iterator[None]:
         yield
 
 
-@planted("an activation begins before the lane is drained", first=67)
+@planted("an activation begins before the lane is drained", first=22)
 def an_activation_before_the_lane_is_drained() -> Iterator[None]:
     real = ShardServer.written
 
@@ -119,7 +119,7 @@ def a_chain_without_predecessors() -> Iterator[None]:
         yield
 
 
-@planted("a read that is shown before the activation record", FEUD, first=341)
+@planted("a read that is shown before the activation record", FEUD, first=36)
 def a_read_shown_before_the_activation_record() -> Iterator[None]:
     with instead(Lane, "mark", lambda lane, records=(): None):
         yield
