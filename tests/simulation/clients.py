@@ -239,13 +239,11 @@ class Client:
         poison = poison_in(world.expected[life.uid])
         lazy = not poison and world.random.random() < 0.5
         while life.status == "" and not (world.steering is not None and world.steering.is_due_early(life)):
-            if life.rolls_back_since_s is not None and not life.paused and not poison:
+            if (life.rolls_back_since_s is not None or life.cancelled_s is not None) and not life.paused and not poison:
                 await self._seen(life, name)
                 await asyncio.sleep(world.random.random())
                 continue
-            events = (
-                life.events_before + waits + life.spare
-            )  # no more than it needs: if one is lost, it comes to no end
+            events = life.events_before + waits + life.spare  # no more than it needs: it misses one that is lost
             if (lazy or (world.quiet and not poison)) and sent == events and not life.paused:
                 await self._awaited(life, life.spare)
                 continue
@@ -255,6 +253,10 @@ class Client:
                     await self._forked(world.forks, life)
                 elif world.steering is not None and (version := world.steering.version(life)):
                     await self._migrate(life, digest_of(self._tenant, version))
+                elif world.steering is not None and world.steering.cancels(life):
+                    world.oracle.terminates(life)
+                    await self._control(life, name, "CancelInstance", pb.CancelInstanceRequest)
+                    world.oracle.cancelled(life)
                 elif sent < events and chance < 0.5:
                     sent = world.sent[life.uid] = sent + 1
                     await self._send(name, EVENT_TYPE, [sent, life.uid])
@@ -340,7 +342,6 @@ class Client:
             if response is not None and world.driven.get(name) is life:
                 self._told_steps(life, response)
 
-    # ---------------------------------------------------------------- calls
     async def _send(self, name: str, type: str, payload: list[Any]) -> None:
         request = pb.SendEventRequest(
             name=name, type=type, payload=json.dumps(payload).encode(), request_id=self._world.mint()

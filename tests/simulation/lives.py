@@ -51,6 +51,8 @@ class Life:
     undone: set[Place] = field(default_factory=set)
     rolls_back_since_s: float | None = None
     """Somebody asked for that."""
+    cancelled_s: float | None = None
+    """When a cancel was answered."""
     activations: int = 0
     poisonings: int = 0
     """By it, since all was calm, or somebody resumed it."""

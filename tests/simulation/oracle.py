@@ -196,6 +196,11 @@ class Oracle:
         self.counted["migrated"] += 1
         life.version = version
 
+    def cancelled(self, life: Life) -> None:
+        """The call was answered: `run` ends where it stands, once it goes on."""
+        self.counted["cancelled"] += 1
+        life.cancelled_s = self.now_s()
+
     # ---------------------------------------------------------------- rollbacks
     def may_be_undone(self, life: Life, place: Place) -> None:
         """`run` asks for a step there that has a handler."""
@@ -330,6 +335,9 @@ class Oracle:
         """What may go on, and from when."""
         if life.rolls_back_since_s is not None:
             yield "roll back", life.rolls_back_since_s
+            return
+        if life.cancelled_s is not None:
+            yield "end", max(life.cancelled_s, life.touched_s)
             return
         if not life.activations:
             yield "begin", life.touched_s

@@ -1,4 +1,4 @@
-"""Faults of restarts and migrations, put in on purpose."""
+"""Faults of restarts, migrations and cancels, put in on purpose."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from stepwell.engine import fold, forgetting, restarting
+from stepwell.engine import cancelling, fold, forgetting, restarting
+from stepwell.engine.control import refuse_if_finished
+from stepwell.engine.events import CancelInstanceRequested
 from stepwell.engine.instance import Instance
-from stepwell.engine.records import Migrated, Record, Restarted
+from stepwell.engine.records import Migrated, NothingToDo, Record, Restarted
+from stepwell.engine.transition import Turn
 from tests.simulation.planting import instead, planted
 
 
@@ -53,4 +56,14 @@ def a_migration_that_a_crash_undoes() -> Iterator[None]:
         return real(record for record in records if not isinstance(record, Migrated))
 
     with instead(fold, "replay", replay):
+        yield
+
+
+@planted("a cancel that is acknowledged and forgotten", first=4)
+def a_cancel_that_is_acknowledged_and_forgotten() -> Iterator[None]:
+    def on_cancel_requested(turn: Turn, event: CancelInstanceRequested) -> None:
+        refuse_if_finished(turn.instance, "cancelled")
+        turn.record(NothingToDo(event.at, False, event.request_id, cancel=True))
+
+    with instead(cancelling, "on_cancel_requested", on_cancel_requested):
         yield

@@ -1,5 +1,5 @@
-"""Which instances are restarted and moved to other versions, and when: in some seeds, by a chance of their own, so that
-others stay as they are."""
+"""Which instances are restarted, moved to other versions and cancelled, and when: in some seeds, by a chance of their
+own, so that others stay as they are."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ class Steering:
             return False
         able = life.mark is not None and not life.paused and life.rolls_back_since_s is None
         return able and self._chance.random() < 0.1
+
+    def cancels(self, life: Life) -> bool:
+        """Whether somebody cancels it now; its code lets that out, and so it ends."""
+        able = not self.over and life.rolls_back_since_s is None and life.cancelled_s is None
+        return able and self._chance.random() < 0.03
 
     def version(self, life: Life) -> int:
         """The number of the version that it is to be moved to now; mostly 0, for none."""
