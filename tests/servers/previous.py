@@ -20,7 +20,7 @@ def unpacked(folder: Path) -> str:
     archive = subprocess.run(["git", "archive", COMMIT], cwd=ROOT, capture_output=True, check=True)
     subprocess.run(["tar", "--extract", "--directory", folder], input=archive.stdout, check=True)
     path = f"{folder / 'sdk'}:{folder}"
-    ask = [sys.executable, "-c", "import data_plane, stepwell; print(data_plane.__file__, stepwell.__file__)"]
+    ask = [sys.executable, "-P", "-c", "import data_plane, stepwell; print(data_plane.__file__, stepwell.__file__)"]
     found = subprocess.run(ask, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=True)
     assert [Path(each).is_relative_to(folder) for each in found.stdout.split()] == [True, True], found.stdout
     return path
