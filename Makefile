@@ -10,8 +10,8 @@ sandboxed := tests/e2e tests/conformance tests/polyglot tests/contract/test_bund
 alone := tests/e2e/hostile/test_hostile_guests.py tests/e2e/test_soak.py
 # A whole cluster of real processes, for all of its tests together: by one process.
 cluster := tests/servers
-# It runs the commit before this one, too, which a checkout without history does not have.
-upgrade := $(if $(shell git rev-parse --quiet --verify HEAD~1 2>/dev/null),,tests/servers/test_upgrade.py)
+# They run the commit before this one, too, which a checkout without history does not have.
+upgrade := $(if $(shell git rev-parse --quiet --verify HEAD~1 2>/dev/null),,tests/servers/test_upgrade.py tests/e2e/test_upgraded.py)
 packages := sdk/stepwell sdk/workers cluster rpc loader control_plane data_plane stepwell_server
 typed := $(wildcard $(packages) scripts tests bench deploy)
 # Each is imported from its own folder, as in a sandbox.
@@ -36,7 +36,7 @@ test: setup  ## every test
 	@# Meanwhile, in what time the cluster leaves: compilers, for tests/polyglot, which would build what is missing then.
 	@nice -n 19 scripts/example_clients >/dev/null 2>&1 & building=$$!; \
 	  $(python) -m pytest $(cluster) $(addprefix --ignore=,$(upgrade)); status=$$?; wait $$building || true; exit $$status
-	@$(python) -m pytest -n 3 $(sandboxed) $(addprefix --ignore=,$(alone))
+	@$(python) -m pytest -n 3 $(sandboxed) $(addprefix --ignore=,$(alone) $(upgrade))
 	@$(python) -m pytest $(alone)
 
 platforms: setup  ## the sandboxes' tests over a newer runsc, with systrap and with ptrace; builds it with Go once

@@ -1,14 +1,12 @@
 """The previous commit's program and this one on one store: what the one wrote the other goes on with, both ways.
 
-A rolling upgrade is both at once, and one that is called off hands shards back to the older program. On one machine it
-is one after the other. What only the newer program knows is not used before all are upgraded (docs/runbook.md).
+A rolling upgrade is both at once, and one that is called off hands shards back to the older program. What only the
+newer program knows is not used before all are upgraded (docs/runbook.md).
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,10 +14,9 @@ import pytest
 from scripts.demo_server import until
 from scripts.local_cluster import Part
 from tests.e2e.api import Api
-from tests.e2e.server import Server
 from tests.e2e.traffic import Traffic
 from tests.servers.installation import Installation
-from tests.servers.previous import COMMIT, unpacked
+from tests.servers.previous import unpacked
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -65,25 +62,3 @@ async def test_nodes_of_both_serve_one_cluster_and_take_shards_from_each_other(
         swaps = 4
         await traffic.finished(carried)
         assert await traffic.verdict() == [], cluster.last_words()
-
-
-async def test_what_the_previous_one_left_on_this_machine_goes_on(tmp_path: Path) -> None:
-    server, upgraded, began = Server(tmp_path / "server", sandbox="process"), False, time.monotonic()
-    of_now = dict(server.environ)
-    server.environ = of_now | {"PYTHONPATH": unpacked(tmp_path / "previous")}
-    try:
-        await server.start()
-        async with Api(server.endpoint, server.token) as api:
-            traffic = Traffic(api, ("acme",), INSTANCES, SEED)
-            await traffic.deploy()
-            carried = asyncio.ensure_future(traffic.carry_on(lambda: 1.0 if upgraded else 0.7))
-            await asyncio.sleep(2)
-            await server.kill()
-            server.environ, upgraded = of_now, True
-            await server.start()
-            await traffic.finished(carried)
-            assert await traffic.verdict() == [], server.last_words()
-        print(f"upgraded from {COMMIT}: all ended after {time.monotonic() - began:.0f} s", file=sys.stderr)
-        assert await server.stop() == 0
-    finally:
-        server.end()
