@@ -54,6 +54,8 @@ class Life:
     cancelled_s: float | None = None
     """When a cancel was answered."""
     activations: int = 0
+    gave_up: set[Place] = field(default_factory=set)
+    """What it does not wait for any more. That is progress once it is recorded, which may be after a death or two."""
     poisonings: int = 0
     """By it, since all was calm, or somebody resumed it."""
     poisoned: tuple[str, float] = ("", 0.0)

@@ -122,6 +122,7 @@ class Oracle:
     def gives_up(self, life: Life, place: Place) -> None:
         """`run` does not wait for it any more."""
         life.awaited.pop(place, None)
+        life.gave_up.add(place)
 
     def sees(self, life: Life, place: Place, value: Any) -> None:
         """`run` was given this there."""
@@ -244,7 +245,7 @@ class Oracle:
         if self.now_s() - self.let_go_s.get(machine, -LETS_GO_S) >= LETS_GO_S:
             life.poisonings += self.calm
         life.poisoned = (PROCESS.get().name if poison == "poison" else "", self.now_s())
-        if life.poisonings > POISONINGS_MAX[poison]:
+        if life.poisonings > POISONINGS_MAX[poison] + 2 * len(life.gave_up):
             self.violated(f"{life.name} ({life.uid}) took down {life.poisonings} in a row by {poison}")
 
     def lets_go(self, name: str) -> None:

@@ -226,6 +226,7 @@ class Follower(WorkflowEntrypoint):
                     self.oracle.received(life, place, value, could_do_without=True)
                 except TimeoutError:
                     value = "nothing came"
+                    self.oracle.gives_up(life, place)
             case _:
                 raise AssertionError(f"no such operation: {operation}")
         return value

@@ -23,6 +23,8 @@ from stepwell import WorkflowEntrypoint
 from stepwell.cron import MINUTE_MS
 from stepwell.errors import StepwellError
 from stepwell.names import Digest, WorkflowId
+from stepwell.v1 import instances_pb2 as pb
+from tests.simulation.calls import Calls
 from tests.simulation.loop import EPOCH_S
 from tests.simulation.oracle import Oracle
 from tests.simulation.programs import RETRIES, Tokens, entrypoint_of
@@ -187,12 +189,27 @@ class Operators:
 
     async def close(self, tenant: Tenant) -> None:
         """What is in force has made all that it should; from here on it makes nothing more."""
+        await self._resume_what_could_not_be_imported(tenant)
         await self._check(tenant)
         calls = ScheduleCalls(self._store, clock_ms=self._now_ms)
         for workflow in (STEADY, MOODY):
             await calls.pause(tenant, workflow)
             for term in self.ticks.terms[tenant.id, workflow]:
                 term.ended_ms = min(term.ended_ms, self._now_ms())
+
+    async def _resume_what_could_not_be_imported(self, tenant: Tenant) -> None:
+        """By the rules, somebody has to look at what was paused since sandboxes hung while they imported its code."""
+        calls = Calls(self._world, tenant.id)
+        for workflow in (STEADY, MOODY):
+            paused = pb.ListInstancesRequest(
+                parent=f"tenants/{tenant.id}/workflows/{workflow}",
+                statuses=[pb.INSTANCE_STATUS_PAUSED],
+                page_size=1_000,
+            )
+            for each in (await calls.answered("ListInstances", paused)).instances:
+                self._world.oracle.counted["instances of schedules resumed"] += 1
+                await calls.answered("ResumeInstance", pb.ResumeInstanceRequest(name=each.name))
+                await asyncio.sleep(1)
 
     async def _check(self, tenant: Tenant) -> None:
         stored = await self._store.get(keys.schedules(tenant.uid))
