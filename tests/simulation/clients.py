@@ -172,10 +172,10 @@ class Client:
     async def _there_already(self, name: str) -> Life | None:
         """Nobody else has this id now: so it is a former one, or this create's, which was not answered and had no
         `request_id` to be known by."""
-        seen = await self._get(name)
-        if seen is None:
+        if (seen := await self._get(name)) is None:
             return None
         life = self._world.oracle.life(seen.uid, seen.name)
+        life.version = life.version or seen.version.rpartition("/")[2]
         self._world.expected.setdefault(life.uid, json.loads(seen.params)["plan"])
         return life
 
