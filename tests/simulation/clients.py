@@ -86,8 +86,7 @@ class Client:
             call.result()
 
     async def _nameless(self) -> None:
-        life = await self._created("")
-        if life is not None:
+        if (life := await self._created("")) is not None:
             await self._driven(life)
 
     async def _won(self, id: str) -> Life | None:
@@ -170,13 +169,14 @@ class Client:
         return plan if self._world.steering is None else self._world.steering.plan(plan)
 
     async def _there_already(self, name: str) -> Life | None:
-        """Nobody else has this id now: so it is a former one, or this create's, which was not answered and had no
-        `request_id` to be known by."""
+        """Nobody else has this id now: so it is a former one, or this create's, which nobody could know again."""
         if (seen := await self._get(name)) is None:
             return None
         life = self._world.oracle.life(seen.uid, seen.name)
         life.version = life.version or seen.version.rpartition("/")[2]
-        self._world.expected.setdefault(life.uid, json.loads(seen.params)["plan"])
+        params = json.loads(seen.params)
+        self._world.oracle.made(life, params["nonce"])
+        self._world.expected.setdefault(life.uid, params["plan"])
         return life
 
     async def _driven(self, life: Life) -> Life:
