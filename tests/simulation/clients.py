@@ -22,7 +22,7 @@ from tests.simulation.forks import Forks
 from tests.simulation.lines import STATUSES
 from tests.simulation.lives import Life
 from tests.simulation.machine import WORKFLOW
-from tests.simulation.programs import EVENT_TYPE, digest_of, drawn_plan, params_of, poison_in, wait_places, waits_in
+from tests.simulation.programs import EVENT_TYPE, digest_of, params_of, poison_in, wait_places, waits_in
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -107,7 +107,7 @@ class Client:
         """The new instance; None when it was refused, since the id is taken. Of those that come to their end alone some
         are kept for a while only: a call that comes late may create one again, and then it has nobody."""
         world = self._world
-        plan, nonce = self._plan(), world.mint()
+        plan, nonce = world.plan(), world.mint()
         request = pb.CreateInstanceRequest(
             parent=self._parent,
             instance_id=id,
@@ -128,7 +128,7 @@ class Client:
     async def _batch(self, count: int) -> list[Life]:
         """As many instances, by one call that is made again until each item of it is there."""
         world = self._world
-        plans = [(self._plan(), world.mint()) for _ in range(count)]
+        plans = [(world.plan(), world.mint()) for _ in range(count)]
         items = [pb.BatchCreateInstancesRequest.Item(params=params_of(self._tenant, *each)) for each in plans]
         request = pb.BatchCreateInstancesRequest(parent=self._parent, items=items, request_id=world.mint())
         asked_s, before = world.loop.now_s, dict[int, str]()
@@ -162,11 +162,6 @@ class Client:
         world.expected[created.uid] = plan
         life.touched_s = world.loop.now_s
         return life
-
-    def _plan(self) -> list[Any]:
-        circumstances = self._world.circumstances
-        plan = drawn_plan(self._world.random, circumstances.operations, poisonous=circumstances.poisonous)
-        return plan if self._world.steering is None else self._world.steering.plan(plan)
 
     async def _there_already(self, name: str) -> Life | None:
         """Nobody else has this id now: so it is a former one, or this create's, which nobody could know again."""

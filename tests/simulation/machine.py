@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from google.protobuf.message import Message
 
 from cluster.directory import Directory
+from data_plane.bindings_grpc import BindingPeers
 from data_plane.calls import InstanceCalls
 from data_plane.forwarding import ForwardingServicer
 from data_plane.instance_service import InstanceServicer
@@ -20,6 +21,7 @@ from data_plane.logs.reading import LogReading
 from data_plane.node import Node, NodeSettings
 from data_plane.ownership import Ownership
 from data_plane.ownership_leased import LeasedOwnership
+from data_plane.peer_service import PeerServicer
 from data_plane.quotas import TenantLimits
 from data_plane.shard import Shard
 from data_plane.ticking import Ticker
@@ -29,10 +31,12 @@ from loader.loader import Loader
 from loader.sandbox.sandbox import Sandbox
 from loader.settings import LoaderSettings
 from rpc.auth import Principal, acting_as
+from rpc.peers import INSTALLATION, Peers
 from stepwell.engine.limits import EngineLimits
 from stepwell.errors import UnavailableError
 from stepwell.names import Digest, TenantUid, WorkflowId
 from stepwell_server.routes import DirectoryRoutes
+from tests.simulation import families
 from tests.simulation.etcd_client import EtcdStore
 from tests.simulation.loop import Process
 from tests.simulation.network import DEADLINE
@@ -55,16 +59,18 @@ FORWARD_TIMEOUT_S: Final = 10.0
 STOP_WITHIN_S: Final = 5.0
 
 WORKFLOW: Final = WorkflowId("follow")
+PEERS_METHODS: Final = ("CallInstance", "TellParent")
 
 
 class Bundles:
     """`BundleStore` of bundles that every sandbox knows already: nothing has to be put into its folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bindings: dict[str, WorkflowId]) -> None:
         self._folder = folder
+        self._bindings = bindings
 
     async def manifest(self, tenant: TenantUid, digest: Digest) -> Manifest:
-        return Manifest((WorkflowEntry(WORKFLOW, entrypoint_of(digest)),), {})
+        return Manifest((WorkflowEntry(WORKFLOW, entrypoint_of(digest)),), {}, self._bindings)
 
     @asynccontextmanager
     async def pull(self, tenant: TenantUid, digest: Digest) -> AsyncGenerator[Path]:
@@ -94,6 +100,7 @@ class Machine:
         self.ownership: Ownership | None = None
         self._servicer: ForwardingServicer | None = None
         self._local: InstanceServicer | None = None
+        self._peers: PeerServicer | None = None
         self._launcher: SimulatedLauncher | None = None
         self.connected = True
         """To the stores and to the other machines."""
@@ -130,7 +137,7 @@ class Machine:
         self.process.kill()
         if self._launcher is not None:
             self._launcher.host_died()
-        self.node = self.ownership = self._servicer = self._local = self._launcher = None
+        self.node = self.ownership = self._servicer = self._local = self._peers = self._launcher = None
 
     def _poisoned(self, process: Process) -> None:
         """What a tenant runs takes it down; it comes up again."""
@@ -168,7 +175,8 @@ class Machine:
         launcher = self._launcher = SimulatedLauncher(
             world.loop, world.random, process, world.folder, world.classes, world.sandbox_faults, world.seen
         )
-        bundles = cast(BundleStore, Bundles(world.folder))
+        bindings = {} if world.families is None else {families.BINDING: families.CHILD}
+        bundles = cast(BundleStore, Bundles(world.folder, bindings))
         async with (
             Loader(bundles, launcher, LOADER, make_correlation_id=world.mint) as loader,
             asyncio.TaskGroup() as tasks,
@@ -187,7 +195,9 @@ class Machine:
                 tenant_limits=TenantLimits(creates_a_second_max=1_000_000),
             )
             self.ownership = self._owner(process, control)
-            calls = InstanceCalls(node, DirectoryRoutes(directory), mint=world.mint)
+            elsewhere = BindingPeers(cast(Peers, Neighbours(self)), self.ownership.owner_of)
+            calls = InstanceCalls(node, DirectoryRoutes(directory), elsewhere=elsewhere, mint=world.mint)
+            self._peers = PeerServicer(node, calls.bindings, cast(Any, None), cast(Any, None), world.shard_count)
             tasks.create_task(Ticker(node, control, calls, heard=directory.heard).run())
             logs = cast(LogReading, None)
             self._local = InstanceServicer(calls, directory, logs)
@@ -212,7 +222,7 @@ class Machine:
         self, method: str, request: Message, caller: Principal, until_s: float, *, forwarded: bool
     ) -> asyncio.Task[Message]:
         """What a call that has arrived comes to, until then. Raises UnavailableError while it starts."""
-        servicer = self._local if forwarded else self._servicer
+        servicer = self._peers if method in PEERS_METHODS else self._local if forwarded else self._servicer
         if servicer is None:
             raise UnavailableError("the server is starting")
         handler: Callable[..., Awaitable[Message]] = getattr(servicer, method)
@@ -264,6 +274,19 @@ class Neighbours:
             async with asyncio.timeout(FORWARD_TIMEOUT_S):
                 return await world.network.call(self._machine, address, method, request, caller)
         except TimeoutError:
+            raise UnavailableError("the shard's owner did not answer") from None
+
+    async def ask(
+        self, address: str, path: str, request: Message, answer: Callable[[bytes], Any], *, timeout_s: float
+    ) -> Any:
+        """A call in the installation's own name: it has nothing to do with whatever call it is made in."""
+        world = self._machine.world
+        world.seen["call among machines"] += 1
+        DEADLINE.set(world.loop.now_s + timeout_s)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await world.network.call(self._machine, address, path.rpartition("/")[2], request, INSTALLATION)
+        except (TimeoutError, UnavailableError):
             raise UnavailableError("the shard's owner did not answer") from None
 
     def stream(self, address: str, method: str, request: Message, caller: Principal) -> AsyncIterator[Any]:

@@ -14,7 +14,7 @@ from random import Random
 from typing import Any, Final
 
 from stepwell.errors import NotFoundError
-from tests.simulation import forks
+from tests.simulation import families, forks
 from tests.simulation.lives import Life, Place
 from tests.simulation.loop import PROCESS
 
@@ -35,16 +35,6 @@ class Violation(AssertionError):
     """Something that must hold did not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """What an instance was created as, by those who were told."""
-
-    name: str
-    tenant: str
-    version: str
-    plan: str
-
-
 @dataclass
 class Oracle:
     """`now_s` is the right time; `tell` writes the trace. `clock_error_s` is by how much any two clocks differ."""
@@ -63,6 +53,8 @@ class Oracle:
     are over."""
     kept_s: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By the nonce of a create: for how long it asked its instance to be kept, as in `Life`."""
+    children: dict[str, families.Child] = field(default_factory=dict)
+    """By the nonce of their creates."""
     newest: dict[str, str] = field(default_factory=dict)
     """Of each name, the uid."""
     violations: list[str] = field(default_factory=list)

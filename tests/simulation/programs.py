@@ -18,6 +18,7 @@ from stepwell.errors import NonRetryableError
 from stepwell.guest.logs import SOURCE
 from stepwell.guest.replaying import ReplayedInstance
 from stepwell.names import Digest
+from tests.simulation import families
 from tests.simulation.lives import Life, Place
 from tests.simulation.loop import EPOCH_S, PROCESS
 from tests.simulation.oracle import Deaf, Oracle
@@ -85,9 +86,11 @@ def _racer(random: Random) -> list[Any]:
 def takes_s(operation: list[Any]) -> float | None:
     """At the least, when nothing goes wrong; None for what waits for an event."""
     match operation:
+        case ["child", *_]:
+            return families.NEVER_S  # or once it has ended
         case ["do" | "do plainly", _, failures, takes_ms]:
             return float((failures + 1) * takes_ms + failures * RETRIES["retries"]["delay"]) / 1000
-        case ["sleep" | "timer" | "wait or give up", ms]:
+        case ["sleep" | "timer" | "wait or give up" | "word", ms]:
             return float(ms) / 1000
         case ["wait"]:
             return None
@@ -137,6 +140,8 @@ class Follower(WorkflowEntrypoint):
     tokens: Tokens
     tenant: str
     version: str
+    nonce: str
+    """Of the create."""
 
     async def run(self, event: Any, step: Any) -> Any:
         if isinstance(SOURCE.get(), ReplayedInstance):  # a replay has no consequences
@@ -144,7 +149,8 @@ class Follower(WorkflowEntrypoint):
         plan = event["payload"]
         name = f"tenants/{self.tenant}/workflows/{event['workflowName']}/instances/{event['instanceId']}"
         life = self.oracle.runs(self.ctx, name, self.version, plan["tenant"])
-        self.oracle.made(life, plan["nonce"])
+        self.nonce = plan["nonce"]
+        self.oracle.made(life, self.nonce)
         saw, rest = [], plan["plan"]
         if is_marked(rest):
             mark = await step.do("mark", config=RETRIES)(self._body(0, 0))()
@@ -152,6 +158,7 @@ class Follower(WorkflowEntrypoint):
         saw += await self._follow(life, step, rest, ())
         output = {"version": self.version, "saw": saw}
         self.oracle.returns(life, output)
+        families.returned(self.oracle, self.nonce)
         return output
 
     async def _follow(self, life: Life, step: Any, plan: list[Any], place: Place) -> list[Any]:
@@ -198,6 +205,10 @@ class Follower(WorkflowEntrypoint):
                 value = await step.do(name, config=RETRIES, rollback=undo, rollback_config=RETRIES)(
                     self._plain_body(failures)
                 )()
+            case ["child", *_]:
+                value = await families.lived(self, life, step, operation, place)
+            case ["word", ms]:
+                value = await families.heard(self, life, step, place, ms)
             case ["poison" | "poison machine" as poison]:
                 value = await step.do("poison", config=RETRIES)(self._poison(life, poison))()
             case ["large"]:
@@ -282,11 +293,11 @@ class Follower(WorkflowEntrypoint):
         raise NonRetryableError(f"for good, {self.tokens.next()}")
 
 
-def versions(oracle: Oracle, tokens: Tokens, tenant: str, count: int) -> dict[str, type[Follower]]:
-    """So many versions of the tenant's workflow, by digest."""
+def versions(oracle: Oracle, tokens: Tokens, tenant: str, last: int, *, since: int = 1) -> dict[str, type[Follower]]:
+    """The tenant's versions up to that number, by digest."""
     return {
         digest: type("Follower", (Follower,), {"oracle": oracle, "tokens": tokens, "tenant": tenant, "version": digest})
-        for digest in (digest_of(tenant, number) for number in range(1, count + 1))
+        for digest in (digest_of(tenant, number) for number in range(since, last + 1))
     }
 
 

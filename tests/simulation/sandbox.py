@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any, cast
 
 from loader.bundles.runtime import GuestRuntime
 from loader.sandbox.sandbox import Isolation, Sandbox, SandboxError
+from stepwell.bindings import WorkflowBinding
 from stepwell.entrypoint import WorkflowEntrypoint
 from stepwell.frames import FrameReader, frame
 from stepwell.guest import runtime
@@ -177,7 +179,8 @@ class SimulatedGuest(runtime.Guest):
     def _start_instance(self, message: list[Any], payload: bytes) -> None:
         kind, act, entrypoint, info, recorded, opened, *ended = message
         chosen = self._classes[entrypoint]
-        of = (self, act, lambda: chosen(info["uid"], None), info, recorded, opened, payload, self._limits)
+        env = SimpleNamespace(**{name: WorkflowBinding(self._calls, name) for name in self._calls.workflows})
+        of = (self, act, lambda: chosen(info["uid"], env), info, recorded, opened, payload, self._limits)
         instance = ReplayedInstance(*of, ended=ended[0]) if kind == "replay" else Instance(*of)
         self._instances[act] = instance
         instance.begin()

@@ -29,7 +29,7 @@ from stepwell.errors import StepwellError
 from stepwell.guest import bodies
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantId, WorkflowId
 from stepwell.workflow_limits import WorkflowLimits
-from tests.simulation import cassandra_tables, circumstances, etcd_faults, forks, network, sandbox, steering
+from tests.simulation import cassandra_tables, circumstances, etcd_faults, families, forks, network, sandbox, steering
 from tests.simulation.cassandra import Cassandra
 from tests.simulation.cassandra_client import ReadUnavailableError
 from tests.simulation.circumstances import Circumstances
@@ -41,7 +41,7 @@ from tests.simulation.loop import SimulatedLoop, StuckError
 from tests.simulation.machine import WORKFLOW, Machine
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle, Violation
-from tests.simulation.programs import VERSIONS, Tokens, digest_of, entrypoint_of, versions
+from tests.simulation.programs import VERSIONS, Tokens, digest_of, drawn_plan, entrypoint_of, versions
 from tests.simulation.referee import Referee
 from tests.simulation.schedules import Operators
 
@@ -89,6 +89,7 @@ class World:
         self.drift = 0.001
         self.steering = steering.drawn(seed, self.circumstances)
         self.forks = forks.drawn(seed, self.circumstances) if self.steering is None else None
+        self.families = families.drawn(seed, self.circumstances, forks=self.forks is not None)
         self.quiet = False
         self.last_fault_s = 0.0
         self.expected: dict[str, list[Any]] = {}
@@ -124,6 +125,13 @@ class World:
     def mint(self) -> str:
         self._minted += 1
         return f"{self._minted:04x}" + self.random.randbytes(9).hex()
+
+    def plan(self) -> list[Any]:
+        """Of an instance that is to be created."""
+        circumstances = self.circumstances
+        plan = drawn_plan(self.random, circumstances.operations, poisonous=circumstances.poisonous)
+        plan = plan if self.families is None else self.families.plan(plan)
+        return plan if self.steering is None else self.steering.plan(plan)
 
     def lock(self, name: str) -> asyncio.Lock:
         """Whoever drives that instance holds it."""
@@ -178,6 +186,8 @@ class World:
         wreaking = self.loop.world.spawn(havoc.wreak())
         routing = self.loop.world.spawn(self._reroute())
         operating = self.loop.world.spawn(self.operators.work(list(self._tenants.values())))
+        if self.families is not None:
+            self.loop.world.spawn(self.families.attend(self, list(TENANTS)))
         ids = [f"id-{number}" for number in range(1, self.circumstances.ids + 1)]
         clients = [
             self.loop.world.spawn(Client(self, tenant, ids).live())
@@ -214,6 +224,8 @@ class World:
         self._check_rest()
         for tenant in TENANTS:
             await Client(self, tenant, ids).look_at_the_list()
+            if self.families is not None:
+                await self.families.check(self, tenant)
 
     async def _watched(self, work: Any, clients: list[asyncio.Task[None]]) -> None:
         """Wait for it; whatever is violated ends the run."""
@@ -290,6 +302,13 @@ class World:
                 record = Version(tenant.uid, Digest(digest), ((WORKFLOW, entrypoint),), {}, 0, 1, 1, limits=limits)
                 await store.txn((), (Put(keys.version(tenant.uid, record.digest), encode(record)),))
             await self._route(tenant, 1)
+            if self.families is not None:
+                ((digest, version),) = versions(
+                    self.oracle, tokens, tenant.id, VERSIONS + 1, since=VERSIONS + 1
+                ).items()
+                entrypoint = entrypoint_of(Digest(digest))
+                self.classes[entrypoint] = version
+                await self.families.deploy(self, tenant, digest, entrypoint)
             await self.operators.deploy(tenant, tokens)
 
     async def _reroute(self) -> None:
