@@ -30,9 +30,10 @@ OF_ERRORS = {
 
 def messages() -> list[inspect.StructType]:
     """And the parts of these that guests give freely."""
-    union = inspect.type_info(GuestMessage | CallOptions | StepSaid)
+    union = inspect.type_info(GuestMessage)
     assert isinstance(union, inspect.UnionType)
-    return [kind for kind in union.types if isinstance(kind, inspect.StructType)]
+    kinds = [*union.types, *map(inspect.type_info, (CallOptions, StepSaid))]
+    return [kind for kind in kinds if isinstance(kind, inspect.StructType)]
 
 
 def texts(kind: inspect.StructType) -> dict[str, int | None]:
