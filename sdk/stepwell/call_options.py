@@ -6,15 +6,16 @@ The words are Cloudflare's. What can't be is an InvalidArgumentError, as what th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from stepwell.errors import InvalidArgumentError
 from stepwell.names import step_name
 from stepwell.retention import NOT_SAID, Retention
 
+StepKind = Literal["do", "sleep", "waitForEvent"]
+
 _RETENTIONS: Final = ("successRetention", "errorRetention")
 _OF_A_STEP: Final = frozenset({"name", "count", "type"})
-_KINDS: Final = ("do", "sleep", "waitForEvent")
 _COUNTS: Final = range(1, 1_000_001)
 
 
@@ -23,7 +24,7 @@ class CallOptions(NamedTuple):
 
     retention: Retention = NOT_SAID
     rollback: bool = False
-    from_step: tuple[str, str, int] | None = None
+    from_step: tuple[StepKind, str, int] | None = None
 
 
 PLAIN: Final = CallOptions()
@@ -57,8 +58,8 @@ def restarted_from(step: object) -> CallOptions:
     name, count, kind = said["name"], said.get("count", 1), said.get("type", "do")
     if type(count) is not int or count not in _COUNTS:
         raise InvalidArgumentError(f"from_: count: {str(count)[:80]} is no count of a step: they are from 1")
-    if kind not in _KINDS:
-        raise InvalidArgumentError(f"from_: type: {str(kind)[:80]!r} is none of {', '.join(_KINDS)}")
+    if kind not in get_args(StepKind):
+        raise InvalidArgumentError(f"from_: type: {str(kind)[:80]!r} is none of {', '.join(get_args(StepKind))}")
     if not isinstance(name, str):
         raise InvalidArgumentError(f"from_: name: a {type(name).__name__} is no step's name")
     try:

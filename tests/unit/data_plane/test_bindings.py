@@ -188,7 +188,7 @@ async def test_a_terminate_rolls_back_and_a_restart_is_from_a_step_where_the_cal
         child = await house.guest(2)
         child.say(m.Result(1, "first", 1, 1, 5), payload=b"1")
         step = StepKey("do", "first", 1)
-        from_first = m.CallOptions(from_step=m.StepSaid(*step))
+        from_first = m.CallOptions(from_step=m.StepSaid("do", "first", 1))
         await until(lambda: step in running(house, CHILD).steps)
         await asked(guest, call(2, "restart", "child", options=from_first))
         assert [each.step for each in house.records(CHILD) if isinstance(each, Restarted)] == [step]

@@ -180,7 +180,7 @@ class Misuses(WorkflowEntrypoint):
                 retention={"success": "1 day"}
             ),
             "retention is a": lambda: self.env.CHILD.create_batch([{}, {"retention": "1 day"}]),
-            "rollback is True or False": lambda: child.terminate(rollback={"rollback": True}),  # type: ignore[arg-type]
+            "rollback is True or False": lambda: child.terminate(rollback={"rollback": True}),
             "from_ is a step's name": lambda: child.restart(from_={"step": "first"}),
             "from_: name: a int": lambda: child.restart(from_={"name": 1}),
             "from_: name: ''": lambda: child.restart(from_=""),
