@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from data_plane.journal.store import InstanceKey
 from stepwell.engine.documents import end_id, status_document
 from stepwell.engine.family import Parent, child_name
 from stepwell.engine.instance import Instance
+from stepwell.engine.records import StepKey
 from stepwell.errors import UnavailableError
 from stepwell.names import TenantUid
+from stepwell.retention import NOT_SAID, Retention
 
 Method = Literal["create", "get", "status", "pause", "resume", "restart", "terminate", "cancel", "sendEvent"]
 
@@ -37,6 +39,17 @@ class Caller(NamedTuple):
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]
 
 
+class CallOptions(NamedTuple):
+    """A create's retention, a terminate's rollback, a restart's step."""
+
+    retention: Retention = NOT_SAID
+    rollback: bool = False
+    from_step: StepKey | None = None
+
+
+PLAIN: Final = CallOptions()
+
+
 @dataclass(frozen=True, slots=True)
 class BindingCall:
     """A call as the owner of the called instance gets it. `payload` is a create's params, or an event's."""
@@ -48,6 +61,7 @@ class BindingCall:
     request_id: str
     parent: Parent
     depth: int
+    options: CallOptions = PLAIN
 
 
 @dataclass(frozen=True, slots=True)

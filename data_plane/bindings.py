@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Final, assert_never
 
-from data_plane.binding_calls import BindingCall, Caller, ChildEnd, Elsewhere, Method
+from data_plane.binding_calls import PLAIN, BindingCall, Caller, CallOptions, ChildEnd, Elsewhere, Method
 from data_plane.journal.store import InstanceKey
 from data_plane.node import Node, NotOwnedError
 from stepwell import names
@@ -50,7 +50,14 @@ class Bindings:
 
     # ---------------------------------------------------------------- calls
     async def call(
-        self, caller: Caller, workflow: WorkflowId, method: Method, id: str, event_type: str, payload: bytes
+        self,
+        caller: Caller,
+        workflow: WorkflowId,
+        method: Method,
+        id: str,
+        event_type: str,
+        payload: bytes,
+        options: CallOptions = PLAIN,
     ) -> bytes:
         """Its answer, as JSON. The workflow is one that the caller's version is granted. Raises ApiErrors."""
         tenant = caller.key.tenant
@@ -63,7 +70,7 @@ class Bindings:
         self._under_way[tenant] += 1
         try:
             async with asyncio.timeout(BINDING_CALL_S_MAX):
-                return await self._call(caller, workflow, method, id, event_type, payload)
+                return await self._call(caller, workflow, method, id, event_type, payload, options)
         except TimeoutError:
             raise DeadlineExceededError(
                 f"{method} took over {BINDING_CALL_S_MAX:g} s; whether it happened is unknown"
@@ -74,7 +81,14 @@ class Bindings:
                 del self._under_way[tenant]
 
     async def _call(
-        self, caller: Caller, workflow: WorkflowId, method: Method, id: str, event_type: str, payload: bytes
+        self,
+        caller: Caller,
+        workflow: WorkflowId,
+        method: Method,
+        id: str,
+        event_type: str,
+        payload: bytes,
+        options: CallOptions,
     ) -> bytes:
         request_id = caller.request_id
         try:
@@ -89,7 +103,8 @@ class Bindings:
             await self._add_child(caller, child_name(workflow, chosen))
         else:
             self._node.quotas.check_rate(key.tenant)
-        call = BindingCall(key, method, event_type, payload, request_id, parent, caller.instance.depth + 1)
+        depth = caller.instance.depth + 1
+        call = BindingCall(key, method, event_type, payload, request_id, parent, depth, options)
         try:
             return await self.carry_out(call)
         except NotOwnedError as elsewhere:
@@ -106,12 +121,13 @@ class Bindings:
 
     async def carry_out(self, call: BindingCall) -> bytes:
         """As the owner of the called instance. Raises NotOwnedError where that is another node."""
-        calls, key, request_id = self._calls, call.key, call.request_id
+        calls, key, request_id, options = self._calls, call.key, call.request_id, call.options
         match call.method:
             case "create":
                 seen = await calls.create(
-                    key.tenant, key.workflow, key.instance, call.payload, request_id, b"", call.parent, call.depth
-                )
+                    key.tenant, key.workflow, key.instance, call.payload, request_id, b"", call.parent, call.depth,
+                    retention=options.retention,
+                )  # fmt: skip
                 return _reference(seen, call.parent)
             case "get":
                 return _reference(await calls.get(key), call.parent)
@@ -122,9 +138,9 @@ class Bindings:
             case "resume":
                 await calls.resume(key, request_id)
             case "restart":
-                await calls.restart(key, None, request_id)
+                await calls.restart(key, options.from_step, request_id)
             case "terminate":
-                await calls.terminate(key, request_id)
+                await calls.terminate(key, request_id, rollback=options.rollback)
             case "cancel":
                 await calls.cancel(key, "", request_id)
             case "sendEvent":

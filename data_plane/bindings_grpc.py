@@ -7,16 +7,20 @@ from typing import Any, Final, cast, get_args
 
 from google.protobuf.empty_pb2 import Empty
 
-from data_plane.binding_calls import BindingCall, ChildEnd, Method
+from data_plane.binding_calls import PLAIN, BindingCall, CallOptions, ChildEnd, Method
 from data_plane.bindings import BINDING_CALL_S_MAX, Bindings
 from data_plane.journal.store import InstanceKey
 from rpc.internal.v1 import peers_pb2 as pb
 from rpc.peers import Peers
 from stepwell.engine.family import Parent
+from stepwell.engine.records import Kind, StepKey
 from stepwell.errors import InvalidArgumentError, UnavailableError
 from stepwell.names import InstanceId, InstanceUid, TenantUid, WorkflowId
+from stepwell.retention import Retention
 
 _SERVICE: Final = "/stepwell.internal.v1.PeerService"
+_WITH: Final = "With"
+"""Behind the method of a call with options."""
 
 
 class BindingPeers:
@@ -27,12 +31,21 @@ class BindingPeers:
         self._owner_of = owner_of
 
     async def carry_out(self, shard: int, call: BindingCall) -> bytes:
+        method = call.method if call.options == PLAIN else call.method + _WITH
         request = pb.CallInstanceRequest(
-            tenant=call.key.tenant, workflow=call.key.workflow, instance=call.key.instance, method=call.method,
+            tenant=call.key.tenant, workflow=call.key.workflow, instance=call.key.instance, method=method,
             event_type=call.event_type, payload=call.payload, request_id=call.request_id,
-            parent=_parent(call.parent), depth=call.depth,
+            parent=_parent(call.parent), depth=call.depth, options=_options(call.options),
         )  # fmt: skip
-        answered = await self._ask(shard, "CallInstance", request, pb.CallInstanceResponse.FromString)
+        try:
+            answered = await self._ask(shard, "CallInstance", request, pb.CallInstanceResponse.FromString)
+        except InvalidArgumentError as refused:
+            if refused.metadata.get("field") != "method":
+                raise
+            raise UnavailableError(
+                "the server that owns the instance is of a version that does not know this call: try again once it is "
+                "upgraded"
+            ) from None
         return cast(pb.CallInstanceResponse, answered).answer
 
     async def take_end(self, shard: int, end: ChildEnd) -> None:
@@ -51,12 +64,13 @@ class BindingPeers:
 
 async def serve_call(bindings: Bindings, request: pb.CallInstanceRequest) -> pb.CallInstanceResponse:
     """Raises NotOwnedError, an UnavailableError, where the instance has moved on."""
-    if request.method not in get_args(Method):
+    method = request.method.removesuffix(_WITH)
+    if method not in get_args(Method):
         raise InvalidArgumentError(f"{request.method!r} is no method of an instance", field="method")
     call = BindingCall(
         InstanceKey(TenantUid(request.tenant), WorkflowId(request.workflow), InstanceId(request.instance)),
-        cast(Method, request.method), request.event_type, request.payload, request.request_id,
-        _read_parent(request.parent), request.depth,
+        cast(Method, method), request.event_type, request.payload, request.request_id,
+        _read_parent(request.parent), request.depth, _read_options(request.options),
     )  # fmt: skip
     return pb.CallInstanceResponse(answer=await bindings.carry_out(call))
 
@@ -75,3 +89,22 @@ def _parent(parent: Parent) -> pb.ParentInstance:
 
 def _read_parent(message: pb.ParentInstance) -> Parent:
     return Parent(WorkflowId(message.workflow), InstanceId(message.instance), InstanceUid(message.uid))
+
+
+def _options(options: CallOptions) -> pb.CallOptions | None:
+    if options == PLAIN:
+        return None
+    step = options.from_step or StepKey("do", "", 0)
+    return pb.CallOptions(
+        **options.retention._asdict(), rollback=options.rollback,
+        step_kind=step.kind, step_name=step.name, step_count=step.count,
+    )  # fmt: skip
+
+
+def _read_options(message: pb.CallOptions) -> CallOptions:
+    retention = Retention(
+        message.success_ms if message.HasField("success_ms") else None,
+        message.error_ms if message.HasField("error_ms") else None,
+    )
+    step = StepKey(cast(Kind, message.step_kind), message.step_name, message.step_count)
+    return CallOptions(retention, message.rollback, step if step.name else None)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from data_plane.binding_calls import Caller
+from data_plane.binding_calls import Caller, CallOptions
 from loader import messages
 from loader.messages import Call, GuestError
+from stepwell.engine.records import StepKey
 from stepwell.errors import ApiError, InternalError, PermissionDeniedError, RateLimitedError, UnavailableError
 from stepwell.names import WorkflowId
+from stepwell.retention import Retention
 
 if TYPE_CHECKING:
     from data_plane.activation import Activation, GuestEnd
@@ -56,7 +58,8 @@ class GuestCalls:
         try:
             if bindings is None:
                 raise UnavailableError("the server starts; try again in a moment")
-            answer = await bindings.call(caller, workflow, call.method, call.id, call.type, payload)
+            options = _options(call.options)
+            answer = await bindings.call(caller, workflow, call.method, call.id, call.type, payload, options)
         except ApiError as refused:
             self._refuse(activation, call, refused)
         except Exception:
@@ -74,6 +77,12 @@ class GuestCalls:
     def _say(self, activation: Activation, frame: bytes) -> None:
         if not activation.dead and activation.live is not None and self._resident.instance.live is activation.live:
             self._guest.send(frame)
+
+
+def _options(said: messages.CallOptions) -> CallOptions:
+    step = said.from_step
+    from_step = None if step is None else StepKey(step.kind, step.name, step.count)
+    return CallOptions(Retention(said.success_ms, said.error_ms), said.rollback, from_step)
 
 
 def _too_many() -> RateLimitedError:

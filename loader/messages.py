@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from stepwell.frames import frame
+from stepwell.retention import RETENTION_MS_MAX, RETENTION_MS_MIN
 
 Kind = Literal["do", "sleep", "waitForEvent", "timer", "rollback"]
 BodyKind = Literal["do", "rollback"]
@@ -25,6 +26,7 @@ Name = Annotated[str, Meta(max_length=256)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Attempt = Annotated[int, Meta(ge=1, le=100_000)]
 Number = Annotated[int, Meta(ge=0, le=2**53)]
+KeptMs = Annotated[int, Meta(ge=RETENTION_MS_MIN, le=RETENTION_MS_MAX)]
 MsSinceEpoch = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
 
 
@@ -121,6 +123,23 @@ class Cancel(_Message, tag="cancel", frozen=True):
     count: Count
 
 
+class StepSaid(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """The step that a restart is from."""
+
+    kind: Literal["do", "sleep", "waitForEvent"]
+    name: Name
+    count: Count
+
+
+class CallOptions(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A create's retention, a terminate's rollback, a restart's step."""
+
+    success_ms: KeptMs | None = None
+    error_ms: KeptMs | None = None
+    rollback: bool = False
+    from_step: StepSaid | None = None
+
+
 class Call(_Message, tag="call", frozen=True):
     act: Number
     number: Number
@@ -132,6 +151,7 @@ class Call(_Message, tag="call", frozen=True):
     id: Annotated[str, Meta(max_length=100)]
     type: Annotated[str, Meta(max_length=100)]
     kind: BodyKind = "do"
+    options: CallOptions = CallOptions()
 
 
 class Idle(_Message, tag="idle", frozen=True):

@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from stepwell.attributes import AttributeDict
+from stepwell.call_options import PLAIN, CallOptions, kept, restarted_from, rolled_back
+from stepwell.durations import Duration
 from stepwell.errors import AlreadyExistsError, ChildFailedError
+from stepwell.retention import Retention
 from stepwell.values import decode, encode
 
 BATCH_MAX: Final = 100
@@ -20,7 +23,9 @@ BATCH_MAX: Final = 100
 class BindingHost(Protocol):
     """Who carries calls out."""
 
-    async def call(self, binding: str, method: str, id: str, type: str, payload: bytes) -> bytes:
+    async def call(
+        self, binding: str, method: str, id: str, type: str, payload: bytes, options: CallOptions = PLAIN
+    ) -> bytes:
         """The answer's JSON. In `run` it is a step of its own; in a step's body it is a part of that step."""
         ...
 
@@ -86,24 +91,25 @@ class WorkflowInstance:
         """Go on after a pause."""
         await self._call("resume")
 
-    async def restart(self) -> None:
-        """Run it again from the beginning."""
-        await self._call("restart")
+    async def restart(self, *, from_: str | Mapping[str, Any] | None = None) -> None:
+        """Run it again from the beginning, or from a step: its name, or `{"name": …, "count": 1, "type": "do"}`. Raises
+        InvalidArgumentError for a step that it has not come to."""
+        await self._call("restart", options=restarted_from(from_))
 
     async def cancel(self) -> None:
         """Let it clean up and end."""
         await self._call("cancel")
 
-    async def terminate(self) -> None:
-        """End it now."""
-        await self._call("terminate")
+    async def terminate(self, *, rollback: bool = False) -> None:
+        """End it now; with `rollback`, once the rollback handlers of its steps have run."""
+        await self._call("terminate", options=rolled_back(rollback))
 
     async def send_event(self, type: str, payload: Any = None) -> None:
         """Send it an event. Raises WrongStateError once it has ended."""
         await self._call("sendEvent", type, encode(payload))
 
-    async def _call(self, method: str, type: str = "", payload: bytes = b"null") -> bytes:
-        return await self._host.call(self._binding, method, self.id, type, payload)
+    async def _call(self, method: str, type: str = "", payload: bytes = b"null", options: CallOptions = PLAIN) -> bytes:
+        return await self._host.call(self._binding, method, self.id, type, payload, options)
 
     sendEvent = send_event  # Cloudflare's name for it
 
@@ -120,23 +126,37 @@ class WorkflowBinding:
     def __repr__(self) -> str:
         return f"<binding {self._name}>"
 
-    async def create(self, id: str | None = None, params: Any = None) -> WorkflowInstance:
-        """A new instance, on the version that the workflow's route gives it. Without an id, one is made.
+    async def create(
+        self,
+        id: str | None = None,
+        params: Any = None,
+        *,
+        retention: Retention | Mapping[str, Duration | None] | None = None,
+    ) -> WorkflowInstance:
+        """A new instance, on the version that the workflow's route gives it. Without an id, one is made. Once it has
+        ended it is kept for as long as `retention` says, `Retention.of(success="1 day")` or `{"successRetention":
+        "1 day", "errorRetention": …}`, or else its workflow, or else for ever.
 
         What is tried again creates the same one again. Raises AlreadyExistsError for an id that is taken,
-        LimitExceededError for one child or one parent above another too many.
+        LimitExceededError for one child or one parent above another too many, InvalidArgumentError for a retention
+        that can't be.
         """
-        answer = decode(await self._host.call(self._name, "create", id or "", "", encode(params)))
+        return await self._create(id, params, kept(retention))
+
+    async def _create(self, id: str | None, params: Any, options: CallOptions) -> WorkflowInstance:
+        answer = decode(await self._host.call(self._name, "create", id or "", "", encode(params), options))
         return WorkflowInstance(self._host, self._name, answer["id"], child=True)
 
     async def create_batch(self, batch: Sequence[Mapping[str, Any]]) -> list[WorkflowInstance]:
-        """One each, of `{"id": …, "params": …}`, at most 100. Those whose id is taken are left out, as there."""
+        """One each, of `{"id": …, "params": …, "retention": …}`, at most 100. Those whose id is taken are left out, as
+        there."""
         if len(batch) > BATCH_MAX:
             raise ValueError(f"create_batch creates {BATCH_MAX} instances at most, not {len(batch)}")
+        options = [kept(item.get("retention")) for item in batch]
         created = []
-        for item in batch:
+        for item, its_options in zip(batch, options, strict=True):
             try:
-                created.append(await self.create(item.get("id"), item.get("params")))
+                created.append(await self._create(item.get("id"), item.get("params"), its_options))
             except AlreadyExistsError:
                 continue
         return created

@@ -33,10 +33,12 @@ Guest to host
         asyncio's own timers in `run`; kind "timer", name "".
     ["cancel", act, kind, name, count]
         `run` no longer waits for this key.
-    ["call", act, number, name, count, ordinal, binding, method, id, type, kind] [JSON]
+    ["call", act, number, name, count, ordinal, binding, method, id, type, kind, options] [JSON]
         A step's body calls an instance of a bound workflow: "create" (the payload is its params), "get", "status",
         "pause", "resume", "restart", "cancel", "terminate" or "sendEvent" (of that type, with the payload). `ordinal`
-        is from 1 within its attempt: the same call of another attempt is the same call.
+        is from 1 within its attempt: the same call of another attempt is the same call. `options`, with which every
+        kind is said, are left out where they say nothing: [success, error, rollback, [kind, name, count] or null], a
+        create's retention, each in ms or null, whether a terminate rolls back, and the step that a restart is from.
     ["idle", act, entered]
         After `entered` completions nothing is ready and no body runs: only time, an event or a retry can go on.
     ["quiet", act, hold]

@@ -36,6 +36,25 @@ async def test_a_binding_terminates(calls: Calls) -> None:
     await calls.until(named("waiting", child), pb.INSTANCE_STATUS_TERMINATED)
 
 
+async def test_a_binding_terminates_with_rollback(calls: Calls) -> None:
+    child = await calls.output("parents.rolls_back")
+    ended = await calls.until(named("waiting", child), pb.INSTANCE_STATUS_TERMINATED)
+    assert ended.rollback.outcome == pb.ROLLBACK_OUTCOME_COMPLETE
+
+
+async def test_a_binding_restarts_from_a_step(calls: Calls) -> None:
+    name = named("waiting", await calls.output("parents.restarts_from_a_step"))
+    assert await calls.instances.result(name) == "went"
+    completed = [event.step.step_name async for event in calls.instances.watch(name) if event.type == "stepCompleted"]
+    assert completed == ["first", "second", "second", "go"]
+
+
+async def test_a_binding_says_how_long_an_instance_is_kept(calls: Calls) -> None:
+    for child, days in zip(await calls.output("parents.keeps"), (3, 10), strict=True):
+        found = await calls.until(named("steps", child), pb.INSTANCE_STATUS_COMPLETE)
+        assert (found.expire_time.ToDatetime() - found.end_time.ToDatetime()).days == days
+
+
 async def test_a_binding_tells_the_status(calls: Calls) -> None:
     assert await calls.output("parents.asks_for_its_status") == "terminated"
 

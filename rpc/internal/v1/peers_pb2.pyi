@@ -275,6 +275,52 @@ class ParentInstance(_message.Message):
 Global___ParentInstance: _TypeAlias = ParentInstance  # noqa: Y015
 
 @_typing.final
+class CallOptions(_message.Message):
+    """What a call says beside its payload; each of one method. They go with methods of another name, see there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUCCESS_MS_FIELD_NUMBER: _builtins.int
+    ERROR_MS_FIELD_NUMBER: _builtins.int
+    ROLLBACK_FIELD_NUMBER: _builtins.int
+    STEP_KIND_FIELD_NUMBER: _builtins.int
+    STEP_NAME_FIELD_NUMBER: _builtins.int
+    STEP_COUNT_FIELD_NUMBER: _builtins.int
+    success_ms: _builtins.int
+    """A create's retention, in ms."""
+    error_ms: _builtins.int
+    rollback: _builtins.bool
+    """Of a terminate."""
+    step_kind: _builtins.str
+    """The step that a restart is from, its kind as the guest names it; without a name, the beginning."""
+    step_name: _builtins.str
+    step_count: _builtins.int
+    def __init__(
+        self,
+        *,
+        success_ms: _builtins.int | None = ...,
+        error_ms: _builtins.int | None = ...,
+        rollback: _builtins.bool = ...,
+        step_kind: _builtins.str = ...,
+        step_name: _builtins.str = ...,
+        step_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_ms", b"_error_ms", "_success_ms", b"_success_ms", "error_ms", b"error_ms", "success_ms", b"success_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_ms", b"_error_ms", "_success_ms", b"_success_ms", "error_ms", b"error_ms", "rollback", b"rollback", "step_count", b"step_count", "step_kind", b"step_kind", "step_name", b"step_name", "success_ms", b"success_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__error_ms: _TypeAlias = _typing.Literal["error_ms"]  # noqa: Y015
+    _WhichOneofArgType__error_ms: _TypeAlias = _typing.Literal["_error_ms", b"_error_ms"]  # noqa: Y015
+    _WhichOneofReturnType__success_ms: _TypeAlias = _typing.Literal["success_ms"]  # noqa: Y015
+    _WhichOneofArgType__success_ms: _TypeAlias = _typing.Literal["_success_ms", b"_success_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_ms) -> _WhichOneofReturnType__error_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__success_ms) -> _WhichOneofReturnType__success_ms | None: ...
+
+Global___CallOptions: _TypeAlias = CallOptions  # noqa: Y015
+
+@_typing.final
 class CallInstanceRequest(_message.Message):
     """A guest's call of an instance that another node owns."""
 
@@ -289,12 +335,15 @@ class CallInstanceRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     PARENT_FIELD_NUMBER: _builtins.int
     DEPTH_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """The tenant's uid."""
     workflow: _builtins.str
     instance: _builtins.str
     method: _builtins.str
-    """As the guest names it."""
+    """As the guest names it; with options, followed by "With": a node that knows of none refuses it as no method, where
+    it would do another thing without them.
+    """
     event_type: _builtins.str
     payload: _builtins.bytes
     request_id: _builtins.str
@@ -304,6 +353,8 @@ class CallInstanceRequest(_message.Message):
     def parent(self) -> Global___ParentInstance:
         """The instance that calls."""
 
+    @_builtins.property
+    def options(self) -> Global___CallOptions: ...
     def __init__(
         self,
         *,
@@ -316,10 +367,11 @@ class CallInstanceRequest(_message.Message):
         request_id: _builtins.str = ...,
         parent: Global___ParentInstance | None = ...,
         depth: _builtins.int = ...,
+        options: Global___CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "parent", b"parent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "event_type", b"event_type", "instance", b"instance", "method", b"method", "parent", b"parent", "payload", b"payload", "request_id", b"request_id", "tenant", b"tenant", "workflow", b"workflow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "event_type", b"event_type", "instance", b"instance", "method", b"method", "options", b"options", "parent", b"parent", "payload", b"payload", "request_id", b"request_id", "tenant", b"tenant", "workflow", b"workflow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,20 +8,23 @@ child shares it.
 from __future__ import annotations
 
 import asyncio
+import json
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
+from stepwell.call_options import PLAIN, CallOptions
 from stepwell.calls import Call
 from stepwell.config import step_config
-from stepwell.errors import RunRestrictionError, StepValueError
+from stepwell.errors import InvalidArgumentError, RunRestrictionError, StepValueError
 from stepwell.guest.asking import Asking
 from stepwell.guest.bodies import Attempt
 from stepwell.guest.failures import rebuilt
 from stepwell.guest.logs import SOURCE
 from stepwell.guest.scheduler import drained
+from stepwell.names import event_type, instance_id
 from stepwell.values import decode
 
 if TYPE_CHECKING:
@@ -45,18 +48,22 @@ class Calls:
         self._rooms: WeakKeyDictionary[Instance, asyncio.Semaphore] = WeakKeyDictionary()
         self._ends: WeakKeyDictionary[Asking, dict[str, Future[bytes | None]]] = WeakKeyDictionary()
 
-    async def call(self, binding: str, method: str, id: str, type: str, payload: bytes) -> bytes:
+    async def call(
+        self, binding: str, method: str, id: str, type: str, payload: bytes, options: CallOptions = PLAIN
+    ) -> bytes:
         asking = _asking()
         if asking is None:
-            return await self._from_a_body(binding, method, id, type, payload)
+            return await self._from_a_body(binding, method, id, type, payload, options)
 
         async def body() -> Any:
-            return decode(await self._from_a_body(binding, method, id, type, payload))
+            return decode(await self._from_a_body(binding, method, id, type, payload, options))
 
         name = f"{binding}.{method}"
         return await asking.do(name, asking.next_count("do", name), Call(body), step_config(None), None)
 
-    async def _from_a_body(self, binding: str, method: str, id: str, type: str, payload: bytes) -> bytes:
+    async def _from_a_body(
+        self, binding: str, method: str, id: str, type: str, payload: bytes, options: CallOptions
+    ) -> bytes:
         attempt = SOURCE.get(None)
         if not isinstance(attempt, Attempt) or attempt.over or asyncio.get_running_loop() is not self._loop:
             raise RunRestrictionError(
@@ -67,23 +74,27 @@ class Calls:
             raise StepValueError(
                 f"{binding}.{method} was given {len(payload)} bytes of JSON, over the limit of {self.payload_bytes_max}"
             )
+        _refuse_unsayable(id, type)
         attempt.calls += 1
         ordinal = attempt.calls
         room = self._rooms.get(attempt.instance)
         if room is None:
             room = self._rooms[attempt.instance] = asyncio.Semaphore(BINDING_CALLS_MAX)
         async with room:
-            return await self._answered(attempt, ordinal, (binding, method, id, type), payload)
+            return await self._answered(attempt, ordinal, (binding, method, id, type), payload, options)
 
-    async def _answered(self, attempt: Attempt, ordinal: int, what: tuple[str, ...], payload: bytes) -> bytes:
+    async def _answered(
+        self, attempt: Attempt, ordinal: int, what: tuple[str, ...], payload: bytes, options: CallOptions
+    ) -> bytes:
         self._numbers += 1
         number = self._numbers
         ask = attempt.ask
         call = f"{attempt.act},{number},{ask.quoted},{ask.key[2]},{ordinal}"
         texts = ",".join(map(quoted, what))
+        last = ask.kind if options == PLAIN else f",{quoted(ask.key[0])},{_said(options)}"
         answer = self._answers[number] = self._loop.create_future()
         try:
-            self._send(f'["call",{call},{texts}{ask.kind}]'.encode(), payload)
+            self._send(f'["call",{call},{texts}{last}]'.encode(), payload)
             answered: bytes = await answer
             return answered
         finally:
@@ -119,6 +130,21 @@ class Calls:
             raise
         first.set_result(payload)
         return payload
+
+
+def _refuse_unsayable(id: str, type: str) -> None:
+    """What no frame may have would end the sandbox."""
+    try:
+        if id:
+            instance_id(id)
+        if type:
+            event_type(type)
+    except ValueError as error:
+        raise InvalidArgumentError(str(error)) from None
+
+
+def _said(options: CallOptions) -> str:
+    return json.dumps([*options.retention, options.rollback, options.from_step])
 
 
 def _asking() -> Asking | None:

@@ -10,13 +10,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stepwell.bindings import WorkflowBinding
+from stepwell.call_options import PLAIN, CallOptions
 from stepwell.engine import events
 from stepwell.engine.documents import end_id, status_document
 from stepwell.engine.family import Parent, child_name
 from stepwell.engine.instance import Phase
-from stepwell.engine.records import BlobRef, Completed
+from stepwell.engine.records import BlobRef, Completed, StepKey
 from stepwell.errors import AlreadyExistsError, ApiError, InvalidArgumentError, NotFoundError
 from stepwell.names import event_type, instance_id, workflow_id
+from stepwell.retention import NOT_SAID, Retention
 
 if TYPE_CHECKING:
     from stepwell.testing.host import Host
@@ -33,6 +35,7 @@ class Create(NamedTuple):
     request_id: str
     parent: Parent | None
     depth: int
+    retention: Retention = NOT_SAID
 
 
 class TestBindings:
@@ -59,8 +62,10 @@ class TestBindings:
         """The workflows' names, by those of their bindings."""
         return {name: _name_of(workflow) for name, workflow in self._classes.items()}
 
-    async def call(self, binding: str, method: str, id: str, type: str, payload: bytes) -> bytes:
-        return await self._host.sandbox.calls.call(binding, method, id, type, payload)
+    async def call(
+        self, binding: str, method: str, id: str, type: str, payload: bytes, options: CallOptions = PLAIN
+    ) -> bytes:
+        return await self._host.sandbox.calls.call(binding, method, id, type, payload, options)
 
     async def end(self, binding: str, id: str) -> bytes:
         return await self._host.sandbox.calls.end(binding, id)
@@ -68,11 +73,12 @@ class TestBindings:
     # ---------------------------------------------------------------- calls
     def carry_out(self, caller: Resident, message: list[Any], payload: bytes) -> None:
         """What the guest of that instance asks for, and its answer."""
-        _, _, number, step, count, ordinal, binding, method, id, type, *kind = message
+        _, _, number, step, count, ordinal, binding, method, id, type, *more = message
+        kind, options = more[0] if more else "do", _options(more[1]) if len(more) > 1 else PLAIN
         calls, error, answer = self._host.sandbox.calls, None, b"null"
         try:
-            request_id = ":".join(map(str, (caller.state.uid, *kind, step, count, ordinal)))
-            answer = self._carried_out(caller, (binding, method, id, type), payload, request_id)
+            request_id = ":".join(map(str, (caller.state.uid, kind, step, count, ordinal)))
+            answer = self._carried_out(caller, (binding, method, id, type), payload, options, request_id)
         except ApiError as refused:
             error = ["stepwell.errors", refused.__class__.__name__, refused.message, "", None]
         except ValueError as refused:
@@ -80,12 +86,18 @@ class TestBindings:
         if self._host.ending is None:
             calls.answer(number, error, answer)
 
-    def _carried_out(self, caller: Resident, what: tuple[str, str, str, str], payload: bytes, request_id: str) -> bytes:
+    def _carried_out(
+        self, caller: Resident, what: tuple[str, str, str, str], payload: bytes, options: CallOptions, request_id: str
+    ) -> bytes:
         binding, method, id, type = what
         now = self._host.clock.now_ms
         parent = Parent(workflow_id(caller.workflow), instance_id(caller.id), caller.state.uid)
         if method == "create":
-            return _reference(self._created(caller, binding, id, payload, request_id, parent), parent)
+            create = Create(
+                self._classes[binding], _name_of(self._classes[binding]), id, payload, request_id, parent,
+                caller.state.depth + 1, options.retention,
+            )  # fmt: skip
+            return _reference(self._created(caller, create), parent)
         called = self._found(binding, id)
         if method == "get":
             return _reference(called, parent)
@@ -98,37 +110,36 @@ class TestBindings:
             case "resume":
                 event = events.ResumeRequested(now, request_id)
             case "restart":
-                event = events.RestartRequested(now, None, request_id)
+                step = options.from_step
+                event = events.RestartRequested(now, None if step is None else StepKey(*step), request_id)
             case "cancel":
                 event = events.CancelInstanceRequested(now, "", request_id)
             case "terminate":
-                event = events.TerminateRequested(now, request_id)
+                event = events.TerminateRequested(now, request_id, options.rollback)
             case _:
                 event = events.EventSent(now, event_type(type), payload, request_id)
         called.step(event)
         return b"null"
 
-    def _created(
-        self, caller: Resident, binding: str, id: str, params: bytes, request_id: str, parent: Parent
-    ) -> Resident:
-        workflow = self._classes[binding]
-        name = _name_of(workflow)
-        known = next((each for each in self._host.residents if each.state.request_id == request_id), None)
+    def _created(self, caller: Resident, create: Create) -> Resident:
+        known = next((each for each in self._host.there() if each.state.request_id == create.request_id), None)
         if known is not None:
-            if known.state.params != params:
+            if known.state.params != create.params:
                 raise InvalidArgumentError("the same call of another attempt had other params")
+            if create.retention.or_else(known.state.retention) != known.state.retention:
+                raise InvalidArgumentError("the same call of another attempt had another retention")
             return known
-        chosen = instance_id(id) if id else f"instance-{len(self._host.residents) + 1}"
-        caller.step(events.ChildAsked(self._host.clock.now_ms, child_name(name, chosen)))
+        chosen = instance_id(create.id or f"instance-{len(self._host.residents) + 1}")
+        caller.step(events.ChildAsked(self._host.clock.now_ms, child_name(create.name, chosen)))
         if self._host.ending is not None:
             return caller
-        if any(resident.id == chosen for resident in self._host.residents):
+        if any(resident.id == chosen for resident in self._host.there()):
             raise AlreadyExistsError(f"instance {chosen!r} exists already")
-        return self._create(Create(workflow, name, chosen, params, request_id, parent, caller.state.depth + 1))
+        return self._create(create._replace(id=chosen))
 
     def _found(self, binding: str, id: str) -> Resident:
         name = _name_of(self._classes[binding])
-        for resident in self._host.residents:
+        for resident in self._host.there():
             if (resident.workflow, resident.id) == (name, id):
                 return resident
         raise NotFoundError(f"no instance {id!r} of workflow {name!r}")
@@ -151,6 +162,12 @@ class TestBindings:
                 parent.step(events.ChildEnded(now, child, _document(resident), end_id(state)))
         if self._host.ending is None:
             resident.step(events.ParentHeard(now))
+
+
+def _options(said: list[Any]) -> CallOptions:
+    """As the frame has them."""
+    success_ms, error_ms, rollback, step = said
+    return CallOptions(Retention(success_ms, error_ms), rollback, None if step is None else tuple(step))
 
 
 def _name_of(workflow: type[Any]) -> str:

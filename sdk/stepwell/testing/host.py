@@ -94,11 +94,15 @@ class Host:
         if self.bindings is not None and self.ending is None:
             self._guarded(self.bindings.tell_parents)
 
+    def there(self) -> list[Resident]:
+        """Those that are not deleted."""
+        return [resident for resident in self.residents if resident.state.phase is not Phase.DELETING]
+
     def ids_of_next(self, id: str | None) -> tuple[InstanceId, InstanceUid]:
         """Of an instance to be made. Raises ValueError for a bad id, AlreadyExistsError for one that is taken."""
         number = len(self.residents) + 1
         chosen = instance_id(id if id is not None else f"instance-{number}")
-        if any(resident.id == chosen for resident in self.residents):
+        if any(resident.id == chosen for resident in self.there()):
             raise AlreadyExistsError(f"instance {chosen!r} exists already")
         return chosen, InstanceUid(f"uid-{number}")
 

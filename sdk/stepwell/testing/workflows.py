@@ -110,10 +110,10 @@ class Workflows:
 
     def instance(self, id: str) -> InstanceUnderTest:
         """One that is there, such as a child that was created through a binding. Raises NotFoundError."""
-        for resident in self._host.residents:
+        for resident in self._host.there():
             if resident.id == id:
                 return InstanceUnderTest(self._host, resident)
-        raise NotFoundError(f"no instance {id!r}; there are: {', '.join(each.id for each in self._host.residents)}")
+        raise NotFoundError(f"no instance {id!r}; there are: {', '.join(each.id for each in self._host.there())}")
 
     def _create(self, create: Create, tick: Schedule | None = None) -> Resident:
         host, workflow = self._host, create.workflow
@@ -138,6 +138,7 @@ class Workflows:
                 create.parent,
                 create.depth,
                 schedule=tick,
+                retention=create.retention,
             )
         )
         return resident

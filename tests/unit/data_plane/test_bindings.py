@@ -13,10 +13,21 @@ from data_plane.guest_calls import BINDING_CALLS_MAX
 from data_plane.journal.store import InstanceKey, PutRow
 from loader import messages as m
 from stepwell.engine.family import Parent
+from stepwell.engine.instance import Instance
 from stepwell.engine.limits import EngineLimits
-from stepwell.engine.records import ChildAdded, Created, EventReceived, ParentTold
+from stepwell.engine.records import (
+    ChildAdded,
+    Created,
+    EventReceived,
+    ParentTold,
+    Restarted,
+    RollbackBegun,
+    StepKey,
+    Terminated,
+)
 from stepwell.errors import WrongStateError
 from stepwell.names import InstanceId
+from stepwell.retention import Retention
 from tests.unit.data_plane.fakes import FakeGuest, MemoryStore
 from tests.unit.data_plane.house import FLOW, TENANT, House, on_virtual_time, serving
 from tests.unit.data_plane.virtual_loop import until
@@ -38,6 +49,7 @@ def call(number: int, method: Any, id: str = "", **more: Any) -> m.Call:
         id,
         more.get("type", ""),
         more.get("kind", "do"),
+        more.get("options", m.CallOptions()),
     )
 
 
@@ -147,6 +159,50 @@ async def test_another_one_is_steered_and_sees_events() -> None:
         assert await refused(guest, call(9, "sendEvent", "child", type="go")) == "WrongStateError"
         assert await asked(guest, call(10, "get", "child")) == {"id": "child", "child": True}
         assert await asked(guest, call(11, "get", "one")) == {"id": "one", "child": False}
+
+
+@on_virtual_time
+async def test_a_child_is_kept_for_as_long_as_its_create_says() -> None:
+    async with serving() as house:
+        _, guest = await parent_of(house)
+        kept = m.CallOptions(success_ms=60_000, error_ms=90_000)
+        await asked(guest, call(1, "create", "child", options=kept))
+        created = next(each for each in house.records(CHILD) if isinstance(each, Created))
+        assert created.retention == Retention(60_000, 90_000)
+        assert await asked(guest, call(2, "create", "child", ordinal=1, options=kept)) == {"id": "child", "child": True}
+        other = m.CallOptions(success_ms=70_000)
+        assert await refused(guest, call(3, "create", "child", ordinal=1, options=other)) == "InvalidArgumentError"
+        await returning(await house.guest(2), b"1")
+        await until(lambda: any(isinstance(each, ParentTold) for each in house.records(CHILD)))
+        await asyncio.sleep(59)
+        assert (await asked(guest, call(4, "status", "child")))["status"] == "complete"
+        await asyncio.sleep(2)
+        assert await refused(guest, call(5, "status", "child")) == "NotFoundError"
+
+
+@on_virtual_time
+async def test_a_terminate_rolls_back_and_a_restart_is_from_a_step_where_the_call_says_so() -> None:
+    async with serving() as house:
+        _, guest = await parent_of(house)
+        await asked(guest, call(1, "create", "child"))
+        child = await house.guest(2)
+        child.say(m.Result(1, "first", 1, 1, 5), payload=b"1")
+        step = StepKey("do", "first", 1)
+        from_first = m.CallOptions(from_step=m.StepSaid("do", "first", 1))
+        await until(lambda: step in running(house, CHILD).steps)
+        await asked(guest, call(2, "restart", "child", options=from_first))
+        assert [each.step for each in house.records(CHILD) if isinstance(each, Restarted)] == [step]
+        from_nowhere = m.CallOptions(from_step=m.StepSaid("do", "never", 1))
+        assert await refused(guest, call(3, "restart", "child", options=from_nowhere)) == "InvalidArgumentError"
+        await asked(guest, call(4, "terminate", "child", options=m.CallOptions(rollback=True)))
+        assert any(isinstance(each, RollbackBegun) for each in house.records(CHILD))
+        assert not any(isinstance(each, Terminated) for each in house.records(CHILD))
+
+
+def running(house: House, key: InstanceKey) -> Instance:
+    resident = house.server.peek(key)
+    assert resident is not None
+    return resident.instance
 
 
 @on_virtual_time

@@ -7,16 +7,17 @@ from typing import Any, cast
 
 import pytest
 
-from data_plane.binding_calls import BindingCall, ChildEnd
+from data_plane.binding_calls import PLAIN, BindingCall, CallOptions, ChildEnd
 from data_plane.bindings_grpc import BindingPeers, serve_call, serve_end
 from data_plane.journal.store import InstanceKey
 from loader import messages as m
 from rpc.internal.v1 import peers_pb2 as pb
 from stepwell.engine.events import ChildAsked
 from stepwell.engine.family import Parent
-from stepwell.engine.records import Created, EventReceived
+from stepwell.engine.records import Created, EventReceived, StepKey
 from stepwell.errors import InvalidArgumentError, UnavailableError
 from stepwell.names import InstanceId, InstanceUid
+from stepwell.retention import Retention
 from tests.unit.data_plane.house import FLOW, TENANT, House, on_virtual_time, serving
 from tests.unit.data_plane.virtual_loop import until
 
@@ -84,3 +85,71 @@ async def test_what_nobody_owns_or_is_no_method_is_refused() -> None:
             await peers(house, None).carry_out(7, call)
         with pytest.raises(InvalidArgumentError, match="no method"):
             await serve_call(house.calls.bindings, pb.CallInstanceRequest(method="delete"))
+
+
+class Served:
+    """`Bindings` that keep what they are to carry out, as another node has them."""
+
+    def __init__(self) -> None:
+        self.calls: list[BindingCall] = []
+
+    async def carry_out(self, call: BindingCall) -> bytes:
+        self.calls.append(call)
+        return b"null"
+
+
+class Asked:
+    """`rpc.peers.Peers`, to a node that knows all methods, or to one of the version before calls had options."""
+
+    def __init__(self, *, older: bool = False) -> None:
+        self.bindings, self.methods = Served(), list[str]()
+        self._older = older
+
+    async def ask(self, address: str, path: str, request: Any, answer: Any, *, timeout_s: float) -> Any:
+        arrived = pb.CallInstanceRequest.FromString(request.SerializeToString())
+        self.methods.append(arrived.method)
+        if self._older and arrived.method not in ("create", "terminate", "restart"):
+            raise InvalidArgumentError(f"{arrived.method!r} is no method of an instance", field="method")
+        return answer((await serve_call(cast(Any, self.bindings), arrived)).SerializeToString())
+
+
+OPTIONS = {
+    "create": CallOptions(Retention(60_000, 90_000)),
+    "terminate": CallOptions(rollback=True),
+    "restart": CallOptions(from_step=StepKey("sleep", "nap", 2)),
+}
+
+
+def with_options(method: Any, options: CallOptions) -> BindingCall:
+    return BindingCall(CHILD, method, "", b"null", "r1", PARENT, 1, options)
+
+
+@pytest.mark.parametrize("method", OPTIONS)
+@on_virtual_time
+async def test_options_arrive_as_they_were_said(method: str) -> None:
+    asked, said = Asked(), OPTIONS[method]
+    half = said._replace(retention=Retention(error_ms=said.retention.error_ms))
+    for options in (said, half, PLAIN):
+        await BindingPeers(cast(Any, asked), lambda shard: "owner:1").carry_out(7, with_options(method, options))
+        assert asked.bindings.calls[-1] == with_options(method, options)
+
+
+@pytest.mark.parametrize("method", OPTIONS)
+@on_virtual_time
+async def test_an_older_node_refuses_options_for_now_and_carries_out_what_has_none(method: str) -> None:
+    asked = Asked(older=True)
+    peers = BindingPeers(cast(Any, asked), lambda shard: "owner:1")
+    with pytest.raises(UnavailableError, match="once it is upgraded"):
+        await peers.carry_out(7, with_options(method, OPTIONS[method]))
+    assert asked.bindings.calls == []
+    await peers.carry_out(7, with_options(method, PLAIN))
+    assert asked.methods == [f"{method}With", method]
+
+
+@on_virtual_time
+async def test_what_the_owner_refuses_otherwise_is_told_as_it_is() -> None:
+    async with serving() as house:
+        await house.create("child")
+        options = CallOptions(from_step=StepKey("do", "never", 1))
+        with pytest.raises(InvalidArgumentError, match="no step 'never'"):
+            await peers(house).carry_out(7, with_options("restart", options))

@@ -6,7 +6,7 @@ import pytest
 from msgspec import inspect
 
 from loader.limits import MANIFEST_VAR_NAME_LENGTH_MAX
-from loader.messages import GuestError, GuestMessage, Wait
+from loader.messages import CallOptions, GuestError, GuestMessage, StepSaid, Wait
 from stepwell import names
 from stepwell.guest import failures
 from stepwell.step_arguments import UNTIL_MS_MAX
@@ -29,9 +29,11 @@ OF_ERRORS = {
 
 
 def messages() -> list[inspect.StructType]:
+    """And the parts of these that guests give freely."""
     union = inspect.type_info(GuestMessage)
     assert isinstance(union, inspect.UnionType)
-    return [kind for kind in union.types if isinstance(kind, inspect.StructType)]
+    kinds = [*union.types, *map(inspect.type_info, (CallOptions, StepSaid))]
+    return [kind for kind in kinds if isinstance(kind, inspect.StructType)]
 
 
 def texts(kind: inspect.StructType) -> dict[str, int | None]:

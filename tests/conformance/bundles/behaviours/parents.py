@@ -1,5 +1,7 @@
 """Instances that create others, through bindings."""
 
+import asyncio
+
 from behaviours import Behaviours
 
 from stepwell.errors import AlreadyExistsError, NotFoundError
@@ -46,3 +48,28 @@ class Parents(Behaviours):
     async def awaits(self, event, step):
         made = await self.env.STEPS.create(params={"do": "declared"})
         return await made.result()
+
+    async def keeps(self, event, step):
+        made = await self.env.STEPS.create(params={"do": "declared"}, retention={"successRetention": "3 days"})
+        item = {"params": {"do": "declared"}, "retention": {"successRetention": "10 days", "errorRetention": "3 days"}}
+        (of_a_batch,) = await self.env.STEPS.create_batch([item])
+        return [made.id, of_a_batch.id]
+
+    async def rolls_back(self, event, step):
+        made = await self.env.WAITING.create(params={"do": "undoable"})
+        await step.call("until it waits", self._waits, made.id)
+        await made.terminate(rollback=True)
+        return made.id
+
+    async def restarts_from_a_step(self, event, step):
+        made = await self.env.WAITING.create(params={"do": "steps_then_wait"})
+        await step.call("until it waits", self._waits, made.id)
+        await made.restart(from_={"name": "second"})
+        await step.call("until it waits again", self._waits, made.id)
+        await made.send_event("go", "went")
+        return made.id
+
+    async def _waits(self, id):
+        made = await self.env.WAITING.get(id)
+        while (await made.status()).status != "waiting":
+            await asyncio.sleep(0.05)
