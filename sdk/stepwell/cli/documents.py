@@ -166,7 +166,7 @@ def received_event(message: instances_pb2.ReceivedEvent) -> Json:
         "state": event_state_text(message.state),
         "step": message.step_name or None,
         "count": message.step_count or None,
-        "resendId": message.resend_id,
+        "resendId": message.resend_id or None,
         "receiveTime": time_text(message, "receive_time"),
     }
 
