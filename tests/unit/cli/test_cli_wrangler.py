@@ -42,7 +42,7 @@ vars = { GREETING = "welcome" }
 """
 
 
-UNSAID = {"schedules": [], "retention": None, "limits": None}
+UNSAID: dict[str, object] = {"schedules": [], "retention": None, "limits": None}
 
 
 @pytest.fixture
