@@ -101,6 +101,14 @@ def test_a_step_is_told_by_its_name(world: World) -> None:
         assert (error.reason, error.metadata["field"]) == ("INVALID_ARGUMENT", "step_name")
 
 
+@pytest.mark.parametrize("name", ["RestartInstance", "ForkInstance"])
+def test_a_step_that_the_instance_has_not_come_to_is_told_by_the_field_that_named_it(world: World, name: str) -> None:
+    request = i.RestartInstanceRequest if name == "RestartInstance" else i.ForkInstanceRequest
+    asked = request(name=IN_INSTANCE.format_map(world.ours.values), step_name="nowhere")
+    error = world.server.refused(path_of(name), asked.SerializeToString(), world.ours.token)
+    assert (error.reason, error.metadata["field"]) == ("INVALID_ARGUMENT", "step_name")
+
+
 def test_a_number_that_no_event_has_is_not_found(world: World) -> None:
     asked = i.GetEventRequest(name=IN_INSTANCE.format_map(world.ours.values), number=2**62)
     assert world.server.refused(path_of("GetEvent"), asked.SerializeToString(), world.ours.token).reason == "NOT_FOUND"

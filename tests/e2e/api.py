@@ -174,7 +174,10 @@ async def _parts(
     declared = tomllib.loads((folder / "stepwell.toml").read_text())
     entries = [
         workflows_pb2.WorkflowEntry(
-            workflow_id=entry["name"], entrypoint=entry["entrypoint"], schedules=_schedules(entry.get("schedules", []))
+            workflow_id=entry["name"],
+            entrypoint=entry["entrypoint"],
+            schedules=_schedules(entry.get("schedules", [])),
+            limits=workflows_pb2.WorkflowLimits(**entry["limits"]) if "limits" in entry else None,
         )
         for entry in declared["workflows"]
     ]

@@ -245,6 +245,27 @@ async def test_dead_events_are_told_and_sent_again_once(running: Server, api: Ap
         assert [each.event_id for each in received] == ["delivery-1", f"{dead.uid}.2", ""]
 
 
+async def test_the_end_of_a_child_is_told_and_not_sent_again(running: Server, api: Api, tenant: str) -> None:
+    await api.deploy(tenant, BUNDLES / "bound")
+    workflow = f"tenants/{tenant}/workflows/family"
+    parent, other = [await api.create(workflow, {"do": "steers", "id": id}) for id in ("named", "other")]
+    for each in (parent, other):
+        await api.ended(each.name)
+    async with connect(running.endpoint, running.token) as client:
+        calls = client.instances
+        first = (await calls.list_events(parent.name)).events[0]
+        assert (first.type, first.state, first.resend_id) == ("child/named", pb.EVENT_STATE_TAKEN, "")
+        assert json.loads(first.payload) == {"status": "complete", "output": {"a": 1}}
+        for to in (parent, other):
+            with pytest.raises(InvalidArgumentError, match="the end of child/named"):
+                await calls.resend_event(parent.name, first.number, to.name)
+        with pytest.raises(InvalidArgumentError, match="not an event type"):
+            await calls.send_event(other.name, first.type, first.payload)
+        await calls.restart(parent.name)
+        assert (await api.ended(parent.name)).status == pb.INSTANCE_STATUS_COMPLETE
+        assert (await calls.list_events(parent.name)).events[0].state == pb.EVENT_STATE_TAKEN
+
+
 async def test_a_broadcast_reaches_those_who_wait_and_each_of_them_once(
     running: Server, api: Api, tenant: str, workflow: str
 ) -> None:

@@ -62,7 +62,7 @@ async def test_documents_have_what_is_promised_and_latest_is_the_newest(server: 
     acme = ("--tenant", "acme")
     deployed = document(server, "deploy", str(BUNDLES / "behaviours"), *acme)
     assert (deployed["tenant"], deployed["created"]) == ("acme", True)
-    unsaid = {"retention": None, "limits": None}
+    unsaid: dict[str, object] = {"schedules": [], "retention": None, "limits": None}
     assert deployed["workflows"] == [{"name": "behaviours", "entrypoint": "behaviours:Behaviours", **unsaid}]
     assert [each["version"] for each in document(server, "versions", "list", *acme)["items"]] == [deployed["version"]]
     assert [each["name"] for each in document(server, "workflows", "list", *acme)["items"]] == ["behaviours"]

@@ -1,7 +1,8 @@
 """Journals as this version writes them, kept for later versions, and read back.
 
 `tests/replay/kept/<number>/` has the journals of one recording, and the code that they ran. What was recorded is never
-recorded again: installations have such journals. A new kind of record needs a new recording, of its own number:
+recorded again: installations have such journals. A new kind of record, or of what an instance is created with, needs a
+new recording, of its own number:
 
     python -m tests.replay.record_journals <number>
 """
@@ -21,6 +22,8 @@ from data_plane.journal.store import Position
 from stepwell.engine.instance import Instance
 from stepwell.engine.records import BlobRef, Payload, Record
 from stepwell.engine.status import status_of
+from stepwell.retention import NOT_SAID
+from stepwell.workflow_limits import UNLIMITED
 
 FOLDER: Final = Path(__file__).parent / "kept"
 
@@ -63,10 +66,17 @@ class KeptJournal:
 
 
 def told_of(instance: Instance) -> dict[str, Any]:
-    """What must stay true of an instance, as plain values."""
-    return {
+    """What must stay true of an instance, as plain values; of what it was created with, only what somebody said."""
+    told: dict[str, Any] = {
         "status": status_of(instance),
         "steps": [[*step.key, step.status, step.attempts] for step in instance.steps.values()],
         "completions": [[*completion.key, completion.outcome] for completion in instance.completions],
         "bufferedEvents": instance.buffered_events,
     }
+    if instance.schedule is not None:
+        told["schedule"] = [instance.schedule.cron, instance.schedule.scheduled_at]
+    if instance.retention != NOT_SAID:
+        told["retention"] = [*instance.retention, instance.expires_at]
+    if instance.limits != UNLIMITED:
+        told["limits"] = [*instance.limits]
+    return told

@@ -14,11 +14,14 @@ import apsw
 
 from stepwell.engine import fold
 from stepwell.v1 import instances_pb2 as pb
+from stepwell.v1 import workflows_pb2 as w
+from stepwell.v1.resources_pb2 import Retention
 from tests.e2e.api import Api
 from tests.e2e.server import Server
 from tests.replay.kept_journals import FOLDER, KeptJournal, told_of
 
 WORKFLOW = "tenants/kept/workflows/kept"
+DAY_MS: Final = 86_400_000
 
 
 async def record(folder: Path) -> None:
@@ -115,7 +118,25 @@ async def _second(api: Api, server: Server, code: Path) -> None:
     await api.ended(parent.name)
 
 
-LIVES: Final = {"1": _first, "2": _second}
+async def _fourth(api: Api, server: Server, code: Path) -> None:
+    """What an instance is created with beside its params: by a schedule, for how long it is kept, its limits."""
+    await api.deploy("kept", code)
+    limited = await api.create(WORKFLOW, {"shape": "limited"}, id="limited", request_id="limited")
+    await api.ended(limited.name)
+    create = pb.CreateInstanceRequest(
+        parent=WORKFLOW, instance_id="retained", params=b'{"shape":"retained"}', request_id="retained",
+        retention=Retention(success_ms=7 * DAY_MS, error_ms=30 * DAY_MS),
+    )  # fmt: skip
+    await api.ended((await api.call(api.instances.CreateInstance, create)).name)
+    async with asyncio.timeout(120):
+        while len(await api.listed(WORKFLOW)) < 3:  # noqa: ASYNC110  a minute is the shortest time of a schedule
+            await asyncio.sleep(0.2)
+    await api.call(api.workflows.PauseSchedules, w.PauseSchedulesRequest(name=WORKFLOW))
+    for each in await api.listed(WORKFLOW):
+        await api.ended(each.name)
+
+
+LIVES: Final = {"1": _first, "2": _second, "4": _fourth}
 
 
 def _journals(database: Path, code: Path) -> list[KeptJournal]:

@@ -14,6 +14,8 @@ from loader import messages
 from stepwell.engine import fold
 from stepwell.engine.records import Created, Deleting, Record
 from stepwell.names import InstanceId, TenantUid, WorkflowId
+from stepwell.retention import NOT_SAID
+from stepwell.workflow_limits import UNLIMITED
 from tests.replay.guest_process import GuestProcess
 from tests.replay.kept_journals import KeptJournal, told_of
 
@@ -53,7 +55,11 @@ def test_a_difference_would_be_noticed(guest: GuestProcess) -> None:
 def test_each_kind_of_record_is_kept() -> None:
     records = [record for kept in KEPT for record in kept.records()]
     kinds = {type(record) for record in records}
-    assert any(isinstance(record, Created) and record.origin is not None for record in records), "a fork too"
+    created = [record for record in records if isinstance(record, Created)]
+    assert any(record.origin is not None for record in created), "a fork too"
+    assert any(record.schedule is not None for record in created), "one that a schedule created, too"
+    assert any(record.retention != NOT_SAID for record in created), "one that is kept for a while, too"
+    assert any(record.limits != UNLIMITED for record in created), "one of a version that limits it, too"
     assert set(get_args(Record)) - kinds == LEAVES_NOTHING, "record it: tests/replay/kept_journals.py says how"
 
 

@@ -58,7 +58,7 @@ def command(
     Python; nothing is built here.
     Running instances stay on the version that they began with.
     """
-    from stepwell.cli import documents, replay_view
+    from stepwell.cli import replay_view, version_documents
     from stepwell.client.resource_names import id_in
 
     app: App = context.obj
@@ -91,7 +91,7 @@ def command(
     for warning in answer.warnings:
         app.screen.aside(f"Warning: {warning}")
     if output == "json":
-        document = documents.deployment(answer)
+        document = version_documents.deployment(answer)
         if check:
             document |= {"routed": routed, "check": replay_view.document(digest, replays)}
         print_json(document)

@@ -26,7 +26,7 @@ def camel(enum_name: str, prefix: str) -> str:
 
 def status_text(status: instances_pb2.InstanceStatus.ValueType) -> str:
     """queued, running, paused, waiting, waitingForPause, complete, errored, terminated"""
-    return _enum(instances_pb2.InstanceStatus.DESCRIPTOR.values_by_number, status, "INSTANCE_STATUS_")
+    return enum_text(instances_pb2.InstanceStatus.DESCRIPTOR.values_by_number, status, "INSTANCE_STATUS_")
 
 
 def status_number(text: str) -> instances_pb2.InstanceStatus.ValueType:
@@ -37,17 +37,17 @@ def status_number(text: str) -> instances_pb2.InstanceStatus.ValueType:
 
 def step_status_text(status: instances_pb2.StepStatus.ValueType) -> str:
     """running, retrying, waiting, complete, errored, cancelled"""
-    return _enum(instances_pb2.StepStatus.DESCRIPTOR.values_by_number, status, "STEP_STATUS_")
+    return enum_text(instances_pb2.StepStatus.DESCRIPTOR.values_by_number, status, "STEP_STATUS_")
 
 
 def step_kind_text(kind: instances_pb2.StepKind.ValueType) -> str:
     """do, sleep, waitForEvent, rollback"""
-    return _enum(instances_pb2.StepKind.DESCRIPTOR.values_by_number, kind, "STEP_KIND_")
+    return enum_text(instances_pb2.StepKind.DESCRIPTOR.values_by_number, kind, "STEP_KIND_")
 
 
 def event_state_text(state: instances_pb2.EventState.ValueType) -> str:
     """buffered, taken, dead"""
-    return _enum(instances_pb2.EventState.DESCRIPTOR.values_by_number, state, "EVENT_STATE_")
+    return enum_text(instances_pb2.EventState.DESCRIPTOR.values_by_number, state, "EVENT_STATE_")
 
 
 def event_state_number(text: str) -> instances_pb2.EventState.ValueType:
@@ -59,7 +59,7 @@ def log_stream_text(stream: instances_pb2.LogStream.ValueType) -> str | None:
     """stdout, stderr; None for no line at all"""
     if stream == instances_pb2.LOG_STREAM_UNSPECIFIED:
         return None
-    return _enum(instances_pb2.LogStream.DESCRIPTOR.values_by_number, stream, "LOG_STREAM_")
+    return enum_text(instances_pb2.LogStream.DESCRIPTOR.values_by_number, stream, "LOG_STREAM_")
 
 
 def datetime_of(stamp: Timestamp) -> datetime:
@@ -83,17 +83,17 @@ def instance(message: instances_pb2.Instance, steps: Sequence[instances_pb2.Step
         "rollback": rollback(message.rollback) if message.HasField("rollback") else None,
         "steps": None if steps is None else [step(each) for each in steps],
         "stepsNextPageToken": more or None,
-        "createTime": _time(message, "create_time"),
-        "startTime": _time(message, "start_time"),
-        "endTime": _time(message, "end_time"),
-        "cancelTime": _time(message, "cancel_time"),
+        "createTime": time_text(message, "create_time"),
+        "startTime": time_text(message, "start_time"),
+        "endTime": time_text(message, "end_time"),
+        "cancelTime": time_text(message, "cancel_time"),
         "cancelReason": message.cancel_reason or None,
         "parent": instance_reference(message.parent) if message.parent else None,
         "retention": retention(message.retention) if message.HasField("retention") else None,
-        "expireTime": _time(message, "expire_time"),
+        "expireTime": time_text(message, "expire_time"),
         "bufferedEvents": message.buffered_events if message.HasField("buffered_events") else None,
         "deadEvents": message.dead_events if message.HasField("dead_events") else None,
-        "schedule": {"cron": message.schedule.cron, "scheduledTime": _time(message.schedule, "scheduled_time")}
+        "schedule": {"cron": message.schedule.cron, "scheduledTime": time_text(message.schedule, "scheduled_time")}
         if message.HasField("schedule")
         else None,
     }
@@ -107,14 +107,6 @@ def retention(message: resources_pb2.Retention) -> Json:
     }
 
 
-def limits(message: workflows_pb2.WorkflowLimits) -> Json:
-    """How much a workflow's instances may do."""
-    return {
-        "steps": message.steps if message.HasField("steps") else None,
-        "concurrency": message.concurrency if message.HasField("concurrency") else None,
-    }
-
-
 def step(message: instances_pb2.Step) -> Json:
     return {
         "name": message.step_name,
@@ -125,8 +117,8 @@ def step(message: instances_pb2.Step) -> Json:
         "output": value(message.output) if message.HasField("output") else None,
         "outputTruncated": message.output_truncated,
         "error": failure(message.error) if message.HasField("error") else None,
-        "startTime": _time(message, "start_time"),
-        "endTime": _time(message, "end_time"),
+        "startTime": time_text(message, "start_time"),
+        "endTime": time_text(message, "end_time"),
     }
 
 
@@ -143,7 +135,7 @@ def forked_from(message: instances_pb2.ForkedFrom) -> Json:
 def rollback(message: instances_pb2.Rollback) -> Json:
     outcomes = instances_pb2.RollbackOutcome.DESCRIPTOR.values_by_number
     return {
-        "outcome": _enum(outcomes, message.outcome, "ROLLBACK_OUTCOME_"),
+        "outcome": enum_text(outcomes, message.outcome, "ROLLBACK_OUTCOME_"),
         "error": failure(message.error) if message.HasField("error") else None,
     }
 
@@ -156,7 +148,7 @@ def event(message: instances_pb2.InstanceEvent) -> Json:
     """A line of `watch`."""
     return {
         "cursor": message.cursor,
-        "time": _time(message, "event_time"),
+        "time": time_text(message, "event_time"),
         "type": message.type,
         "status": status_text(message.status),
         "step": step(message.step) if message.HasField("step") else None,
@@ -174,8 +166,8 @@ def received_event(message: instances_pb2.ReceivedEvent) -> Json:
         "state": event_state_text(message.state),
         "step": message.step_name or None,
         "count": message.step_count or None,
-        "resendId": message.resend_id,
-        "receiveTime": _time(message, "receive_time"),
+        "resendId": message.resend_id or None,
+        "receiveTime": time_text(message, "receive_time"),
     }
 
 
@@ -184,7 +176,7 @@ def log_entry(message: instances_pb2.LogEntry) -> Json:
     stream = log_stream_text(message.stream)
     return {
         "cursor": message.cursor,
-        "time": _time(message, "log_time"),
+        "time": time_text(message, "log_time"),
         "step": message.step_name or None,
         "count": message.count or None,
         "attempt": message.attempt or None,
@@ -219,51 +211,6 @@ def migrated_all(tenant: str | None, workflow: str, version: str, done: Migrated
     }
 
 
-def deployment(message: workflows_pb2.DeployVersionResponse) -> dict[str, Json]:
-    return {
-        "tenant": id_in(message.version.name, "tenants"),
-        "version": id_in(message.version.name, "versions"),
-        "workflows": _entries(message.version.manifest),
-        "created": message.created,
-    }
-
-
-def version(message: workflows_pb2.Version) -> dict[str, Json]:
-    return {
-        "tenant": id_in(message.name, "tenants"),
-        "version": id_in(message.name, "versions"),
-        "workflows": _entries(message.manifest),
-        "vars": dict(sorted(message.manifest.vars.items())),
-        "bindings": dict(sorted(message.manifest.bindings.items())),
-        "fileCount": message.file_count,
-        "sizeBytes": message.size_bytes,
-        "state": version_state_text(message.state),
-        "createTime": _time(message, "create_time"),
-    }
-
-
-def described_version(message: workflows_pb2.Version, usage: workflows_pb2.VersionUsage) -> Json:
-    """A version, and who needs it."""
-    return {
-        **version(message),
-        "state": used_state_text(message, usage),
-        "routedWorkflows": [id_in(name, "workflows") for name in usage.routed_workflows],
-        "pinnedInstances": usage.pinned_instances,
-    }
-
-
-def version_state_text(state: workflows_pb2.VersionState.ValueType) -> str:
-    """routed, unrouted, retiring"""
-    return _enum(workflows_pb2.VersionState.DESCRIPTOR.values_by_number, state, "VERSION_STATE_")
-
-
-def used_state_text(message: workflows_pb2.Version, usage: workflows_pb2.VersionUsage) -> str:
-    """The same, and `draining` for one that no route names while instances are pinned to it."""
-    if message.state == workflows_pb2.VERSION_STATE_UNROUTED and usage.pinned_instances:
-        return "draining"
-    return version_state_text(message.state)
-
-
 def workflow(message: workflows_pb2.Workflow) -> Json:
     return {
         "tenant": id_in(message.name, "tenants"),
@@ -271,8 +218,8 @@ def workflow(message: workflows_pb2.Workflow) -> Json:
         "version": id_in(message.version, "versions"),
         "entrypoint": message.entrypoint,
         "targets": _targets(message.targets),
-        "createTime": _time(message, "create_time"),
-        "updateTime": _time(message, "update_time"),
+        "createTime": time_text(message, "create_time"),
+        "updateTime": time_text(message, "update_time"),
     }
 
 
@@ -285,7 +232,7 @@ def route(message: workflows_pb2.Route) -> Json:
         "targets": _targets(message.targets),
         "previousTargets": _targets(message.previous_targets) or None,
         "etag": message.etag,
-        "updateTime": _time(message, "update_time"),
+        "updateTime": time_text(message, "update_time"),
     }
 
 
@@ -299,7 +246,7 @@ def tenant(message: tenants_pb2.Tenant) -> Json:
         "tenant": id_in(message.name, "tenants"),
         "uid": message.uid or None,
         "spread": message.spread or 1,
-        "createTime": _time(message, "create_time"),
+        "createTime": time_text(message, "create_time"),
     }
 
 
@@ -309,7 +256,7 @@ def token(message: tenants_pb2.Token) -> dict[str, Json]:
         "tenant": id_in(message.name, "tenants"),
         "token": id_in(message.name, "tokens"),
         "scopes": [scope_text(scope) for scope in message.scopes] or None,
-        "createTime": _time(message, "create_time"),
+        "createTime": time_text(message, "create_time"),
     }
 
 
@@ -325,7 +272,7 @@ def token_reference(tenant: str | None, token_id: str, **more: Json) -> Json:
 
 def scope_text(scope: tenants_pb2.TokenScope.ValueType) -> str:
     """read, run, deploy"""
-    return _enum(tenants_pb2.TokenScope.DESCRIPTOR.values_by_number, scope, "TOKEN_SCOPE_")
+    return enum_text(tenants_pb2.TokenScope.DESCRIPTOR.values_by_number, scope, "TOKEN_SCOPE_")
 
 
 def scope_number(text: str) -> tenants_pb2.TokenScope.ValueType:
@@ -358,7 +305,7 @@ def nodes(message: nodes_pb2.ListNodesResponse) -> Json:
 
 
 def node_role(number: int) -> str:
-    return _enum(nodes_pb2.NodeRole.DESCRIPTOR.values_by_number, number, "NODE_ROLE_")
+    return enum_text(nodes_pb2.NodeRole.DESCRIPTOR.values_by_number, number, "NODE_ROLE_")
 
 
 def page(items: Sequence[Json], next_page_token: str) -> Json:
@@ -373,24 +320,13 @@ def _targets(targets: Iterable[workflows_pb2.RouteTarget]) -> Json:
     ]
 
 
-def _entries(manifest: workflows_pb2.Manifest) -> Json:
-    return [
-        {
-            "name": entry.workflow_id,
-            "entrypoint": entry.entrypoint,
-            "retention": retention(entry.retention) if entry.HasField("retention") else None,
-            "limits": limits(entry.limits) if entry.HasField("limits") else None,
-        }
-        for entry in manifest.workflows
-    ]
-
-
-def _enum(values: Mapping[int, EnumValueDescriptor], number: int, prefix: str) -> str:
+def enum_text(values: Mapping[int, EnumValueDescriptor], number: int, prefix: str) -> str:
     """An enum's value; one that this release doesn't know yet shows as its number."""
     known = values.get(number)
     return camel(known.name, prefix) if known is not None else str(number)
 
 
-def _time(message: Message, field: str) -> str | None:
+def time_text(message: Message, field: str) -> str | None:
+    """None where the field is absent."""
     stamp: Timestamp = getattr(message, field)
     return stamp.ToJsonString() if message.HasField(field) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stepwell.cli.documents import camel
+from stepwell.cli.documents import enum_text, time_text
 from stepwell.cli.json_text import Json
 from stepwell.client.resource_names import id_in
 from stepwell.v1 import workflows_pb2 as pb
@@ -18,18 +18,19 @@ def schedules(message: pb.WorkflowSchedules) -> Json:
     }
 
 
+def declared(message: pb.Schedule) -> dict[str, Json]:
+    """As a manifest has it."""
+    return {"cron": message.cron, "timezone": message.timezone, "catchUp": catch_up_text(message.catch_up)}
+
+
 def _active(message: pb.ActiveSchedule) -> Json:
-    coming, last = message.next_tick_time, message.last_tick_time
     return {
-        "cron": message.schedule.cron,
-        "timezone": message.schedule.timezone,
-        "catchUp": catch_up_text(message.schedule.catch_up),
-        "nextTickTime": coming.ToJsonString() if message.HasField("next_tick_time") else None,
-        "lastTickTime": last.ToJsonString() if message.HasField("last_tick_time") else None,
+        **declared(message.schedule),
+        "nextTickTime": time_text(message, "next_tick_time"),
+        "lastTickTime": time_text(message, "last_tick_time"),
     }
 
 
 def catch_up_text(catch_up: pb.CatchUp.ValueType) -> str:
     """none, last, all"""
-    known = pb.CatchUp.DESCRIPTOR.values_by_number.get(catch_up)
-    return str(catch_up) if known is None else camel(known.name, "CATCH_UP_")
+    return enum_text(pb.CatchUp.DESCRIPTOR.values_by_number, catch_up, "CATCH_UP_")

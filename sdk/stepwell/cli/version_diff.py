@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from stepwell.cli import documents
+from stepwell.cli import documents, version_documents
 from stepwell.cli.json_text import Json
 from stepwell.cli.schedule_documents import catch_up_text
 from stepwell.cli.screen import Cell
@@ -103,7 +103,7 @@ def document(diff: VersionDiff) -> Json:
         "workflows": named("entrypoint", diff.workflows, str),
         "schedules": named("catchUp", diff.schedules, str, "schedule"),
         "retention": named("retention", diff.retention, documents.retention),
-        "limits": named("limits", diff.limits, documents.limits),
+        "limits": named("limits", diff.limits, version_documents.limits),
         "vars": named("value", diff.vars, str),
         "bindings": named("workflow", diff.bindings, str),
     }

@@ -31,12 +31,12 @@ def command() -> None:
 @click.pass_obj
 def list_(app: App, tenant: str | None, page_size: int, page_token: str, usage: bool, output: str) -> None:
     """List versions, newest first."""
-    from stepwell.cli import documents
+    from stepwell.cli import documents, version_documents
     from stepwell.client.resource_names import id_in
 
     page, used = app.ask(lambda client: _listed(client, tenant, page_size, page_token, usage))
     if output == "json":
-        items = [documents.described_version(each, of) if of else documents.version(each) for each, of in used]
+        items = [version_documents.described(each, of) if of else version_documents.version(each) for each, of in used]
         print_json(documents.page(items, page.next_page_token))
         return
     rows = [
@@ -45,7 +45,7 @@ def list_(app: App, tenant: str | None, page_size: int, page_token: str, usage: 
             app.since(documents.datetime_of(each.create_time)),
             str(each.file_count),
             str(each.size_bytes),
-            documents.used_state_text(each, of) if of else documents.version_state_text(each.state),
+            version_documents.used_state_text(each, of) if of else version_documents.state_text(each.state),
             *([str(of.pinned_instances)] if of else []),
             ", ".join(entry.workflow_id for entry in each.manifest.workflows),
         ]
@@ -62,13 +62,14 @@ def list_(app: App, tenant: str | None, page_size: int, page_token: str, usage: 
 @click.pass_obj
 def describe(app: App, version: str, tenant: str | None, output: str) -> None:
     """Show a version: what it declares, how large it is, and who needs it."""
-    from stepwell.cli import documents
+    from stepwell.cli import documents, version_documents
+    from stepwell.cli.schedule_documents import catch_up_text
     from stepwell.cli.terms_view import terms_of
     from stepwell.client.resource_names import id_in
 
     found, usage = app.ask(lambda client: _described(client, tenant, version))
     if output == "json":
-        print_json(documents.described_version(found, usage))
+        print_json(version_documents.described(found, usage))
         return
     app.screen.line(Cell(version, "bold"))
     app.screen.facts(
@@ -77,7 +78,7 @@ def describe(app: App, version: str, tenant: str | None, output: str) -> None:
             ("created", app.since(documents.datetime_of(found.create_time))),
             ("files", str(found.file_count)),
             ("bytes", str(found.size_bytes)),
-            ("state", documents.used_state_text(found, usage)),
+            ("state", version_documents.used_state_text(found, usage)),
             (
                 "routed by",
                 ", ".join(id_in(name, "workflows") or "" for name in usage.routed_workflows) or "no workflow",
@@ -89,6 +90,13 @@ def describe(app: App, version: str, tenant: str | None, output: str) -> None:
     )
     entries = [[entry.workflow_id, entry.entrypoint, *terms_of(entry)] for entry in found.manifest.workflows]
     app.screen.table(["WORKFLOW", "ENTRYPOINT", "KEPT", "LIMITS"], entries)
+    schedules = [
+        [entry.workflow_id, each.cron, each.timezone, catch_up_text(each.catch_up)]
+        for entry in found.manifest.workflows
+        for each in entry.schedules
+    ]
+    if schedules:
+        app.screen.table(["SCHEDULE OF", "CRON", "TIME ZONE", "CATCH UP"], schedules)
 
 
 @command.command("drain")

@@ -8,6 +8,7 @@ from stepwell.client.broadcasts import Broadcast
 from stepwell.client.calls import Caller
 from stepwell.client.payloads import payload_of
 from stepwell.client.resource_names import workflow_name
+from stepwell.errors import InvalidArgumentError
 from stepwell.v1 import instances_pb2 as pb
 from stepwell.v1.instances_pb2_grpc import InstanceServiceStub
 
@@ -88,9 +89,16 @@ class Events:
         """Send one of its events to the instance `to`, which may be itself after a restart; answers with that event.
 
         However often it is called, `to` takes it once: under the event's own id, or one that says where it was. As
-        `send_event`, WrongStateError when `to` has ended; NotFoundError when there is no such event.
+        `send_event`, WrongStateError when `to` has ended; NotFoundError when there is no such event;
+        InvalidArgumentError for the end of an instance that this one created, which nobody can send.
         """
         event = await self.get_event(name, number)
+        if not event.resend_id:
+            raise InvalidArgumentError(
+                f"event {number} is the end of {event.type}, which the instance created: it can't be sent; a restart "
+                "of the instance keeps it",
+                field="number",
+            )
         request = pb.SendEventRequest(
             name=to,
             type=event.type,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from stepwell.engine.family import is_child
 from stepwell.engine.instance import Instance
 from stepwell.engine.records import EventReceived, StepKey
 
@@ -36,5 +37,8 @@ def _received(event: EventReceived, taker: StepKey | None, kept: bool) -> Receiv
 
 def resend_id(instance: Instance, event: EventReceived) -> str:
     """The id under which it is sent elsewhere, so that sending it twice is sending it once: its own, or one made of
-    where it was."""
+    where it was. Empty for the end of a child, which nobody sends: a restart keeps it, and it is true of its parent
+    alone."""
+    if is_child(event.event_type):
+        return ""
     return event.event_id or f"{instance.uid}.{event.number}"

@@ -59,7 +59,7 @@ def _known(instance: Instance, key: StepKey) -> Step:
         raise InvalidArgumentError(
             f"the instance has no step {key.name!r} of kind {key.kind!r} and count {key.count} that it could "
             "begin again from; ListSteps has those that there are",
-            field="from_step",
+            field="step_name",
         )
     return step
 

@@ -490,6 +490,9 @@ class ReceivedEvent(_message.Message):
     event_id: _builtins.str
     """Its sender's own name for it; empty for none."""
     type: _builtins.str
+    """The end of an instance that this one created through a binding has {workflow}/{instance} for its type, and what
+    that instance came to for its payload.
+    """
     payload: _builtins.bytes
     """UTF-8 JSON. A large one is left out of lists, see payload_truncated."""
     payload_truncated: _builtins.bool
@@ -501,7 +504,8 @@ class ReceivedEvent(_message.Message):
     """From 1; 0 where none did."""
     resend_id: _builtins.str
     """The event_id under which to send it to another instance, or to this one after a restart, so that doing so twice is
-    doing it once: its own, or one made of the instance's uid and its number.
+    doing it once: its own, or one made of the instance's uid and its number. Empty for the end of an instance that
+    this one created: nobody can send it.
     """
     @_builtins.property
     def receive_time(self) -> _timestamp_pb2.Timestamp: ...

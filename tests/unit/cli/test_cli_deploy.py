@@ -26,7 +26,9 @@ def test_a_deploy_prints_its_version_and_workflows(cli: Cli, folder: Path) -> No
     expected = {
         "tenant": "acme",
         "version": DIGEST,
-        "workflows": [{"name": "order", "entrypoint": "main:Order", "retention": None, "limits": None}],
+        "workflows": [
+            {"name": "order", "entrypoint": "main:Order", "schedules": [], "retention": None, "limits": None}
+        ],
         "created": True,
     }
     assert cli("deploy", str(folder), "--tenant", "acme", "-o", "json").document == expected

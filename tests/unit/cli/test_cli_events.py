@@ -70,6 +70,23 @@ def test_an_event_is_sent_again_whole_and_under_the_id_that_the_server_names(cli
     assert missing.status == 1
 
 
+def test_the_end_of_a_child_is_listed_and_not_sent_again(cli: Cli, server: FakeServer) -> None:
+    put_errored_order(server)
+    end = received_event(1, i.EVENT_STATE_TAKEN, b'{"output": 7}', step_name="REFUND r-1")
+    end.type = "refund/r-1"
+    server.received[ORDER] = [end]
+    shown = cli("instances", "events", "order", "o-1", "--tenant", "acme").out
+    assert all(text in shown for text in ("refund/r-1", "taken", "REFUND r-1", '{"output": 7}'))
+    (listed,) = cli("instances", "events", "order", "o-1", "--tenant", "acme", "-o", "json").document["items"]
+    assert (listed["type"], listed["resendId"]) == ("refund/r-1", None)
+    refused = cli("instances", "resend-event", "order", "o-1", "1", "--to", "o-1", "--tenant", "acme", "-o", "json")
+    assert (refused.status, refused.error["reason"], refused.error["metadata"]) == (
+        1, "INVALID_ARGUMENT", {"field": "number"},
+    )  # fmt: skip
+    assert "the end of refund/r-1" in refused.error["message"]
+    assert server.sent == []
+
+
 def test_an_instance_tells_of_its_dead_events(cli: Cli, server: FakeServer) -> None:
     put_errored_order(server).dead_events = 2
     described = ("instances", "describe", "order", "o-1", "--tenant", "acme")

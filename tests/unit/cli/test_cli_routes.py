@@ -42,7 +42,9 @@ def test_a_version_is_described(cli: Cli, folder: str) -> None:
     assert document == {
         "tenant": "acme",
         "version": DIGEST,
-        "workflows": [{"name": "order", "entrypoint": "main:Order", "retention": None, "limits": None}],
+        "workflows": [
+            {"name": "order", "entrypoint": "main:Order", "schedules": [], "retention": None, "limits": None}
+        ],
         "vars": {"REGION": "eu"},
         "bindings": {},
         "fileCount": 2,
@@ -54,6 +56,7 @@ def test_a_version_is_described(cli: Cli, folder: str) -> None:
     }
     shown = cli("versions", "describe", DIGEST, *ACME).out
     assert all(text in shown for text in (DIGEST, "acme", "var REGION", "eu", "order", "main:Order"))
+    assert "SCHEDULE OF" not in shown
     ended = cli("versions", "describe", "sha256-" + "0" * 64, *ACME, *JSON)
     assert (ended.status, ended.error["reason"]) == (1, "NOT_FOUND")
 

@@ -10,7 +10,7 @@ import pytest
 from stepwell.v1 import instances_pb2 as i
 from stepwell.v1 import workflows_pb2 as w
 from tests.unit.cli.conftest import Cli
-from tests.unit.cli.fake_server import FakeServer
+from tests.unit.cli.fake_server import DIGEST, FakeServer
 
 ACME = ("--tenant", "acme")
 JSON = ("-o", "json")
@@ -52,6 +52,23 @@ def test_they_go_with_the_manifest(cli: Cli, server: FakeServer, folder: Path, s
     assert list(server.manifest.workflows[0].schedules) == [
         w.Schedule(cron="0 * * * *", timezone="UTC", catch_up=w.CATCH_UP_LAST),
         w.Schedule(cron="0 9 * * MON-FRI", timezone="Europe/Berlin", catch_up=w.CATCH_UP_ALL),
+    ]
+
+
+def test_a_version_is_described_with_those_that_it_declares(cli: Cli, folder: Path) -> None:
+    others = '[[workflows]]\nname = "bill"\nentrypoint = "main:Bill"'
+    said = 'schedules = ["0 * * * *", { cron = "0 9 * * MON-FRI", timezone = "Europe/Berlin", catch_up = "all" }]'
+    deployed = cli("deploy", written(folder, f"{said}\n{others}"), *ACME, *JSON).document
+    hourly = {"cron": "0 * * * *", "timezone": "UTC", "catchUp": "last"}
+    daily = {"cron": "0 9 * * MON-FRI", "timezone": "Europe/Berlin", "catchUp": "all"}
+    described = cli("versions", "describe", DIGEST, *ACME, *JSON).document
+    for document in (deployed, described):
+        assert [each["schedules"] for each in document["workflows"]] == [[hourly, daily], []]
+    shown = cli("versions", "describe", DIGEST, *ACME).out.splitlines()
+    assert [" ".join(line.split()) for line in shown[-3:]] == [
+        "SCHEDULE OF CRON TIME ZONE CATCH UP",
+        "order 0 * * * * UTC last",
+        "order 0 9 * * MON-FRI Europe/Berlin all",
     ]
 
 

@@ -42,7 +42,7 @@ vars = { GREETING = "welcome" }
 """
 
 
-UNSAID = {"retention": None, "limits": None}
+UNSAID: dict[str, object] = {"schedules": [], "retention": None, "limits": None}
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_its_default_retention_is_taken(cli: Cli, server: FakeServer, project: P
     (project / "wrangler.jsonc").write_text(ONE.replace('"class_name"', said + ', "class_name"'))
     deployed = cli("deploy", str(project), "--tenant", "acme", "-o", "json")
     kept = {"successMs": 259_200_000, "errorMs": 604_800_000}
-    assert deployed.document["workflows"] == [{"name": "a", "entrypoint": "entry:A", "retention": kept, "limits": None}]
+    assert deployed.document["workflows"] == [{"name": "a", "entrypoint": "entry:A", **UNSAID, "retention": kept}]
     assert deployed.err.splitlines() == [
         "Ignored: wrangler.jsonc: the workflow a: default_retention: of no meaning here: other"
     ]

@@ -10,7 +10,8 @@ import pytest
 
 from cluster.lease import TTL_S
 from data_plane.assignment import SHARD_COUNT
-from stepwell_server.metrics import ATTEMPTS, ENDINGS, REASONS
+from data_plane.ticks import TICK_JITTER_MS_MAX, TICK_LATE_MS_MAX
+from stepwell_server.metrics import ATTEMPTS, ENDINGS, LATE_SECONDS, REASONS
 from tests.architecture.contracts import code, options, verbs
 from tests.architecture.links import anchors
 from tests.architecture.test_metrics_page import served
@@ -75,6 +76,12 @@ def test_the_alert_of_shards_takes_the_number_of_shards_that_a_cluster_has() -> 
 
 def test_the_alert_of_leases_comes_before_their_end() -> None:
     assert 0 < int(rule_of("StepwellLeaseRunsOut").rpartition("<")[2]) < TTL_S
+
+
+def test_the_alert_of_schedules_comes_behind_their_jitter_and_before_times_are_missed() -> None:
+    late_s = int(rule_of("StepwellSchedulesLate").rpartition(">")[2])
+    assert TICK_JITTER_MS_MAX < late_s * 1_000 < TICK_LATE_MS_MAX
+    assert late_s in LATE_SECONDS, "what is between two buckets is a guess"
 
 
 def test_the_runbook_speaks_of_figures_that_are_served() -> None:

@@ -171,7 +171,7 @@ def test_a_step_that_the_origin_has_not_come_to_is_refused() -> None:
     run.start("charge")
     with pytest.raises(InvalidArgumentError, match="no step 'charge'") as caught:
         cut(run, key("charge"))
-    assert caught.value.metadata["field"] == "from_step"
+    assert caught.value.metadata["field"] == "step_name"
 
 
 def test_a_fork_that_has_not_run_is_rolled_back_too_where_something_is_copied() -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from stepwell.engine.events import KeyCancelled, RestartRequested, RunReturned, TerminateRequested
+from stepwell.engine.events import (
+    ChildAsked,
+    ChildEnded,
+    KeyCancelled,
+    RestartRequested,
+    RunReturned,
+    TerminateRequested,
+)
 from stepwell.engine.received import received_by, resend_id
 from tests.unit.engine.driven import Driven, key
 
@@ -54,3 +61,18 @@ def test_an_event_is_sent_elsewhere_under_its_own_id_or_one_that_says_where_it_w
     run.send("approve", b"1", "", "delivery-1")
     run.send("approve", b"1")
     assert [resend_id(run.instance, event) for event in run.instance.received] == ["delivery-1", "uid-1.2"]
+
+
+def test_the_end_of_a_child_is_told_and_is_not_to_be_sent() -> None:
+    run = Driven().running()
+    run.handle(ChildAsked(run.at, "c/1"))
+    run.handle(ChildEnded(run.at, "c/1", b'{"status":"complete","output":1}', "end 1"))
+    assert states(run) == [(1, "buffered", "")]
+    run.handle(TerminateRequested(run.at, ""))
+    assert states(run) == [(1, "dead", "")]
+    run.handle(RestartRequested(run.at, None, ""))
+    assert states(run) == [(1, "buffered", "")], "a restart keeps it"
+    run.activate()
+    run.wait("c", "c/1")
+    assert states(run) == [(1, "taken", "c")]
+    assert resend_id(run.instance, run.instance.received[0]) == ""
