@@ -8,7 +8,6 @@ words, end it, and waits for what it comes to; whoever ends the parent leaves th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -40,6 +39,8 @@ CONFIG: Final[Any] = {"retries": {"limit": 1_000, "delay": 500, "backoff": "cons
 
 DEPTH_MAX: Final = 2
 RESUME_EVERY_S: Final = 10.0
+KEPT_S: Final = (60.0, 90.0)
+"""No less is taken from a guest."""
 NEVER_S: Final = float("inf")
 
 
@@ -54,6 +55,8 @@ class Child:
     words: dict[int, float] = field(default_factory=dict)
     heard: dict[int, Place] = field(default_factory=dict)
     ended_by_parent: bool = False
+    is_rolled_back: bool = False
+    """Its parent has asked for that, or is about to."""
     has_ended: bool = False
     is_awaited: bool = False
     """Its parent has done all else that it does with it."""
@@ -72,12 +75,16 @@ class Families:
         return plan
 
     def _child(self, depth: int) -> list[Any]:
-        """Its plan, how many words it is sent, how its parent ends it, how it is created, and whether it has an id."""
+        """Its plan, how many words it is sent, how its parent ends it, how it is created, whether it has an id, and for
+        how long it is kept. One that is kept for a while only comes to its end alone: it may be gone for all calls."""
         chance = self._chance
         plan = [self._operation(depth) for _ in range(chance.randint(1, 4))]
         words = sum(1 for operation in plan if operation[0] == "word")
-        end = chance.choice(("", "", "", "terminate", "cancel"))
-        return ["child", plan, words, end, chance.choice(("run", "step")), chance.random() < 0.5]
+        end = chance.choice(("", "", "", "terminate", "cancel", "roll back"))
+        how, named = chance.choice(("run", "step")), chance.random() < 0.5
+        if not words and not end and how == "run":
+            return ["child", plan, words, end, how, named, [chance.choice(KEPT_S), chance.choice(KEPT_S)]]
+        return ["child", plan, words, end, how, named, None]
 
     def _operation(self, depth: int) -> list[Any]:
         chance = self._chance.random()
@@ -117,17 +124,24 @@ class Families:
     async def check(self, world: World, tenant: str) -> None:
         """Once everything has come to rest: all children that anyone was told of are there, and have ended."""
         oracle, listed = world.oracle, await _listed(Calls(world, tenant), tenant)
-        known = {life.name for life in oracle.lives.values() if life.name.startswith(f"{_parent(tenant)}/")}
-        told = {child.id for nonce, child in oracle.children.items() if child.id and nonce.startswith(f"{tenant} ")}
-        known |= {f"{_parent(tenant)}/instances/{id}" for id in told}
+        known = {life.name for life in self.lives(oracle, tenant) if life.kept_s is None}
+        for nonce, child in oracle.children.items():
+            if child.id and nonce.startswith(f"{tenant} ") and nonce not in oracle.kept_s:
+                known.add(f"{_parent(tenant)}/instances/{child.id}")
         names = [each.name for each in listed]
         if len(set(names)) != len(names) or not known <= set(names):
             oracle.violated(f"the list of {_parent(tenant)} is {names}, and there were {sorted(known)}")
         for each in listed:
             life, status = oracle.lives.get(each.uid), STATUSES[each.status]
+            if life is not None and life.kept_s is not None:
+                oracle.violated(f"{each.name} ({each.uid}) was kept for {life.kept_s} s, and is there")
             if status not in ("COMPLETE", "TERMINATED") or (life is not None and life.status not in ("", status)):
                 oracle.violated(f"{each.name} ({each.uid}) is {status} at the end: {life}")
         oracle.counted["children at the end"] += len(listed)
+
+    def lives(self, oracle: Oracle, tenant: str) -> list[Life]:
+        """Of a tenant's children."""
+        return [life for life in oracle.lives.values() if life.name.startswith(f"{_parent(tenant)}/")]
 
 
 def drawn(seed: int, circumstances: Circumstances, *, forks: bool) -> Families | None:
@@ -140,13 +154,18 @@ def drawn(seed: int, circumstances: Circumstances, *, forks: bool) -> Families |
 # ---------------------------------------------------------------- what runs do
 async def lived(follower: Follower, life: Life, step: Any, operation: list[Any], place: Place) -> Any:
     """As its parent: create it, send it words, end it, and return what it comes to."""
-    _, plan, words, end, how, named = operation
+    _, plan, words, end, how, named, kept_s = operation
     oracle, binding = follower.oracle, follower.env.CHILD
     nonce = f"{follower.tenant} {life.uid} {place}"
     child = oracle.children.setdefault(nonce, Child(life.uid, place))
     params = {"tenant": follower.tenant, "plan": plan, "nonce": nonce}
     id = f"{life.uid}-{'-'.join(map(str, place))}" if named else None
-    if how == "run":
+    if kept_s is not None:
+        oracle.kept_s[nonce] = tuple(kept_s)
+        success_ms, error_ms = (round(each_s * 1000) for each_s in kept_s)
+        retention = {"successRetention": success_ms, "errorRetention": error_ms}
+        made = await binding.create(id, params, retention=retention)
+    elif how == "run":
         made = await binding.create(id, params)
     else:
 
@@ -161,8 +180,7 @@ async def lived(follower: Follower, life: Life, step: Any, operation: list[Any],
     for number in range(words):
         await step.do(f"say {place} {number}", config=CONFIG)(partial(_say, oracle, made, child, life, number))()
     if end:
-        call = made.terminate if end == "terminate" else made.cancel
-        await step.do(f"end {place}", config=CONFIG)(partial(_end, oracle, call, child))()
+        await step.do(f"end {place}", config=CONFIG)(partial(_end, oracle, made, child, nonce, end))()
     child.is_awaited = True
     if child.has_ended and place in life.awaited:
         life.awaited[place] = oracle.now_s()
@@ -184,13 +202,21 @@ async def _say(oracle: Oracle, made: Any, child: Child, life: Life, number: int)
     return "sent"
 
 
-async def _end(oracle: Oracle, call: Callable[[], Awaitable[None]], child: Child) -> str:
+async def _end(oracle: Oracle, made: Any, child: Child, nonce: str, how: str) -> str:
     child.ended_by_parent = True
     try:
-        await call()
+        if how == "cancel":
+            await made.cancel()
+        elif how == "terminate":
+            await made.terminate()
+        else:
+            child.is_rolled_back = True
+            if (uid := oracle.made_by.get(nonce)) is not None:
+                oracle.rolls_back(oracle.lives[uid])
+            await made.terminate(rollback=True)
     except WrongStateError:
         return "ended"
-    oracle.counted["children ended by their parents"] += 1
+    oracle.counted[f"children ended by their parents: {how}"] += 1
     return "asked"
 
 
@@ -210,6 +236,13 @@ async def heard(follower: Follower, life: Life, step: Any, place: Place, ms: int
 
 
 # ---------------------------------------------------------------- what must hold
+def begins(oracle: Oracle, life: Life, nonce: str) -> None:
+    """An activation of any instance does: somebody may have asked before anyone knew that it is there."""
+    child = oracle.children.get(nonce)
+    if child is not None and child.is_rolled_back:
+        oracle.rolls_back(life)
+
+
 def _missed(oracle: Oracle, life: Life, nonce: str, place: Place, ms: int) -> None:
     """No word came in time: so none had been sent that nobody has heard."""
     child = oracle.children.get(nonce)

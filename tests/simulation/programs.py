@@ -151,6 +151,7 @@ class Follower(WorkflowEntrypoint):
         life = self.oracle.runs(self.ctx, name, self.version, plan["tenant"])
         self.nonce = plan["nonce"]
         self.oracle.made(life, self.nonce)
+        families.begins(self.oracle, life, self.nonce)
         saw, rest = [], plan["plan"]
         if is_marked(rest):
             mark = await step.do("mark", config=RETRIES)(self._body(0, 0))()

@@ -226,6 +226,8 @@ class World:
             await Client(self, tenant, ids).look_at_the_list()
             if self.families is not None:
                 await self.families.check(self, tenant)
+                for life in self.families.lives(self.oracle, tenant):
+                    await Client(self, tenant, ids).look_at(life)
 
     async def _watched(self, work: Any, clients: list[asyncio.Task[None]]) -> None:
         """Wait for it; whatever is violated ends the run."""
