@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stepwell.v1 import instances_pb2 as pb
 from tests.simulation.calls import Calls
+from tests.simulation.lines import shown
 from tests.simulation.lives import Life
 from tests.simulation.machine import WORKFLOW
 from tests.simulation.network import STRAY_S
@@ -85,14 +86,15 @@ class Broadcasts:
         for id, each in held.items():
             broadcast = self._all.get(id)
             if broadcast is None or broadcast.id != each.event_id or broadcast.tenant != life.name.split("/")[1]:
-                world.oracle.violated(f"{which} has the broadcast {each}, which nobody sent")
+                world.oracle.violated(f"{which} has the broadcast {shown(each)}, which nobody sent")
             elif began_s > broadcast.until_s:
                 world.oracle.violated(f"{which} has the broadcast {id}, and first waited for one at {began_s:.3f} s")
             else:
                 broadcast.holders.add(life.uid)
         for id in heard:
             if id not in held or held[id].state != pb.EVENT_STATE_TAKEN:
-                world.oracle.violated(f"{which} heard {id} at {life.heard[id]}, and has {held.get(id)}")
+                has = shown(held[id]) if id in held else "none"
+                world.oracle.violated(f"{which} heard {id} at {life.heard[id]}, and has {has} of it")
         for since_s, until_s in self._open(world, life, heard):
             for id in self._due(world, life.name.split("/")[1], since_s, until_s):
                 if id not in held:

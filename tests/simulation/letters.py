@@ -20,6 +20,7 @@ from tests.simulation import forks
 from tests.simulation.broadcasts import Broadcasts
 from tests.simulation.calls import Calls, Refused
 from tests.simulation.circumstances import Circumstances
+from tests.simulation.lines import shown
 from tests.simulation.lives import ENDED, Life
 from tests.simulation.network import STRAY_S
 from tests.simulation.programs import EVENT_TYPE
@@ -161,7 +162,7 @@ class Letters:
         self.broadcasts.check_list(world, life, listed, heard)
         for each in listed:
             if each.resend_id != (each.event_id or f"{life.uid}.{each.number}"):
-                world.oracle.violated(f"{life.name} ({life.uid}) has {each}")
+                world.oracle.violated(f"{life.name} ({life.uid}) has {shown(each)}, to be sent as {each.resend_id}")
             if each.type == EVENT_TYPE and each.state == pb.EVENT_STATE_DEAD:
                 dead, known = _Dead(life.name, each.number, _says(each.payload)), self._dead[life.name.split("/")[1]]
                 known.extend([] if dead in known else [dead])
@@ -203,7 +204,8 @@ class Letters:
                 found[number].append(each)
         for number in sent:
             if len(found[number]) != 1:
-                world.oracle.violated(f"{life.name} ({life.uid}) took event {number}, and has {found[number]} of it")
+                has = [shown(each) for each in found[number]]
+                world.oracle.violated(f"{life.name} ({life.uid}) took event {number}, and has {has} of it")
         for number, events in found.items():
             states = {each.state for each in events}
             if number in taken:
@@ -215,7 +217,9 @@ class Letters:
             else:
                 continue
             if not states <= allowed:
-                world.oracle.violated(f"{life.name} ({life.uid}) has event {number} as {events}")
+                world.oracle.violated(
+                    f"{life.name} ({life.uid}) has event {number} as {[shown(each) for each in events]}"
+                )
 
     def check(self, world: World) -> None:
         """At the end of all."""
