@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import Message
@@ -11,6 +12,7 @@ from rpc import rights
 from rpc.auth import Principal
 from stepwell.errors import ApiError, UnavailableError
 from stepwell.names import TenantId
+from stepwell.v1 import instances_pb2 as pb
 from tests.simulation.lines import shown
 from tests.simulation.network import DEADLINE_S
 
@@ -65,3 +67,10 @@ class Calls:
                 world.oracle.counted["calls answered"] += 1
                 world.oracle.tell(f"{method} {shown(request)} to {address}: {shown(answer)}")
                 return answer
+
+    async def send(self, name: str, type: str, payload: list[Any]) -> None:
+        """An event. Raises Refused."""
+        request = pb.SendEventRequest(
+            name=name, type=type, payload=json.dumps(payload).encode(), request_id=self._world.mint()
+        )
+        await self.answered("SendEvent", request)

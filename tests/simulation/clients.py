@@ -17,12 +17,13 @@ from google.protobuf.message import Message
 from cluster.directory import STALENESS_S
 from stepwell.errors import AlreadyExistsError, ConflictError, NotFoundError, WrongStateError
 from stepwell.v1 import instances_pb2 as pb
+from tests.simulation import letters
 from tests.simulation.calls import PAUSE_S, Calls, Refused
 from tests.simulation.forks import Forks
 from tests.simulation.lines import STATUSES
-from tests.simulation.lives import Life
+from tests.simulation.lives import ENDED, Life
 from tests.simulation.machine import WORKFLOW
-from tests.simulation.programs import EVENT_TYPE, digest_of, params_of, poison_in, wait_places, waits_in
+from tests.simulation.programs import digest_of, ends_alone, params_of, poison_in, wait_places, waits_in
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 A = TypeVar("A", bound=Message)
 
 LOOK_EVERY_S: Final = 0.4
-ENDED: Final = ("COMPLETE", "ERRORED", "TERMINATED")
 
 
 class Client:
@@ -49,6 +49,9 @@ class Client:
         while not world.quiet:
             await self._life(world.random.choice(self._ids))
             await asyncio.sleep(world.random.random())
+        if world.letters is not None:
+            await world.letters.broadcasts.at_rest(world)
+            await self._nameless()
 
     # ---------------------------------------------------------------- one life
     async def _life(self, id: str) -> None:
@@ -114,7 +117,7 @@ class Client:
             params=params_of(self._tenant, plan, nonce),
             request_id=nonce if not id or world.random.random() < 0.9 else "",
         )
-        if not waits_in(plan) and not poison_in(plan) and world.random.random() < expires:
+        if ends_alone(plan) and world.random.random() < expires:
             world.oracle.keeps(nonce, request.retention, world.random)
         asked_s = world.loop.now_s
         try:
@@ -181,6 +184,8 @@ class Client:
             world.driven[name] = life
             try:
                 await self._to_its_end(life, name)
+                if world.letters is not None:
+                    await world.letters.look_through(self._calls, world, life)
             finally:
                 del world.driven[name]
             if life.deleted or world.steering is None or not world.steering.is_due(life):
@@ -254,10 +259,10 @@ class Client:
                     world.oracle.cancelled(life)
                 elif sent < events and chance < 0.5:
                     sent = world.sent[life.uid] = sent + 1
-                    await self._send(name, EVENT_TYPE, [sent, life.uid])
+                    await letters.send(self._calls, world, life, sent)
                     life.sent[sent] = world.loop.now_s
                 elif chance < 0.55:
-                    await self._send(name, "other", [world.mint()])
+                    await self._calls.send(name, "other", [world.mint()])
                 elif chance < 0.60 and not world.quiet:
                     world.oracle.pauses(life, world.loop.now_s)
                     await self._control(life, name, "PauseInstance", pb.PauseInstanceRequest)
@@ -336,12 +341,6 @@ class Client:
             response = await self._calls.once("ListSteps", pb.ListStepsRequest(parent=name))
             if response is not None and world.driven.get(name) is life:
                 self._told_steps(life, response)
-
-    async def _send(self, name: str, type: str, payload: list[Any]) -> None:
-        request = pb.SendEventRequest(
-            name=name, type=type, payload=json.dumps(payload).encode(), request_id=self._world.mint()
-        )
-        await self._calls.answered("SendEvent", request)
 
     async def _control(self, life: Life, name: str, method: str, request: Any) -> None:
         self._told(life, await self._calls.answered(method, request(name=name, request_id=self._world.mint())))

@@ -21,8 +21,12 @@ def shown(message: Message) -> str:
         about = f"{message.parent} {len(message.items)}"
     elif isinstance(message, pb.CreateInstanceRequest):
         about = f"{message.parent}/instances/{message.instance_id}"
-    elif isinstance(message, pb.ListStepsRequest):
+    elif isinstance(message, pb.ListStepsRequest | pb.ListEventsRequest | pb.BroadcastEventRequest):
         about = message.parent
+    elif isinstance(message, pb.ReceivedEvent):
+        about = f"{message.number} {message.type} {message.event_id} {pb.EventState.Name(message.state)}"
+    elif isinstance(message, pb.BroadcastEventResponse):
+        about = f"{message.sent} {message.skipped} {message.failed}"
     elif not isinstance(message, pb.ListStepsResponse):
         about = getattr(message, "name", "")
     return f"{about} {crc32(message.SerializeToString(deterministic=True)):08x}"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 Place = tuple[Hashable, ...]
 """Of a plan: where in it something happens. The same in every replay."""
+
+ENDED: Final = ("COMPLETE", "ERRORED", "TERMINATED")
 
 
 @dataclass
@@ -77,3 +79,17 @@ class Life:
     """The life before a restart."""
     events_before: int = 0
     """Those up to that number were sent before the restart."""
+    resent: dict[tuple[int, str], int] = field(default_factory=dict)
+    """Dead events of others, or of the life before, that were sent to it, by their number and uid: as which of its."""
+    hears: dict[Place, tuple[float, float]] = field(default_factory=dict)
+    """Where it waited for broadcasts: when it first asked, and when that wait was to end."""
+    heard: dict[str, Place] = field(default_factory=dict)
+    """Where it heard which broadcast."""
+    unheard: set[Place] = field(default_factory=set)
+    """Where it heard none in time."""
+
+    def as_sent(self, says: tuple[int, str]) -> tuple[int, str]:
+        """Of an event that says of itself that it is that number of that uid's: which of whose it was sent as."""
+        if says in self.resent:
+            return self.resent[says], self.uid
+        return says if self.origin is None else self.origin.as_sent(says)

@@ -140,7 +140,7 @@ class Oracle:
 
     def received(self, life: Life, place: Place, payload: list[Any], *, could_do_without: bool = False) -> None:
         """A wait was given an event: [its number, the instance's uid]."""
-        number, uid = payload
+        number, uid = life.as_sent((payload[0], payload[1]))
         if place in life.copied or forks.is_an_origins(life, uid):
             return
         if uid != life.uid:

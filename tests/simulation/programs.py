@@ -24,6 +24,8 @@ from tests.simulation.loop import EPOCH_S, PROCESS
 from tests.simulation.oracle import Deaf, Oracle
 
 EVENT_TYPE = "go"
+CALL_TYPE = "call"
+"""Of broadcasts."""
 VERSIONS = 3
 """Of each tenant's workflow; they differ in nothing but what they say that they are."""
 RETRIES: Any = {"retries": {"limit": 40, "delay": 200, "backoff": "constant"}, "timeout": 20_000}
@@ -90,7 +92,7 @@ def takes_s(operation: list[Any]) -> float | None:
             return families.NEVER_S  # or once it has ended
         case ["do" | "do plainly", _, failures, takes_ms]:
             return float((failures + 1) * takes_ms + failures * RETRIES["retries"]["delay"]) / 1000
-        case ["sleep" | "timer" | "wait or give up" | "word", ms]:
+        case ["sleep" | "timer" | "wait or give up" | "word" | "hear" | "hear or give up", ms]:
             return float(ms) / 1000
         case ["wait"]:
             return None
@@ -100,6 +102,11 @@ def takes_s(operation: list[Any]) -> float | None:
 def waits_in(plan: list[Any]) -> int:
     """How many events the plan can't do without."""
     return sum(1 for operation in _flat(plan) if operation[0] == "wait")
+
+
+def ends_alone(plan: list[Any]) -> bool:
+    """Whether nobody has to do anything for it, nor looks at what became of broadcasts."""
+    return not (waits_in(plan) or poison_in(plan) or any(operation[0].startswith("hear") for operation in plan))
 
 
 def wait_places(plan: list[Any], place: Place = ()) -> Iterator[Place]:
@@ -239,9 +246,27 @@ class Follower(WorkflowEntrypoint):
                 except TimeoutError:
                     value = "nothing came"
                     self.oracle.gives_up(life, place)
+            case ["hear" | "hear or give up" as kind, ms]:
+                value = await self._heard(life, step, place, began_s, ms, by_itself=kind == "hear")
             case _:
                 raise AssertionError(f"no such operation: {operation}")
         return value
+
+    async def _heard(self, life: Life, step: Any, place: Place, began_s: float, ms: int, *, by_itself: bool) -> str:
+        """A broadcast; a wait for one may end by itself, or is given up."""
+        life.hears.setdefault(place, (self.oracle.now_s(), began_s + ms / 1000))
+        wait = step.wait_for_event("listen", CALL_TYPE, timeout=ms if by_itself else None)
+        try:
+            id: str = (await (wait if by_itself else asyncio.wait_for(wait, ms / 1000))).payload
+        except TimeoutError:
+            life.unheard |= {place} - life.copied.keys()
+            self.oracle.gives_up(life, place)
+            return "nobody called"
+        before = next((each for each, value in life.copied.items() if value == id), place)
+        where = life.heard.setdefault(id, before)
+        if where != place:
+            self.oracle.violated(f"{life.name} ({life.uid}) heard {id} at {where}, and at {place}")
+        return id
 
     def _body(self, failures: int, takes_ms: int) -> Any:
         async def body(ctx: Any) -> int:

@@ -9,6 +9,7 @@ import pytest
 import tests.simulation.planted
 import tests.simulation.planted_families
 import tests.simulation.planted_journal
+import tests.simulation.planted_letters
 import tests.simulation.planted_schedules
 import tests.simulation.planted_steering  # noqa: F401 — all fill FAULTS
 from tests.simulation.circumstances import seeds_of

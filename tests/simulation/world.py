@@ -29,7 +29,17 @@ from stepwell.errors import StepwellError
 from stepwell.guest import bodies
 from stepwell.names import Digest, InstanceId, InstanceUid, TenantId, WorkflowId
 from stepwell.workflow_limits import WorkflowLimits
-from tests.simulation import cassandra_tables, circumstances, etcd_faults, families, forks, network, sandbox, steering
+from tests.simulation import (
+    cassandra_tables,
+    circumstances,
+    etcd_faults,
+    families,
+    forks,
+    letters,
+    network,
+    sandbox,
+    steering,
+)
 from tests.simulation.cassandra import Cassandra
 from tests.simulation.cassandra_client import ReadUnavailableError
 from tests.simulation.circumstances import Circumstances
@@ -90,6 +100,7 @@ class World:
         self.steering = steering.drawn(seed, self.circumstances)
         self.forks = forks.drawn(seed, self.circumstances) if self.steering is None else None
         self.families = families.drawn(seed, self.circumstances, forks=self.forks is not None)
+        self.letters = letters.drawn(seed, self.circumstances)
         self.quiet = False
         self.last_fault_s = 0.0
         self.expected: dict[str, list[Any]] = {}
@@ -130,6 +141,7 @@ class World:
         """Of an instance that is to be created."""
         circumstances = self.circumstances
         plan = drawn_plan(self.random, circumstances.operations, poisonous=circumstances.poisonous)
+        plan = plan if self.letters is None else self.letters.broadcasts.plan(plan, self)
         plan = plan if self.families is None else self.families.plan(plan)
         return plan if self.steering is None else self.steering.plan(plan)
 
@@ -197,7 +209,9 @@ class World:
         for tenant in TENANTS:
             for _ in range(self.circumstances.readers_each):
                 self.loop.world.spawn(Client(self, tenant, ids).look())
-        await self._watched(asyncio.sleep(FAULTS_S), clients)
+        calling = [] if self.letters is None else [self.letters.broadcasts.call_out(self, tenant) for tenant in TENANTS]
+        watched = clients + (callers := [self.loop.world.spawn(each) for each in calling])
+        await self._watched(asyncio.sleep(FAULTS_S), watched)
         self.tell("mended")
         self.quiet = True
         if self.steering is not None:
@@ -207,21 +221,25 @@ class World:
         operating.cancel()
         self._be_calm()
         havoc.mend()
-        await self._watched(asyncio.sleep(self.random.random() * POWER_CUT_WITHIN_S), clients)
+        await self._watched(asyncio.sleep(self.random.random() * POWER_CUT_WITHIN_S), watched)
         havoc.cut_the_power()
         self.oracle.calm = True
         looking = self.loop.world.spawn(self._look_for_what_is_late())
-        await self._watched(asyncio.wait(clients, timeout=QUIET_S), clients)
+        await self._watched(asyncio.wait(clients, timeout=QUIET_S), watched)
         looking.cancel()
         for client in clients:
             if not client.done():
                 stuck = [life for life in self.oracle.lives.values() if not life.status and life.uid in self.expected]
                 self.oracle.violated(f"not at its end {QUIET_S} s after the last fault: {stuck}")
+        for caller in callers:
+            caller.cancel()
         await asyncio.sleep(REST_S)
         for each in self._tenants.values():
             await self.operators.close(each)
         await asyncio.sleep(REST_S)
         self._check_rest()
+        if self.letters is not None:
+            self.letters.check(self)
         for tenant in TENANTS:
             await Client(self, tenant, ids).look_at_the_list()
             if self.families is not None:
