@@ -161,7 +161,8 @@ class Letters:
         self._check_numbered(world, life, listed, sent, set(taken), ended)
         self.broadcasts.check_list(world, life, listed, heard)
         for each in listed:
-            if each.resend_id != (each.event_id or f"{life.uid}.{each.number}"):
+            of_a_child = "/" in each.type
+            if each.resend_id != ("" if of_a_child else each.event_id or f"{life.uid}.{each.number}"):
                 world.oracle.violated(f"{life.name} ({life.uid}) has {shown(each)}, to be sent as {each.resend_id}")
             if each.type == EVENT_TYPE and each.state == pb.EVENT_STATE_DEAD:
                 dead, known = _Dead(life.name, each.number, _says(each.payload)), self._dead[life.name.split("/")[1]]
