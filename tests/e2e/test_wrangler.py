@@ -24,7 +24,7 @@ async def test_a_project_written_for_cloudflare_runs_within_its_limits(server: S
     assert status == 0, err
     limits = {"steps": 3, "concurrency": None}
     assert json.loads(out)["workflows"] == [
-        {"name": "order", "entrypoint": "entry:Order", "retention": KEPT, "limits": limits}
+        {"name": "order", "entrypoint": "entry:Order", "schedules": [], "retention": KEPT, "limits": limits}
     ]
     assert [line for line in err.splitlines() if line.startswith("Ignored")] == [
         "Ignored: wrangler.jsonc: the workflow order: limits: of no meaning here: cpu_ms",

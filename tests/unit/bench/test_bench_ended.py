@@ -1,0 +1,39 @@
+"""A benchmark that is ended ends what it started, whoever ends it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+BENCHMARK = """
+import asyncio, runpy, sys
+from bench import alone
+
+async def figures():
+    print("begun", flush=True)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        print("ended", flush=True)
+    yield
+
+alone.figures = figures
+sys.argv = ["bench", "alone"]
+runpy.run_module("bench", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_benchmark_that_is_ended_ends_what_it_started(sent: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", BENCHMARK], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as bench:
+        assert bench.stdout is not None
+        assert bench.stdout.readline() == "begun\n"
+        bench.send_signal(sent)
+        out, _ = bench.communicate(timeout=60)
+    assert out == "ended\n"
+    assert bench.returncode != 0
