@@ -86,7 +86,11 @@ class Network:
         def respond(result: Result) -> None:
             loop.call_soon(_settle, answer, result, context=context)
 
-        name = _name_in(request)
+        name, process = _name_in(request), PROCESS.get()
+
+        def left_behind() -> None:
+            self._strays[name] = loop.now_s + STRAY_S
+
         until_s = DEADLINE.get(loop.now_s + DEADLINE_S)
         calling = _Calling()
         if source is None or source.connected:
@@ -105,14 +109,17 @@ class Network:
             self._post(arrive)
             if world.random.random() < self.faults.twice:
                 world.seen["call came twice"] += 1
-                self._strays[name] = loop.now_s + STRAY_S
+                left_behind()
                 self._post(arrive)
+        process.farewells[left_behind] = None  # what a machine passes on as it dies may arrive
         try:
             return await answer
         except asyncio.CancelledError:
-            self._strays[name] = loop.now_s + STRAY_S
+            left_behind()
             self._post(calling.cancel)
             raise
+        finally:
+            process.farewells.pop(left_behind, None)
 
     def _arrive(
         self,
