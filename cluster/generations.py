@@ -28,7 +28,7 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Change(Generic[T]):
     """What a decision came to: these compares must hold, these operations happen, `answer` makes the caller's answer
-    from the transaction's revision. Without operations nothing is written."""
+    from the transaction's revision. Without operations it is so already."""
 
     operations: tuple[Operation, ...]
     answer: Callable[[int], T]
@@ -43,6 +43,9 @@ def bucket_of(owner: TenantUid | None) -> int:
 async def change(store: ClusterStore, owner: TenantUid | None, decide: Callable[[], Awaitable[Change[T]]]) -> T:
     """Decide and write, again from the start whenever anything of the bucket changed in between.
 
+    What is so already is answered after a write too, of the generation alone: otherwise an earlier change of unknown
+    outcome, still on its way, could undo it after the answer.
+
     `decide` reads what it needs from the store; it may run several times. Raises what `decide` raises, UnavailableError
     (the outcome is unknown), and ConflictError when others were faster `ATTEMPTS` times.
     """
@@ -50,8 +53,6 @@ async def change(store: ClusterStore, owner: TenantUid | None, decide: Callable[
     for _ in range(ATTEMPTS):
         found = await store.get(key)
         decided = await decide()
-        if not decided.operations:
-            return decided.answer(found.mod_revision if found else 0)
         guard = Compare(key, found.mod_revision if found else 0)
         result = await store.txn((guard, *decided.compares), (Put(key, b""), *decided.operations))
         if result.succeeded:

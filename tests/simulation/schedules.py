@@ -163,8 +163,10 @@ class Operators:
                     await calls.resume(tenant, MOODY)
                 else:
                     cron = self._random.choice(ALIKE)
-                    terms.append(_Term(cron, now_ms - BACK_MINUTES * MINUTE_MS))
-                    await self._write(tenant, MOODY, cron, now_ms - BACK_MINUTES * MINUTE_MS)
+                    is_new = all(term.cron != cron for term in before)  # otherwise later times may be marked already
+                    since_ms = now_ms - BACK_MINUTES * MINUTE_MS if is_new else now_ms
+                    terms.append(_Term(cron, since_ms))
+                    await self._write(tenant, MOODY, cron, since_ms)
             except StepwellError as error:
                 world.tell(f"schedules of {tenant.id}: {what}, maybe: {error!r}")
                 continue

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from cluster import keys
 from cluster.generations import ATTEMPTS, BUCKETS, Change, bucket_of, change
-from cluster.store import Compare, Put
-from stepwell.errors import ConflictError
+from cluster.store import Compare, Operation, Put, TxnResult
+from stepwell.errors import ConflictError, UnavailableError
 from stepwell.names import TenantUid
 from tests.contract.memory_store import MemoryStore
 
@@ -49,14 +51,40 @@ async def test_a_change_that_was_overtaken_is_decided_again() -> None:
     assert (seen, found.value) == ([b"", b"theirs"], b"theirs and ours")
 
 
-async def test_a_decision_to_do_nothing_writes_nothing() -> None:
-    store = MemoryStore()
+class SlowStore(MemoryStore):
+    """Its first transaction is still on its way when its caller gives it up; `arrive` has it arrive."""
 
-    async def decide() -> Change[str]:
-        return Change((), lambda _: "as it was")
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_its_way: tuple[Sequence[Compare], Sequence[Operation]] | None = None
+        self.is_slow = True
 
-    assert await change(store, UID, decide) == "as it was"
-    assert await store.revision() == 0
+    async def txn(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> TxnResult:
+        if self.is_slow:
+            self.is_slow, self.on_its_way = False, (compares, operations)
+            raise UnavailableError("no answer")
+        return await super().txn(compares, operations)
+
+    async def arrive(self) -> TxnResult:
+        assert self.on_its_way is not None
+        return await super().txn(*self.on_its_way)
+
+
+async def test_what_is_so_already_is_not_undone_by_an_earlier_change_that_arrives_later() -> None:
+    store = SlowStore()
+
+    async def resume() -> Change[None]:
+        return Change((Put("state", b"resumed"),), lambda _: None)
+
+    async def pause() -> Change[str]:
+        assert await store.get("state") is None, "it is paused"
+        return Change((), lambda _: "paused")
+
+    with pytest.raises(UnavailableError):
+        await change(store, UID, resume)
+    assert await change(store, UID, pause) == "paused"
+    assert not (await store.arrive()).succeeded
+    assert await store.get("state") is None
 
 
 async def test_a_change_that_is_always_overtaken_gives_up() -> None:
