@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from cluster.store import ClusterStore
+from cluster import keys
+from cluster.store import RANGE_LIMIT_MAX, ClusterStore
 from control_plane.deploys import Deployed, Deploys, FileStart
 from control_plane.limits import ControlLimits
 from control_plane.tenants import Tenants
@@ -164,6 +165,11 @@ class Setting:
     def another(self, store: ClusterStore, check: Check, turns: DeployTurns) -> Deploys:
         """Deploys of one more server, over the same records and bundles."""
         return Deploys(store, self.bundles, check, turns, clock_ms=self.clock_ms, limits=self.limits)
+
+    async def written(self) -> dict[str, int]:
+        """When each record was written last."""
+        records = await self.store.range("", limit=RANGE_LIMIT_MAX)
+        return {each.key: each.mod_revision for each in records if not each.key.startswith(keys.GENERATIONS)}
 
     async def deploy(self, tenant_id: str, code: str, *workflows: str, no_route: bool = False) -> Deployed:
         """A bundle of one module with that code."""

@@ -64,12 +64,12 @@ async def test_version_and_routes_are_one_transaction() -> None:
 async def test_the_same_bundle_again_is_the_same_version_unchecked_and_unchanged() -> None:
     setting = await acme()
     first = await setting.deploy(ACME, "code", "order")
-    revision = await setting.store.revision()
+    written = await setting.written()
     again = await setting.deploy(ACME, "code", "order")
     assert not again.created
     assert (again.version, again.routes) == (first.version, first.routes)
     assert len(setting.check.asked) == 1
-    assert await setting.store.revision() == revision
+    assert await setting.written() == written
 
 
 async def test_deploying_an_older_version_again_routes_back_to_it() -> None:

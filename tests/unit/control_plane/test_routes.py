@@ -48,9 +48,9 @@ async def test_a_change_of_a_route_moves_its_tenants_generation_in_the_same_tran
 async def test_a_route_that_leads_there_already_stays_as_it_is() -> None:
     setting, tenant, routes = await acme()
     deployed = await setting.deploy(ACME, "one", "order")
-    revision = await setting.store.revision()
+    written = await setting.written()
     assert await routes.set(tenant, ORDER, [Share(deployed.version.digest)]) == deployed.routes[0]
-    assert await setting.store.revision() == revision
+    assert await setting.written() == written
 
 
 async def test_a_version_that_is_not_there_or_has_not_the_workflow_is_refused() -> None:
