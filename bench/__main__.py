@@ -30,6 +30,9 @@ BENCHMARKS: dict[str, Callable[[], AsyncIterator[Figure]]] = {
 
 
 async def main(names: list[str]) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that what was started is ended
     for name in names or BENCHMARKS:
         async for figure in BENCHMARKS[name]():
             print(json.dumps(figure.line()), flush=True)
@@ -39,5 +42,4 @@ if __name__ == "__main__":
     unknown = [name for name in sys.argv[1:] if name not in BENCHMARKS]
     if unknown:
         sys.exit(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started is ended
     asyncio.run(main(sys.argv[1:]))

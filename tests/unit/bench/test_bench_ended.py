@@ -13,8 +13,8 @@ import asyncio, runpy, sys
 from bench import alone
 
 async def figures():
-    print("begun", flush=True)
     try:
+        print("begun", flush=True)
         await asyncio.sleep(60)
     finally:
         print("ended", flush=True)
