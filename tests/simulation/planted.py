@@ -59,7 +59,7 @@ def a_fork_that_has_its_origins_results() -> Iterator[None]:
         yield
 
 
-@planted("a fork whose large results are its origin's")
+@planted("a fork whose large results are its origin's", first=46)
 def a_fork_whose_large_results_are_its_origins() -> Iterator[None]:
     with instead(forking, "_with", lambda record, apart: record):
         yield
@@ -126,7 +126,7 @@ def a_wake_that_is_not_due_now() -> Iterator[None]:
         yield
 
 
-@planted("no wake of one's own at load", POISON, first=81)
+@planted("no wake of one's own at load", POISON, first=64)
 def no_wake_of_ones_own_at_load() -> Iterator[None]:
     async def covered_by(server: ShardServer, key: Any, due: int) -> Wake:
         return Wake(max(due, server.clock()) // wakes.BUCKET_MS, due, key)
@@ -157,7 +157,7 @@ def a_shard_released_and_its_flag_stays() -> Iterator[None]:
         yield
 
 
-@planted("a lease is believed in for longer than it lives", first=43)
+@planted("a lease is believed in for longer than it lives", first=177)
 def a_lease_believed_in_for_longer() -> Iterator[None]:
     with mock.patch("cluster.lease.CLOCK_ERROR", -1.0):
         yield
@@ -211,7 +211,7 @@ def a_buffered_event_that_a_crash_drops() -> Iterator[None]:
         yield
 
 
-@planted("a cancelled wait that keeps its event")
+@planted("a cancelled wait that keeps its event", first=46)
 def a_cancelled_wait_that_keeps_its_event() -> Iterator[None]:
     with instead(fold, "_put_back", lambda queue, event: None):
         yield

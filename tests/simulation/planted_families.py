@@ -15,7 +15,7 @@ from stepwell.engine.events import ParentHeard
 from tests.simulation.planting import instead, planted
 
 
-@planted("a parent that is told of an end once, whether it hears or not", first=20)
+@planted("a parent that is told of an end once, whether it hears or not", first=29)
 def a_parent_that_is_told_of_an_end_once() -> Iterator[None]:
     real = Parents._tell
 
