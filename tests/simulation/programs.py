@@ -231,7 +231,9 @@ class Follower(WorkflowEntrypoint):
                 self.oracle.woke(life, place, began_s + ms / 1000)
                 return "awake"
             case ["timer", ms]:
-                began_s = asyncio.get_running_loop().time() - EPOCH_S
+                clock_s = asyncio.get_running_loop().time() - EPOCH_S
+                # A fork's that was copied ends when its origin's does.
+                began_s = clock_s if life.origin is None else min(began_s, clock_s)
                 await asyncio.sleep(ms / 1000)
                 self.oracle.woke(life, place, began_s + ms / 1000)
                 return "awake"
