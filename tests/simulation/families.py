@@ -272,7 +272,7 @@ def _told(oracle: Oracle, life: Life, nonce: str, child: Child, value: list[Any]
     if value[0] == "complete":
         if it is None or it.returned != value[1]:
             oracle.violated(f"{life.name} ({life.uid}) was told {value} of {child}, which returned {it}")
-        else:
+        elif not it.deleted:  # it may have expired since
             oracle.told_status(it, "COMPLETE", value[1])
     elif value[1] != "terminated" or not child.ended_by_parent:
         oracle.violated(f"{life.name} ({life.uid}) was told {value} of {child}")
