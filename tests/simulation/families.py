@@ -8,6 +8,7 @@ words, end it, and waits for what it comes to; whoever ends the parent leaves th
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -20,7 +21,7 @@ from cluster.store import Put
 from stepwell.errors import ChildFailedError, EventTimeoutError, WrongStateError
 from stepwell.names import WorkflowId
 from stepwell.v1 import instances_pb2 as pb
-from tests.simulation.calls import Calls
+from tests.simulation.calls import Calls, Refused
 from tests.simulation.circumstances import Circumstances
 from tests.simulation.lines import STATUSES
 
@@ -117,9 +118,10 @@ class Families:
                     if each.status == pb.INSTANCE_STATUS_PAUSED:
                         world.oracle.counted["children resumed"] += 1
                         request = pb.ResumeInstanceRequest(name=each.name, request_id=world.mint())
-                        await calls.answered("ResumeInstance", request)
-                        if (life := world.oracle.lives.get(each.uid)) is not None:
-                            world.oracle.resumes(life)
+                        with suppress(Refused):  # the list lags: it may have ended, or be gone
+                            await calls.answered("ResumeInstance", request)
+                            if (life := world.oracle.lives.get(each.uid)) is not None:
+                                world.oracle.resumes(life)
 
     async def check(self, world: World, tenant: str) -> None:
         """Once everything has come to rest: all children that anyone was told of are there, and have ended."""
