@@ -52,7 +52,8 @@ class Host:
 
 
 class LateStore(MemoryStore):
-    """Claims are answered as unknown while `late` is set, and applied when `land` is called."""
+    """Claims are answered as unknown while `late` is set, and applied when `land` is called; or at once, after all that
+    came before, when `applies` is set too."""
 
     def __init__(self) -> None:
         super().__init__(asyncio.get_running_loop().time)
@@ -69,6 +70,7 @@ class LateStore(MemoryStore):
         if not (self.late and is_claim):
             return await super().txn(compares, operations)
         if self.applies:
+            await self.land()
             await super().txn(compares, operations)
         else:
             self._waiting.append((compares, operations))
@@ -220,6 +222,24 @@ async def test_a_claim_that_is_applied_after_it_was_given_up_is_taken_back() -> 
         for number, shard in a.host.shards.items():
             stored = await store.get(keys.shard_owner(number))
             assert stored is not None
+            assert decode_value(ShardOwner, stored).epoch == shard.epoch
+
+
+@on_virtual_time
+async def test_what_an_earlier_try_wrote_on_an_earlier_lease_is_not_served() -> None:
+    """Nor is a try that is unknown taken for the one before it: that one's record goes when its lease does."""
+    store = store_now()
+    store.late = True
+    async with cluster(store, "a") as [a]:
+        await asyncio.sleep(2)
+        a.ownership._lease._give_up()
+        store.applies = True
+        await until(lambda: len(a.numbers) == SHARDS)
+        await asyncio.sleep(TTL_S + 2)
+        for number, shard in a.host.shards.items():
+            assert shard.owned()
+            stored = await store.get(keys.shard_owner(number))
+            assert stored is not None, "it is served, and nobody is known to own it"
             assert decode_value(ShardOwner, stored).epoch == shard.epoch
 
 
