@@ -139,6 +139,11 @@ class Machine:
             self._launcher.host_died()
         self.node = self.ownership = self._servicer = self._local = self._peers = self._launcher = None
 
+    def close(self) -> None:
+        """The run is over: give back what its sandboxes have of the real machine."""
+        if self._launcher is not None:
+            self._launcher.host_died()
+
     def _poisoned(self, process: Process) -> None:
         """What a tenant runs takes it down; it comes up again."""
         world, context = self.world, self.world.loop.world.context

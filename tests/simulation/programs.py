@@ -255,7 +255,11 @@ class Follower(WorkflowEntrypoint):
         return value
 
     async def _heard(self, life: Life, step: Any, place: Place, began_s: float, ms: int, *, by_itself: bool) -> str:
-        """A broadcast; a wait for one may end by itself, or is given up."""
+        """A broadcast; a wait for one may end by itself, or is given up by the clock of `run`, which goes on from what
+        was recorded: an activation whose sandbox ended before `run` began, or what its origin saw.
+        """
+        if not by_itself:
+            began_s = min(began_s, asyncio.get_running_loop().time() - EPOCH_S)
         life.hears.setdefault(place, (self.oracle.now_s(), began_s + ms / 1000))
         wait = step.wait_for_event("listen", CALL_TYPE, timeout=ms if by_itself else None)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -16,6 +17,13 @@ SEEDS = range(1, 13)
 def test_nothing_is_lost_doubled_or_stuck() -> None:
     violated = {seed: outcome.violations[0] for seed in SEEDS if (outcome := run_seed(seed)).violations}
     assert violated == {}
+
+
+def test_a_seed_leaves_no_file_open() -> None:
+    run_seed(1)
+    before = len(os.listdir("/proc/self/fd"))
+    run_seed(2)
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize("seed", [3, 7])

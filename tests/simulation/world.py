@@ -182,6 +182,9 @@ class World:
             except (Violation, StuckError) as wrong:
                 if str(wrong) not in self.oracle.violations:
                     self.oracle.violations.append(f"{type(wrong).__name__}: {wrong}")
+            finally:
+                for machine in self.machines.values():
+                    machine.close()
         return self.oracle.violations
 
     async def _run(self) -> None:
