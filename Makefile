@@ -10,6 +10,8 @@ sandboxed := tests/e2e tests/conformance tests/polyglot tests/contract/test_bund
 alone := tests/e2e/hostile/test_hostile_guests.py tests/e2e/test_soak.py
 # A whole cluster of real processes, for all of its tests together: by one process.
 cluster := tests/servers
+# They take CPUs alone, and on virtual time: in what time the cluster leaves.
+simulated := tests/simulation
 # They run the commit before this one, too, which a checkout without history does not have.
 upgrade := $(if $(shell git rev-parse --quiet --verify HEAD~1 2>/dev/null),,tests/servers/test_upgrade.py tests/e2e/test_upgraded.py)
 packages := sdk/stepwell sdk/workers cluster rpc loader control_plane data_plane stepwell_server
@@ -31,11 +33,15 @@ cluster-demo: setup  ## the same on etcd, three Cassandra nodes and three data n
 
 test: setup  ## every test
 	@scripts/test_packages && scripts/etcd_binary >/dev/null && scripts/cassandra_jars >/dev/null
-	@$(python) -m pytest -n auto --maxprocesses 8 tests $(addprefix --ignore=,$(sandboxed) $(cluster))
+	@$(python) -m pytest -n auto --maxprocesses 8 tests $(addprefix --ignore=,$(sandboxed) $(cluster) $(simulated))
 	@[ -z "$(upgrade)" ] || echo "NOT RUN: $(upgrade). This checkout has no history, so nothing to upgrade from." >&2
-	@# Meanwhile, in what time the cluster leaves: compilers, for tests/polyglot, which would build what is missing then.
+	@# Meanwhile, in what time the cluster leaves: compilers, for tests/polyglot, which would build what is missing then;
+	@# and the simulation, told of afterwards, and ended by Ctrl-C as all else is, which a shell keeps from what it runs so.
 	@nice -n 19 scripts/example_clients >/dev/null 2>&1 & building=$$!; \
-	  $(python) -m pytest $(cluster) $(addprefix --ignore=,$(upgrade)); status=$$?; wait $$building || true; exit $$status
+	  said=$$(mktemp); trap 'rm -f "$$said"' EXIT; \
+	  nice -n 19 env --default-signal=INT $(python) -m pytest -n auto --maxprocesses 8 $(simulated) >"$$said" 2>&1 & simulating=$$!; \
+	  $(python) -m pytest $(cluster) $(addprefix --ignore=,$(upgrade)); status=$$?; \
+	  wait $$simulating || status=1; cat "$$said"; wait $$building || true; exit $$status
 	@$(python) -m pytest -n 3 $(sandboxed) $(addprefix --ignore=,$(alone) $(upgrade))
 	@$(python) -m pytest $(alone)
 
