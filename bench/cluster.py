@@ -66,11 +66,15 @@ async def figures() -> AsyncIterator[Figure]:
 
 
 @asynccontextmanager
-async def running(nodes: int, copies: int) -> AsyncIterator[tuple[Server, CassandraSession, list[Part]]]:
-    """A cluster of so many data nodes, and of Cassandra nodes with a copy on each."""
+async def running(
+    nodes: int, copies: int, path: str = ""
+) -> AsyncIterator[tuple[Server, CassandraSession, list[Part]]]:
+    """A cluster of so many data nodes, and of Cassandra nodes with a copy on each; `path` as in `bench.server`."""
     config = f"[loader]\nsandboxes_max = {SHAPE.sandboxes + 4}\nwarm_sandboxes = 2\n"
     with tempfile.TemporaryDirectory(prefix="stepwell-bench-", ignore_cleanup_errors=True) as folder:
         cluster = LocalCluster(Path(folder), cassandra=copies, nodes=nodes, settings=config)
+        for part in (*cluster.controls, *cluster.nodes):
+            part.environment |= {"PYTHONPATH": path} if path else {}
         try:
             await asyncio.to_thread(cluster.start)
             session = await CassandraSession.connect(cluster.cassandra_settings())

@@ -9,7 +9,7 @@ from typing import Final
 
 from bench.figure import Figure
 from bench.load import run_instance
-from bench.server import running
+from bench.server import Server, running
 from stepwell.v1 import instances_pb2 as pb
 
 STEPS: Final = 1_000
@@ -22,12 +22,18 @@ async def figures() -> AsyncIterator[Figure]:
     async with running() as server:
         workflow = await server.tenant("bench")
         for _ in range(REPEATS):
-            await run_instance(server, workflow, {"steps": STEPS, "window": WINDOW})
-            listed = await server.instances.ListInstances(
-                pb.ListInstancesRequest(parent=workflow, page_size=1), metadata=server.metadata
-            )
-            newest = pb.GetInstanceRequest(name=listed.instances[0].name)
-            marks = json.loads((await server.instances.GetInstance(newest, metadata=server.metadata)).output)["marks"]
-            firsts.append((marks[1] - marks[0]) / WINDOW * 1e3)
-            lasts.append((marks[-1] - marks[-2]) / WINDOW * 1e3)
+            first, last = await measure(server, workflow)
+            firsts.append(first)
+            lasts.append(last)
     yield Figure("step_1000_ms", statistics.median(lasts), "ms", statistics.median(firsts))
+
+
+async def measure(server: Server, workflow: str) -> tuple[float, float]:
+    """The ms that a step takes at an instance's beginning, and at its end."""
+    await run_instance(server, workflow, {"steps": STEPS, "window": WINDOW})
+    listed = await server.instances.ListInstances(
+        pb.ListInstancesRequest(parent=workflow, page_size=1), metadata=server.metadata
+    )
+    newest = pb.GetInstanceRequest(name=listed.instances[0].name)
+    marks = json.loads((await server.instances.GetInstance(newest, metadata=server.metadata)).output)["marks"]
+    return (marks[1] - marks[0]) / WINDOW * 1e3, (marks[-1] - marks[-2]) / WINDOW * 1e3

@@ -41,6 +41,11 @@ class Server:
         await deploy(self.channel, self.metadata, name, bundle)
         return f"tenants/{name}/workflows/steps"
 
+    def cpu_s(self) -> float:
+        """CPU time that its own process has taken, all its threads together."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     async def warm(self, sandboxes: int, within_s: float) -> None:
         """Wait until so many sandboxes were started for the warm pool, and have had time to boot."""
         async with asyncio.timeout(within_s):
@@ -50,23 +55,27 @@ class Server:
 
 
 @asynccontextmanager
-async def running(config: str = "", sandbox: str = "gvisor") -> AsyncIterator[Server]:
+async def running(config: str = "", sandbox: str = "gvisor", path: str = "") -> AsyncIterator[Server]:
     """One with a folder of its own for as long."""
     folder = Path(tempfile.mkdtemp(prefix="stepwell-bench-"))
     try:
-        async with serving(folder, config, sandbox) as server:
+        async with serving(folder, config, sandbox, path) as server:
             yield server
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @asynccontextmanager
-async def serving(folder: Path, config: str = "", sandbox: str = "gvisor") -> AsyncIterator[Server]:
-    """Start it on what the folder holds, wait until it serves, and end it, where it was not killed."""
+async def serving(folder: Path, config: str = "", sandbox: str = "gvisor", path: str = "") -> AsyncIterator[Server]:
+    """Start it on what the folder holds, wait until it serves, and end it, where it was not killed.
+
+    `path` is a PYTHONPATH that makes the command another commit's program.
+    """
     data = folder / "data"
     data.mkdir(exist_ok=True)
     (data / "config.toml").write_text(config)
     environ = os.environ | {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_DATA_HOME": str(folder / "share")}
+    environ |= {"PYTHONPATH": path} if path else {}
     log = (folder / "log").open("wb")
     context = folder / "config" / "stepwell" / "contexts.toml"
     context.unlink(missing_ok=True)

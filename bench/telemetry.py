@@ -8,19 +8,17 @@ process too, which takes what it gets and keeps nothing; its share is in the rat
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import statistics
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from bench.figure import Figure
 from bench.floor import Shape
 from bench.load import run_all, run_instance
-from bench.server import Server, running
+from bench.server import running
 
 SHAPE: Final = Shape(4, 5, 100)
 ROUNDS: Final = 12
@@ -62,26 +60,20 @@ async def figures() -> AsyncIterator[Figure]:
 
 
 @asynccontextmanager
-async def loaded(telemetry: str) -> AsyncIterator[Callable[[], Awaitable[Cost]]]:
+async def loaded(telemetry: str, path: str = "") -> AsyncIterator[Callable[[], Awaitable[Cost]]]:
     """A server with those settings; each call puts the load on it once. Boots and imports are over by then."""
     config = f"[loader]\nsandboxes_max = {SHAPE.sandboxes + 4}\n[telemetry]\n{telemetry}"
-    async with running(config, "process") as server:
+    async with running(config, "process", path) as server:
         workflows = [await server.tenant(f"bench-{number}") for number in range(SHAPE.sandboxes)]
         for workflow in workflows:
             await run_instance(server, workflow, {"steps": 2})
 
         async def once() -> Cost:
-            before_s = cpu_s(server)
+            before_s = server.cpu_s()
             rate, times = await run_all(server, workflows, SHAPE.instances, SHAPE.steps)
-            return Cost((cpu_s(server) - before_s) / (len(times) * SHAPE.steps) * 1e6, rate)
+            return Cost((server.cpu_s() - before_s) / (len(times) * SHAPE.steps) * 1e6, rate)
 
         yield once
-
-
-def cpu_s(server: Server) -> float:
-    """CPU time that the server's own process has taken, all its threads together."""
-    fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def free_port() -> int:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from scripts.other_commit import unpacked
 from tests.e2e.api import Api
 from tests.e2e.server import Server
 from tests.e2e.traffic import Traffic
-from tests.servers.previous import COMMIT, unpacked
+from tests.servers.upgraded_from import COMMIT
 
 SEED = 4
 INSTANCES = 24
@@ -22,7 +23,7 @@ INSTANCES = 24
 async def test_what_the_previous_one_left_on_this_machine_goes_on(tmp_path: Path) -> None:
     server, upgraded, began = Server(tmp_path / "server", sandbox="process"), False, time.monotonic()
     of_now = dict(server.environ)
-    server.environ = of_now | {"PYTHONPATH": unpacked(tmp_path / "previous")}
+    server.environ = of_now | {"PYTHONPATH": unpacked(COMMIT, tmp_path / "previous")}
     try:
         await server.start()
         async with Api(server.endpoint, server.token) as api:

@@ -13,10 +13,11 @@ import pytest
 
 from scripts.demo_server import until
 from scripts.local_cluster import Part
+from scripts.other_commit import unpacked
 from tests.e2e.api import Api
 from tests.e2e.traffic import Traffic
 from tests.servers.installation import Installation
-from tests.servers.previous import unpacked
+from tests.servers.upgraded_from import COMMIT
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -43,7 +44,7 @@ async def test_nodes_of_both_serve_one_cluster_and_take_shards_from_each_other(
         await traffic.deploy()
         carried = asyncio.ensure_future(traffic.carry_on(lambda: swaps / 4))
         await stopped(older)
-        older.environment = of_now | {"PYTHONPATH": unpacked(tmp_path / "previous")}
+        older.environment = of_now | {"PYTHONPATH": unpacked(COMMIT, tmp_path / "previous")}
         try:
             await started(older)
             swaps = 1
