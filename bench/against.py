@@ -8,6 +8,7 @@ geometric mean), and `error` is that mean's standard error.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import math
@@ -63,12 +64,14 @@ async def main(commit: str, names: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit("usage: python -m bench.against COMMIT [LOAD ...]")
-    unknown = [name for name in sys.argv[2:] if name not in LOADS]
+    parser = argparse.ArgumentParser(prog="python -m bench.against")
+    parser.add_argument("commit", help="whose program is measured beside this one")
+    parser.add_argument("loads", nargs="*", metavar="load", help=f"all, or some of {', '.join(LOADS)}")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.loads if name not in LOADS]
     if unknown:
-        sys.exit(f"no load {', '.join(unknown)}; there are {', '.join(LOADS)}")
+        parser.error(f"no load {', '.join(unknown)}; there are {', '.join(LOADS)}")
     try:
-        asyncio.run(main(sys.argv[1], sys.argv[2:]))
+        asyncio.run(main(arguments.commit, arguments.loads))
     except NoSuchCommitError as error:
         sys.exit(str(error))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, NamedTuple
 
 from bench import alone, cluster, growth, help_time
 from bench.floor import Shape
-from bench.load import run_all, run_instance
-from bench.server import running
+from bench.load import Cost, cost, ready, run_instance
+from bench.server import Server, running
 from bench.telemetry import collector, free_port, loaded
 from bench.throughput import SHAPES
 from data_plane.journal.cassandra.tables import Statements
@@ -18,6 +19,7 @@ from data_plane.journal.cassandra.tables import Statements
 WARM: Final = 2
 WARM_UP_S: Final = 60.0
 AFTER_A_BOOT_S: Final = 1.0
+CASSANDRA_REPEATS: Final = 10
 
 Turn = Callable[[], Awaitable[dict[str, float]]]
 """Puts the load on once, and returns what was measured by figure."""
@@ -29,20 +31,29 @@ class Load(NamedTuple):
     """For the program that this PYTHONPATH makes of the command: this commit's, where it is empty."""
 
 
+def _shown(kind: str, of: str, measured: Cost) -> dict[str, float]:
+    """All figures are the less the better."""
+    return {
+        f"{kind}step_us_{of}": 1e6 / measured.steps_per_s,
+        f"{kind}server_cpu_us_a_step_{of}": measured.cpu_us_a_step,
+    }
+
+
+async def _instance(kind: str, server: Server, workflow: str, repeats: int) -> dict[str, float]:
+    """One after the other, with nothing else at work."""
+    times = [await run_instance(server, workflow, {"steps": alone.STEPS}) for _ in range(repeats)]
+    return {f"{kind}instance_1x1x{alone.STEPS}_ms": statistics.median(times)}
+
+
 def _throughput(shape: Shape) -> Callable[[str], AbstractAsyncContextManager[Turn]]:
     @asynccontextmanager
     async def opened(path: str) -> AsyncIterator[Turn]:
         config = f"[loader]\nsandboxes_max = {shape.sandboxes + 4}\nwarm_sandboxes = 2\n"
         async with running(config, path=path) as server:
-            workflows = [await server.tenant(f"bench-{number}") for number in range(shape.sandboxes)]
-            for workflow in workflows:
-                await run_instance(server, workflow, {"steps": 2})
+            workflows = await ready(server, shape)
 
             async def turn() -> dict[str, float]:
-                before_s = server.cpu_s()
-                rate, times = await run_all(server, workflows, shape.instances, shape.steps)
-                cpu_us = (server.cpu_s() - before_s) / (len(times) * shape.steps) * 1e6
-                return {f"step_us_{shape}": 1e6 / rate, f"server_cpu_us_a_step_{shape}": cpu_us}
+                return _shown("", str(shape), await cost(server, workflows, shape))
 
             yield turn
 
@@ -56,8 +67,7 @@ async def _alone(path: str) -> AsyncIterator[Turn]:
         await run_instance(server, workflow, {"steps": 2})
 
         async def turn() -> dict[str, float]:
-            times = [await run_instance(server, workflow, {"steps": alone.STEPS}) for _ in range(alone.REPEATS)]
-            return {f"instance_1x1x{alone.STEPS}_ms": sorted(times)[len(times) // 2]}
+            return await _instance("", server, workflow, alone.REPEATS)
 
         yield turn
 
@@ -114,11 +124,7 @@ def _telemetry(name: str, settings: str) -> Callable[[str], AbstractAsyncContext
             async with loaded(telemetry, path) as once:
 
                 async def turn() -> dict[str, float]:
-                    cost = await once()
-                    return {
-                        f"telemetry_{name}_cpu_us_a_step": cost.cpu_us_a_step,
-                        f"telemetry_{name}_step_us": 1e6 / cost.steps_per_s,
-                    }
+                    return _shown("telemetry_", name, await once())
 
                 yield turn
 
@@ -132,20 +138,11 @@ async def _cluster(path: str) -> AsyncIterator[Turn]:
     async with cluster.running(1, 1, path) as (server, session, _):
         raw = cluster.Raw(session, await Statements.prepare(session))
         await raw.writes(cluster.WARM_WRITES)
-        workflows = [await server.tenant(f"bench-{number}") for number in range(shape.sandboxes)]
-        for workflow in workflows:
-            await run_instance(server, workflow, {"steps": 2})
+        workflows = await ready(server, shape)
 
         async def turn() -> dict[str, float]:
-            before_s = server.cpu_s()
-            rate, times = await run_all(server, workflows, shape.instances, shape.steps)
-            cpu_us = (server.cpu_s() - before_s) / (len(times) * shape.steps) * 1e6
-            one_ms = sorted([await run_instance(server, workflows[0], {"steps": 10}) for _ in range(10)])[5]
-            return {
-                f"cassandra_step_us_{shape}": 1e6 / rate,
-                f"cassandra_server_cpu_us_a_step_{shape}": cpu_us,
-                "cassandra_instance_1x1x10_ms": one_ms,
-            }
+            shown = _shown("cassandra_", str(shape), await cost(server, workflows, shape))
+            return shown | await _instance("cassandra_", server, workflows[0], CASSANDRA_REPEATS)
 
         yield turn
 

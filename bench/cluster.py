@@ -20,7 +20,7 @@ import grpc
 
 from bench.figure import Figure
 from bench.floor import Shape
-from bench.load import run_all, run_instance
+from bench.load import ready, run_all, run_instance
 from bench.server import Server
 from cluster.cassandra.session import CassandraSession
 from data_plane.journal.cassandra.tables import Statements
@@ -42,9 +42,7 @@ async def figures() -> AsyncIterator[Figure]:
         async with running(nodes, copies) as (server, raw_session, cassandra):
             raw = Raw(raw_session, await Statements.prepare(raw_session))
             await raw.writes(WARM_WRITES)
-            workflows = [await server.tenant(f"bench-{number}") for number in range(SHAPE.sandboxes)]
-            for workflow in workflows:
-                await run_instance(server, workflow, {"steps": 2})
+            workflows = await ready(server, SHAPE)
             ours, floors = list[float](), list[float]()
             for _ in range(ROUNDS):
                 floors.append(await raw.rate(RAW_S))

@@ -13,11 +13,11 @@ import statistics
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final, NamedTuple
+from typing import Final
 
 from bench.figure import Figure
 from bench.floor import Shape
-from bench.load import run_all, run_instance
+from bench.load import Cost, cost, ready
 from bench.server import running
 
 SHAPE: Final = Shape(4, 5, 100)
@@ -36,11 +36,6 @@ server.wait_for_termination()
 """
 
 
-class Cost(NamedTuple):
-    cpu_us_a_step: float
-    steps_per_s: float
-
-
 async def figures() -> AsyncIterator[Figure]:
     async with collector() as endpoint:
         spans = f'otlp_endpoint = "{endpoint}"\n'
@@ -55,7 +50,7 @@ async def figures() -> AsyncIterator[Figure]:
                     told.append(await telling())
                     untold.append(await silent())
             for field, unit in (("cpu_us_a_step", "us"), ("steps_per_s", "steps/s")):
-                value, floor = (statistics.median(getattr(cost, field) for cost in costs) for costs in (told, untold))
+                value, floor = (statistics.median(getattr(each, field) for each in costs) for costs in (told, untold))
                 yield Figure(f"telemetry_{name}_{field}", value, unit, floor)
 
 
@@ -64,16 +59,8 @@ async def loaded(telemetry: str, path: str = "") -> AsyncIterator[Callable[[], A
     """A server with those settings; each call puts the load on it once. Boots and imports are over by then."""
     config = f"[loader]\nsandboxes_max = {SHAPE.sandboxes + 4}\n[telemetry]\n{telemetry}"
     async with running(config, "process", path) as server:
-        workflows = [await server.tenant(f"bench-{number}") for number in range(SHAPE.sandboxes)]
-        for workflow in workflows:
-            await run_instance(server, workflow, {"steps": 2})
-
-        async def once() -> Cost:
-            before_s = server.cpu_s()
-            rate, times = await run_all(server, workflows, SHAPE.instances, SHAPE.steps)
-            return Cost((server.cpu_s() - before_s) / (len(times) * SHAPE.steps) * 1e6, rate)
-
-        yield once
+        workflows = await ready(server, SHAPE)
+        yield lambda: cost(server, workflows, SHAPE)
 
 
 def free_port() -> int:

@@ -9,7 +9,7 @@ from typing import Final
 from bench import floor
 from bench.figure import Figure
 from bench.floor import Shape
-from bench.load import run_all, run_instance
+from bench.load import ready, run_all
 from bench.server import running
 
 SHAPES: Final = (Shape(10, 10, 100), Shape(40, 5, 20))
@@ -30,8 +30,6 @@ async def measure(shape: Shape) -> float:
     """The median of some repeats; as in the floor, boots and imports are not counted."""
     config = f"[loader]\nsandboxes_max = {shape.sandboxes + 4}\nwarm_sandboxes = 2\n"
     async with running(config) as server:
-        workflows = [await server.tenant(f"bench-{number}") for number in range(shape.sandboxes)]
-        for workflow in workflows:
-            await run_instance(server, workflow, {"steps": 2})
+        workflows = await ready(server, shape)
         rates = [(await run_all(server, workflows, shape.instances, shape.steps))[0] for _ in range(REPEATS)]
     return statistics.median(rates)

@@ -12,7 +12,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 
 class NoSuchCommitError(Exception):
-    """The message says what git says of it."""
+    """The message names it, and says what git says of it."""
 
 
 def unpacked(commit: str, folder: Path) -> str:
@@ -23,7 +23,7 @@ def unpacked(commit: str, folder: Path) -> str:
     """
     archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=False)
     if archive.returncode != 0:
-        raise NoSuchCommitError(archive.stderr.decode(errors="replace").strip())
+        raise NoSuchCommitError(f"{commit} can't be had: {archive.stderr.decode(errors='replace').strip()}")
     folder.mkdir()
     subprocess.run(["tar", "--extract", "--directory", folder], input=archive.stdout, check=True)
     path = f"{folder / 'sdk'}:{folder}"

@@ -135,12 +135,11 @@ class Machine:
     def crash(self) -> None:
         self.world.oracle.machine_died(self.process.name)
         self.process.kill()
-        if self._launcher is not None:
-            self._launcher.host_died()
+        self.close()
         self.node = self.ownership = self._servicer = self._local = self._peers = self._launcher = None
 
     def close(self) -> None:
-        """The run is over: give back what its sandboxes have of the real machine."""
+        """End its sandboxes, and give back what they have of the real machine."""
         if self._launcher is not None:
             self._launcher.host_died()
 

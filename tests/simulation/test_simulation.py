@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests.simulation import __main__
 from tests.simulation.seeds import run_seed
 
 SEEDS = range(1, 13)
@@ -24,6 +25,13 @@ def test_a_seed_leaves_no_file_open() -> None:
     before = len(os.listdir("/proc/self/fd"))
     run_seed(2)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_every_seed_is_run_however_often_processes_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(__main__, "SEEDS_A_PROCESS", 2)
+    monkeypatch.setattr(__main__, "run_seed", abs)
+    seeds: list[object] = list(range(5, 16))
+    assert list(__main__.outcomes(range(5, 16), 2)) == seeds
 
 
 @pytest.mark.parametrize("seed", [3, 7])

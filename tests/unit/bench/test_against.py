@@ -42,15 +42,16 @@ async def test_who_goes_first_alternates_and_first_turns_do_not_count() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "usage: python -m bench.against COMMIT [LOAD ...]"),
+        ([], "the following arguments are required: commit"),
         (["HEAD", "speed"], "no load speed; there are "),
-        (["no-such-commit", "help"], "no-such-commit"),
+        (["no-such-commit", "help"], "no-such-commit can't be had: "),
+        (["--fast", "HEAD"], "unrecognized arguments: --fast"),
     ],
 )
 def test_what_is_not_there_is_said(arguments: list[str], said: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bench.against", *arguments], capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.returncode == 1
+    assert done.returncode != 0
     assert said in done.stderr
     assert "Traceback" not in done.stderr

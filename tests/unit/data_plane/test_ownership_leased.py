@@ -127,6 +127,14 @@ def store_now() -> LateStore:
     return LateStore()
 
 
+async def is_known_to_own_what_it_serves(member: Member, store: MemoryStore) -> None:
+    for number, shard in member.host.shards.items():
+        assert shard.owned()
+        stored = await store.get(keys.shard_owner(number))
+        assert stored is not None, "it is served, and nobody is known to own it"
+        assert decode_value(ShardOwner, stored).epoch == shard.epoch
+
+
 @on_virtual_time
 async def test_a_node_alone_owns_every_shard() -> None:
     async with cluster(store_now(), "a") as [a]:
@@ -219,10 +227,7 @@ async def test_a_claim_that_is_applied_after_it_was_given_up_is_taken_back() -> 
         store.late = False
         await store.land()
         await until(lambda: len(a.numbers) == SHARDS)
-        for number, shard in a.host.shards.items():
-            stored = await store.get(keys.shard_owner(number))
-            assert stored is not None
-            assert decode_value(ShardOwner, stored).epoch == shard.epoch
+        await is_known_to_own_what_it_serves(a, store)
 
 
 @on_virtual_time
@@ -236,11 +241,7 @@ async def test_what_an_earlier_try_wrote_on_an_earlier_lease_is_not_served() -> 
         store.applies = True
         await until(lambda: len(a.numbers) == SHARDS)
         await asyncio.sleep(TTL_S + 2)
-        for number, shard in a.host.shards.items():
-            assert shard.owned()
-            stored = await store.get(keys.shard_owner(number))
-            assert stored is not None, "it is served, and nobody is known to own it"
-            assert decode_value(ShardOwner, stored).epoch == shard.epoch
+        await is_known_to_own_what_it_serves(a, store)
 
 
 @on_virtual_time
