@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, NamedTuple
 
-from bench import alone, cluster, growth, help_time
+from bench import alone, cluster, growth, help_time, long
 from bench.floor import Shape
 from bench.load import Cost, cost, ready, run_instance
 from bench.server import running
@@ -103,6 +103,17 @@ def _first_step(figure: str, warm: int) -> Callable[[str], AbstractAsyncContextM
 
 
 @asynccontextmanager
+async def _long(path: str) -> AsyncIterator[Turn]:
+    async with long.killed(path) as left:
+
+        async def turn() -> dict[str, float]:
+            resumed_ms, begun_ms = await long.resume(left, path)
+            return {f"resume_after_{long.KILLED_AT}_steps_ms": resumed_ms, "first_step_after_a_start_ms": begun_ms}
+
+        yield turn
+
+
+@asynccontextmanager
 async def _help(path: str) -> AsyncIterator[Turn]:
     async def turn() -> dict[str, float]:
         return {"help_ms": await help_time.measure(path)}
@@ -148,6 +159,7 @@ LOADS: Final[dict[str, Load]] = {
     "growth": Load(24, _growth),
     "first-step-warm": Load(32, _first_step("first_step_warm_ms", WARM)),
     "first-step-cold": Load(24, _first_step("first_step_cold_ms", 0)),
+    "resume": Load(12, _long),
     "help": Load(40, _help),
     "telemetry-none": Load(24, _telemetry("none", "")),
     "telemetry-figures": Load(24, _telemetry("figures", "metrics_port = {port}\n")),

@@ -9,8 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-GUEST_ARGV: Final = ("/usr/bin/python3", "-P", "-s", "-S", "-B", "-m", "stepwell.guest")
+from loader.sandbox.rootfs import LIBRARY
+
+PYTHON_FLAGS: Final = ("-P", "-s", "-S", "-B")
 """Not -I: it would ignore PYTHONHASHSEED, which replay needs. -S: `site` costs file system calls and brings nothing."""
+
+GUEST_ARGV: Final = ("/usr/bin/python3", *PYTHON_FLAGS, str(LIBRARY / "stepwell/guest/boot.pyc"))
 
 GUEST_ENV: Final = {
     "PATH": "/usr/bin:/bin",

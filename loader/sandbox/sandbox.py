@@ -1,6 +1,6 @@
 """The port that boots sandboxes. Its adapters are siblings: gVisor, and a plain process that isolates nothing.
 
-In a sandbox runs `/usr/bin/python3 -m stepwell.guest` with one duplex socket as fd 0 and a pipe for raw output as fd 1.
+In a sandbox runs the package `stepwell.guest`, with one duplex socket as fd 0 and a pipe for raw output as fd 1.
 Nothing of a tenant is in it until the host fills the bundle folder and says so over the socket.
 """
 

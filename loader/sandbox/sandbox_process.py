@@ -12,7 +12,7 @@ from pathlib import Path
 
 from loader.bundles.runtime import GuestRuntime
 from loader.sandbox.fleet import Fleet
-from loader.sandbox.oci import GUEST_ARGV, GUEST_ENV
+from loader.sandbox.oci import GUEST_ENV, PYTHON_FLAGS
 from loader.sandbox.processes import SandboxProcess
 from loader.sandbox.rootfs import sdk_folder
 from loader.sandbox.runtime import runtime_of
@@ -34,7 +34,7 @@ class ProcessLauncher:
         scratch = folder / "tmp"
         scratch.mkdir(mode=0o700)
         env = GUEST_ENV | {"PYTHONPATH": str(sdk_folder()), "HOME": str(scratch), "TMPDIR": str(scratch)}
-        await self._fleet.start(sandbox, [self._python, *GUEST_ARGV[1:]], env, scratch)
+        await self._fleet.start(sandbox, [self._python, *PYTHON_FLAGS, "-m", "stepwell.guest"], env, scratch)
         return sandbox
 
     def probe(self) -> list[str]:

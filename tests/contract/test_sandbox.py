@@ -180,6 +180,24 @@ async def test_gvisor_shows_the_bundle_read_only(gvisor: SandboxLauncher) -> Non
     assert text.count(b"Read-only file system") == 2
 
 
+async def test_gvisor_boots_guests_from_one_file(gvisor: SandboxLauncher) -> None:
+    """But for what the interpreter itself needs to start, and what the bundle imports then."""
+    kinds = "{n: type(m.__loader__).__name__ for n, m in sys.modules.items() if type(m).__name__ == 'module'}"
+    found = await seen(gvisor, kinds)
+    others = {name for name, kind in found.items() if kind == "SourcelessFileLoader"}
+    assert others <= {"__main__", "encodings", "encodings.aliases", "encodings.utf_8"}
+    assert found["asyncio.events"] == found["stepwell.guest.runtime"] == "BootLoader"
+    later = "[__import__('csv').__loader__.__class__.__name__, __import__('importlib').reload(json).loads('1')]"
+    assert await seen(gvisor, later) == ["SourcelessFileLoader", 1]
+    assert await seen(gvisor, "[f.__name__ for f in sys.meta_path]") == [
+        "BuiltinImporter",
+        "FrozenImporter",
+        "PathFinder",
+    ]
+    gc = "[__import__('gc').isenabled(), __import__('gc').get_freeze_count() > 10_000]"
+    assert await seen(gvisor, gc) == [True, True]
+
+
 async def test_gvisor_shows_no_file_of_the_hosts(gvisor: SandboxLauncher, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("hush")
     found = await seen(gvisor, "[sorted(os.listdir('/')), sorted(os.listdir('/etc'))]")

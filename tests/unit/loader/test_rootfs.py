@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from loader.sandbox import rootfs
+
+INTERPRETER, LIBRARY = rootfs.PYTHON, rootfs.LIBRARY
 
 
 @pytest.fixture
@@ -37,3 +40,20 @@ def test_a_library_that_was_changed_has_another(library: Path) -> None:
     before = rootfs.fingerprint(library)
     os.utime(library / "lib-dynload", ns=(0, 0))
     assert rootfs.fingerprint(library) != before
+
+
+def test_a_guest_that_cannot_be_imported_is_said_to_be_and_leaves_nothing(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rootfs, "PYTHON", INTERPRETER)
+    monkeypatch.setattr(rootfs, "ZONES", tmp_path / "none")
+    [extension] = (LIBRARY / "lib-dynload").glob("_json.*")
+    shutil.copy(extension, library / "lib-dynload")
+    sdk = tmp_path / "sdk" / "stepwell"
+    sdk.mkdir(parents=True)
+    (sdk / "__init__.py").write_text("")
+    (sdk.parent / "workers").mkdir()
+    cache = tmp_path / "cache"
+    with pytest.raises(rootfs.RootfsError, match=r"guest can't be imported: (?s:.*) No module named 'stepwell.guest'"):
+        rootfs.ensure_rootfs(cache, sdk.parent)
+    assert list(cache.iterdir()) == []

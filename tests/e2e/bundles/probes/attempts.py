@@ -55,11 +55,11 @@ def connect_around_python(port):
 
 def others():
     """Every process but this one and its relatives here: command line and environment."""
-    found = []
+    found, ours = [], read("/proc/self/cmdline")
     for pid in (int(name) for name in os.listdir("/proc") if name.isdecimal()):
-        command = read(f"/proc/{pid}/cmdline").decode(errors="replace").split("\0")
-        if "stepwell.guest" not in command:
-            found.append([pid, command])
+        command = read(f"/proc/{pid}/cmdline")
+        if command != ours:
+            found.append([pid, command.decode(errors="replace").split("\0")])
     return found
 
 
