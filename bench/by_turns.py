@@ -107,8 +107,12 @@ async def _long(path: str) -> AsyncIterator[Turn]:
     async with long.killed(path) as left:
 
         async def turn() -> dict[str, float]:
-            resumed_ms, begun_ms = await long.resume(left, path)
-            return {f"resume_after_{long.KILLED_AT}_steps_ms": resumed_ms, "first_step_after_a_start_ms": begun_ms}
+            took = await long.resume(left, path)
+            return {
+                "start_ms": took.start,
+                f"resume_after_{long.KILLED_AT}_steps_ms": took.resume,
+                "first_step_after_a_start_ms": took.first_step,
+            }
 
         yield turn
 

@@ -1,6 +1,6 @@
-"""A workflow of 10,000 steps, the most that an instance may have: how soon after a SIGKILL of the server, late in its
-life, it does something new, beside a new instance's first step on the same server; and how fast it goes, beside one of
-a tenth.
+"""A workflow of 10,000 steps, the most that an instance may have: how soon it does something new once the server, which
+was ended by SIGKILL late in its life, serves again, beside a new instance's first step there; and how fast it goes,
+beside one of a tenth.
 
 Who waits for the new step watches from where the watch was when the server died: to be told 9,000 steps again keeps a
 server busy for as long as the rest does.
@@ -42,9 +42,23 @@ class Killed(NamedTuple):
     """Where a watch of it goes on."""
 
 
+class Resumed(NamedTuple):
+    """How long it took, in ms."""
+
+    start: float
+    """From the start of the process until it served."""
+
+    resume: float
+    """From then until the next step of the instance that had done more than 9,000."""
+
+    first_step: float
+    """From then until the first step of an instance that was created then."""
+
+
 async def figures() -> AsyncIterator[Figure]:
     async with killed() as left:
-        resumed, begun = zip(*[await resume(left) for _ in range(RESTARTS)], strict=True)
+        start, resumed, begun = zip(*[await resume(left) for _ in range(RESTARTS)], strict=True)
+        yield Figure("start_ms", statistics.median(start), "ms")
         yield Figure(f"resume_after_{KILLED_AT}_steps_ms", statistics.median(resumed), "ms", statistics.median(begun))
         async with serving(left.folder) as server:
             await _completed(server, left.instance, STEPS)
@@ -72,18 +86,19 @@ async def killed(path: str = "") -> AsyncIterator[Killed]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def resume(left: Killed, path: str = "") -> tuple[float, float]:
-    """From when a server serves on a copy of it, in ms: until the instance's next step, and until a new one's first."""
+async def resume(left: Killed, path: str = "") -> Resumed:
+    """Have a new server process go on with a copy of it."""
     with tempfile.TemporaryDirectory(prefix="stepwell-bench-") as copy:
         shutil.copytree(left.folder, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("sandboxes"))
+        started_ms = time.time() * 1e3
         async with serving(Path(copy), path=path) as server:
             served_ms = time.time() * 1e3
             new = await _begun(server, left.workflow, 10)
-            resumed, begun = await asyncio.gather(
-                _next_step(server, left.instance, served_ms, left.cursor), _next_step(server, new, 0)
+            next_ms, first_ms = await asyncio.gather(
+                _next_step(server, left.instance, started_ms, left.cursor), _next_step(server, new, started_ms)
             )
             os.kill(server.pid, signal.SIGKILL)
-        return resumed - served_ms, begun - served_ms
+        return Resumed(served_ms - started_ms, next_ms - served_ms, first_ms - served_ms)
 
 
 async def _begun(server: Server, workflow: str, steps: int) -> str:

@@ -88,7 +88,7 @@ async def serving(folder: Path, config: str = "", sandbox: str = "gvisor", path:
             while not context.exists():  # another process writes it
                 if process.returncode is not None:
                     raise SystemExit((folder / "log").read_text())
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.01)
         known = tomllib.loads(context.read_text())
         endpoint = known["current"]
         token = known["contexts"][endpoint]["token"]

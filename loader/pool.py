@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 
 from loader.guest import Guest, GuestDiedError
 from loader.observing import BootObserver
@@ -47,7 +48,8 @@ class WarmPool:
         self._ready: deque[Guest] = deque()
         self._waiting: deque[asyncio.Future[Guest]] = deque()
         self._booting: set[asyncio.Task[None]] = set()
-        self._saying_hello: set[Sandbox] = set()
+        self._saying_hello: dict[Sandbox, None] = {}
+        """In the order of their starts."""
         self._hurried: set[asyncio.Future[Guest]] = set()
         """Of those who wait."""
         self._failures = 0
@@ -68,8 +70,8 @@ class WarmPool:
             task.add_done_callback(self._booted)
 
     async def take(self, *, in_hurry: bool) -> Guest:
-        """A guest that has said hello, the caller's from now on; in the background. What boots meanwhile does so in the
-        foreground for a caller in a hurry. Raises BootFailedError.
+        """A guest that has said hello, the caller's from now on; in the background. Until then, one boots in the
+        foreground for each caller in a hurry, and none for the stock. Raises BootFailedError.
         """
         while self._ready:
             guest = self._ready.popleft()
@@ -82,8 +84,7 @@ class WarmPool:
         self._waiting.append(waiting)
         if in_hurry:
             self._hurried.add(waiting)
-            for sandbox in self._saying_hello:
-                sandbox.schedule(1, is_background=False)
+            self._hurry()
         self.fill()
         try:
             return await waiting
@@ -111,9 +112,8 @@ class WarmPool:
         began_s = clock()
         try:
             sandbox = await self._launcher.launch()
-            self._saying_hello.add(sandbox)
-            if self._hurried:
-                sandbox.schedule(1, is_background=False)
+            self._saying_hello[sandbox] = None
+            self._hurry()
             guest = Guest(
                 sandbox,
                 outgoing_bytes_max=self._settings.outgoing_bytes_max,
@@ -127,7 +127,7 @@ class WarmPool:
                 guest.kill("the server stops")
                 raise
             finally:
-                self._saying_hello.discard(sandbox)
+                del self._saying_hello[sandbox]
                 sandbox.schedule(1, is_background=True)
         except (SandboxError, GuestDiedError, OSError) as error:
             await self._failed(error)
@@ -139,8 +139,14 @@ class WarmPool:
                 self._observer.booted(clock() - began_s)
             self._put(guest)
 
+    def _hurry(self) -> None:
+        """Put the oldest boots, which are the next to end, into the foreground."""
+        for sandbox in islice(self._saying_hello, len(self._hurried)):
+            sandbox.schedule(1, is_background=False)
+
     async def _failed(self, error: Exception) -> None:
         self._failures += 1
+        self._hurry()
         if self._observer is not None:
             self._observer.boot_failed()
         _log.error("a sandbox did not start (%d in a row): %s", self._failures, error)
