@@ -114,7 +114,10 @@ class Routing:
         shown = left[: self._limits.warnings_max]
         if len(left) > len(shown):
             shown = shown[:-1]
-        warnings = [f"the workflow {each!r} is not in this version: new instances get the one it had" for each in shown]
+        warnings = [
+            f"the workflow {each!r} is not in this version: new instances get the one it had, until it is deleted"
+            for each in shown
+        ]
         if len(left) > len(shown):
             warnings.append(f"and so it is with {len(left) - len(shown)} more workflows")
         return tuple(warnings)

@@ -76,6 +76,13 @@ async def enforced(
     return _written(tenant, before, after)
 
 
+async def lifted(store: ClusterStore, tenant: Tenant, workflow: WorkflowId) -> tuple[Operation, ...]:
+    """What has to be written, within a `change` of the tenant, when the workflow goes: no pause of it stays either."""
+    before = await _stored(store, tenant)
+    after = {each: scheduled for each, scheduled in before.items() if each != workflow}
+    return _written(tenant, before, after)
+
+
 class ScheduleCalls:
     """Rules over the cluster's store; see there for consistency."""
 

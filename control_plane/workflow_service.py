@@ -16,6 +16,7 @@ from control_plane.routes import Routes, Share
 from control_plane.schedules import ScheduleCalls, WorkflowSchedules
 from control_plane.version_files import VersionFiles
 from control_plane.versions import Versions
+from control_plane.workflow_removal import WorkflowRemoval
 from control_plane.workflows import Workflows
 from loader.bundles.manifest import Manifest, WorkflowEntry
 from rpc.auth import Principal, principal
@@ -54,6 +55,7 @@ class WorkflowService(WorkflowServiceServicer):
         workflows: Workflows,
         routes: Routes,
         retirement: Retirement,
+        removal: WorkflowRemoval,
         schedules: ScheduleCalls,
     ) -> None:
         self._directory = directory
@@ -64,6 +66,7 @@ class WorkflowService(WorkflowServiceServicer):
         self._workflows = workflows
         self._routes = routes
         self._retirement = retirement
+        self._removal = removal
         self._schedules = schedules
 
     async def DeployVersion(
@@ -150,6 +153,11 @@ class WorkflowService(WorkflowServiceServicer):
             workflows=[_workflow(tenant.id, route) for route in page.items],
             next_page_token=page_token(scope, page.position) if page.position else "",
         )
+
+    async def DeleteWorkflow(self, request: pb.DeleteWorkflowRequest, context: Any) -> Empty:
+        tenant_id, workflow = parse_workflow(request.name, principal(context))
+        await self._removal.remove(await self._directory.tenant(tenant_id), workflow)
+        return Empty()
 
     async def GetRoute(self, request: pb.GetRouteRequest, context: Any) -> pb.Route:
         tenant_id, workflow = parse_route(request.name, principal(context))

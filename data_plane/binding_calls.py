@@ -18,7 +18,7 @@ from stepwell.errors import UnavailableError
 from stepwell.names import TenantUid
 from stepwell.retention import NOT_SAID, Retention
 
-Method = Literal["create", "get", "status", "pause", "resume", "restart", "terminate", "cancel", "sendEvent"]
+Method = Literal["create", "get", "status", "pause", "resume", "restart", "terminate", "cancel", "delete", "sendEvent"]
 
 
 class Caller(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, assert_never
 
 from data_plane.binding_calls import PLAIN, BindingCall, Caller, CallOptions, ChildEnd, Elsewhere, Method
@@ -24,6 +25,7 @@ from stepwell.errors import (
     ConflictError,
     DeadlineExceededError,
     InvalidArgumentError,
+    NotFoundError,
     RateLimitedError,
 )
 from stepwell.names import TenantUid, WorkflowId
@@ -143,6 +145,9 @@ class Bindings:
                 await calls.terminate(key, request_id, rollback=options.rollback)
             case "cancel":
                 await calls.cancel(key, "", request_id)
+            case "delete":
+                with suppress(NotFoundError):  # by an earlier try of the same step, for all that is known
+                    await calls.delete(key, request_id)
             case "sendEvent":
                 await calls.send_event(key, call.event_type, call.payload, request_id)
             case _:

@@ -17,6 +17,7 @@ from cluster.directory import ROUTE_AGE_S
 from data_plane.binding_calls import Elsewhere, Nowhere
 from data_plane.bindings import Bindings
 from data_plane.calling import Routes, Seen, durably, is_absent, refuse_if_absent
+from data_plane.deleting import Deletions
 from data_plane.forking import Fork, Forks
 from data_plane.history import Happening, History
 from data_plane.journal.store import InstanceKey, ListingPage, Row
@@ -39,9 +40,6 @@ from stepwell.retention import NOT_SAID, Retention
 REMOVALS_AWAITED_MAX: Final = 5
 """How often a create waits for a deletion of its id before it asks its caller to come again."""
 
-REMOVAL_AWAITED_S: Final = 2.0
-"""How long a delete waits for its rows to go: longer only when the instance still stands in line for a sandbox."""
-
 
 class InstanceCalls:
     """`mint` gives unguessable ids: 22 characters or more of the id's alphabet.
@@ -57,6 +55,7 @@ class InstanceCalls:
         self.bindings = node.bindings = Bindings(node, self, elsewhere or Nowhere())
         self._routes = routes
         self._mint = mint
+        self._deletions = Deletions(node)
         self._migrations = Migrations(node, routes, self.get)
         self._forks = Forks(node, routes, self._rows, mint=mint)
         self._monotonic_s = asyncio.get_running_loop().time
@@ -318,15 +317,8 @@ class InstanceCalls:
         return await self._seen(server, key)
 
     async def delete(self, key: InstanceKey, request_id: str) -> None:
-        """Of an instance that has ended. Durable when this returns; what is left of it is gone as a rule, so that no
-        list shows it any more."""
-        server = self._node.server_of(key)
-        async with server.resident(key) as resident, durably(server, resident):
-            refuse_if_absent(key, resident.instance)
-            resident.step(events.DeleteRequested(self._node.clock(), request_id))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(REMOVAL_AWAITED_S):
-                await server.removed(key)
+        """See `data_plane.deleting`."""
+        await self._deletions.delete(key, request_id)
 
     # ---------------------------------------------------------------- watch
     async def watch(

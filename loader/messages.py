@@ -147,7 +147,9 @@ class Call(_Message, tag="call", frozen=True):
     count: Count
     ordinal: Count
     binding: Annotated[str, Meta(max_length=128)]
-    method: Literal["create", "get", "status", "pause", "resume", "restart", "terminate", "cancel", "sendEvent"]
+    method: Literal[
+        "create", "get", "status", "pause", "resume", "restart", "terminate", "cancel", "delete", "sendEvent"
+    ]
     id: Annotated[str, Meta(max_length=100)]
     type: Annotated[str, Meta(max_length=100)]
     kind: BodyKind = "do"

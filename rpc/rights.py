@@ -49,6 +49,7 @@ RIGHTS: Final[Table] = {
         "RetireVersion": Right.DEPLOY,
         "GetWorkflow": Right.READ,
         "ListWorkflows": Right.READ,
+        "DeleteWorkflow": Right.DEPLOY,
         "GetRoute": Right.READ,
         "ListRoutes": Right.READ,
         "SetRoute": Right.DEPLOY,

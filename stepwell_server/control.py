@@ -26,6 +26,7 @@ from control_plane.tokens import Tokens
 from control_plane.turns_leased import LeasedTurns
 from control_plane.version_files import VersionFiles
 from control_plane.versions import Versions
+from control_plane.workflow_removal import WorkflowRemoval
 from control_plane.workflow_service import WorkflowService
 from control_plane.workflows import Workflows
 from data_plane.ownership_solo import DataLock
@@ -129,6 +130,7 @@ async def _serve(config: ControlConfig) -> int:
                     Workflows(store),
                     routes,
                     retirement,
+                    WorkflowRemoval(store, settled),
                     ScheduleCalls(store, clock_ms=clock),
                 ),
             ),

@@ -27,6 +27,7 @@ from control_plane.tokens import Tokens
 from control_plane.turns import Turns
 from control_plane.version_files import VersionFiles
 from control_plane.versions import Versions
+from control_plane.workflow_removal import WorkflowRemoval
 from control_plane.workflow_service import WorkflowService
 from control_plane.workflows import Workflows
 from data_plane.calls import InstanceCalls
@@ -181,6 +182,7 @@ async def _serve(config: DevConfig) -> int:
             Workflows(control_store),
             routes,
             retirement,
+            WorkflowRemoval(control_store, settled),
             ScheduleCalls(control_store, clock_ms=clock),
         )
         open_calls = OpenCalls(directory, config.rpc, time.monotonic)

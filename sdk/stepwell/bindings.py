@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from stepwell.attributes import AttributeDict
 from stepwell.call_options import PLAIN, CallOptions, kept, restarted_from, rolled_back
 from stepwell.durations import Duration
-from stepwell.errors import AlreadyExistsError, ChildFailedError
+from stepwell.errors import AlreadyExistsError, ApiError, ChildFailedError
 from stepwell.retention import Retention
 from stepwell.values import decode, encode
 
 BATCH_MAX: Final = 100
-"""Instances that one `create_batch` creates."""
+"""Instances that one `create_batch` creates, or one `delete_batch` deletes."""
 
 
 class BindingHost(Protocol):
@@ -44,6 +44,16 @@ class ChildStatus(AttributeDict):
         """None until it is complete."""
         error: dict[str, str] | None
         """`type` and `message` of what it failed with, or was paused by."""
+
+
+class BatchDeleted(AttributeDict):
+    """What became of each id, in their order; one that was given twice is there twice."""
+
+    if TYPE_CHECKING:
+        deleted: list[dict[str, str]]
+        """`id`."""
+        errors: list[dict[str, str]]
+        """`id`, `type` and `message`."""
 
 
 class WorkflowInstance:
@@ -104,6 +114,11 @@ class WorkflowInstance:
         """End it now; with `rollback`, once the rollback handlers of its steps have run."""
         await self._call("terminate", options=rolled_back(rollback))
 
+    async def delete(self) -> None:
+        """End it, where it has not ended, and delete it: its data goes, its id is free again. One that is gone already
+        counts as deleted, since a step may be tried again. Who deletes itself goes no further."""
+        await self._call("delete")
+
     async def send_event(self, type: str, payload: Any = None) -> None:
         """Send it an event. Raises WrongStateError once it has ended."""
         await self._call("sendEvent", type, encode(payload))
@@ -161,9 +176,24 @@ class WorkflowBinding:
                 continue
         return created
 
+    async def delete_batch(self, ids: Sequence[str]) -> BatchDeleted:
+        """`delete` of each, at most 100. What could not be deleted is told of, and the others are."""
+        if len(ids) > BATCH_MAX:
+            raise ValueError(f"delete_batch deletes {BATCH_MAX} instances at most, not {len(ids)}")
+        outcomes: dict[str, dict[str, str] | None] = {}
+        for id in dict.fromkeys(ids):
+            try:
+                await self._host.call(self._name, "delete", id, "", b"null")
+                outcomes[id] = None
+            except ApiError as error:
+                outcomes[id] = {"id": id, "type": error.__class__.__name__, "message": str(error)}
+        errors = [outcome for id in ids if (outcome := outcomes[id]) is not None]
+        return BatchDeleted(deleted=[{"id": id} for id in ids if outcomes[id] is None], errors=errors)
+
     async def get(self, id: str) -> WorkflowInstance:
         """One that is there. Raises NotFoundError."""
         answer = decode(await self._host.call(self._name, "get", id, "", b"null"))
         return WorkflowInstance(self._host, self._name, answer["id"], child=answer["child"])
 
     createBatch = create_batch
+    deleteBatch = delete_batch

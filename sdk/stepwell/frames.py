@@ -35,10 +35,11 @@ Guest to host
         `run` no longer waits for this key.
     ["call", act, number, name, count, ordinal, binding, method, id, type, kind, options] [JSON]
         A step's body calls an instance of a bound workflow: "create" (the payload is its params), "get", "status",
-        "pause", "resume", "restart", "cancel", "terminate" or "sendEvent" (of that type, with the payload). `ordinal`
-        is from 1 within its attempt: the same call of another attempt is the same call. `options`, with which every
-        kind is said, are left out where they say nothing: [success, error, rollback, [kind, name, count] or null], a
-        create's retention, each in ms or null, whether a terminate rolls back, and the step that a restart is from.
+        "pause", "resume", "restart", "cancel", "terminate", "delete" or "sendEvent" (of that type, with the payload).
+        `ordinal` is from 1 within its attempt: the same call of another attempt is the same call. `options`, with which
+        every kind is said, are left out where they say nothing: [success, error, rollback, [kind, name, count] or
+        null], a create's retention, each in ms or null, whether a terminate rolls back, and the step that a restart is
+        from.
     ["idle", act, entered]
         After `entered` completions nothing is ready and no body runs: only time, an event or a retry can go on.
     ["quiet", act, hold]

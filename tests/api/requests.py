@@ -100,6 +100,7 @@ FIELDS: Mapping[str, str] = {
     "ListVersionFilesRequest.parent": "version",
     "GetWorkflowRequest.name": "workflow",
     "ListWorkflowsRequest.parent": "tenant",
+    "DeleteWorkflowRequest.name": "workflow",
     "ListRoutesRequest.parent": "tenant",
     "SetRouteRequest.name": "route",
     "SetRouteRequest.version": "version or none",

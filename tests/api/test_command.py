@@ -61,6 +61,7 @@ MEANINGS: Mapping[str, list[Bad]] = {
     "workflow": usage("", "x" * 65, *NAMES_OF_ALL),
     "--workflow": usage("", "x" * 65, *NAMES_OF_ALL),
     "instance": usage("", "x" * 101, *NAMES_OF_ALL),
+    "ids": usage("", "x" * 101, *NAMES_OF_ALL),
     "--instance": usage("", "x" * 101, *NAMES_OF_ALL),
     "--sample": usage("", "0", "-1", "1001", "1.5", "x", "9" * 400),
     "--id": usage("latest", "x" * 101, *NAMES_OF_ALL),
@@ -296,6 +297,7 @@ def test_a_step_is_told_by_its_name(run: Run, more: str) -> None:
 
 STATES = [
     (["workflows", "describe", "unknown", "--tenant", "acme"], "NOT_FOUND"),
+    (["workflows", "delete", "unknown", "--tenant", "acme"], "NOT_FOUND"),
     (["workflows", "trigger", "unknown", "--tenant", "acme"], "NOT_FOUND"),
     (["workflows", "list", "--tenant", "nobody"], "NOT_FOUND"),
     (["workflows", "list"], "INVALID_ARGUMENT"),
@@ -310,7 +312,7 @@ STATES = [
     (["instances", "resend-event", "order", "one", "1", "--to", "unknown", "--tenant", "acme"], "NOT_FOUND"),
     (["instances", "fork", "order", "unknown", "--from", "charge", "--tenant", "acme"], "NOT_FOUND"),
     (["instances", "fork", "order", "ended", "--from", "charge", "--id", "one", "--tenant", "acme"], "ALREADY_EXISTS"),
-    (["instances", "delete", "order", "one", "--tenant", "acme"], "WRONG_STATE"),
+    (["instances", "delete", "order", "unknown", "--tenant", "acme"], "NOT_FOUND"),
     (["instances", "pause", "order", "ended", "--tenant", "acme"], "WRONG_STATE"),
     (["instances", "resume", "order", "ended", "--tenant", "acme"], "WRONG_STATE"),
     (["instances", "terminate", "order", "ended", "--tenant", "acme"], "WRONG_STATE"),

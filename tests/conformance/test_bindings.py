@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from stepwell.errors import NotFoundError
 from stepwell.v1 import instances_pb2 as pb
 from tests.conformance.calls import ONE_SERVER, TENANT, Calls
 
@@ -40,6 +43,23 @@ async def test_a_binding_terminates_with_rollback(calls: Calls) -> None:
     child = await calls.output("parents.rolls_back")
     ended = await calls.until(named("waiting", child), pb.INSTANCE_STATUS_TERMINATED)
     assert ended.rollback.outcome == pb.ROLLBACK_OUTCOME_COMPLETE
+
+
+async def test_a_binding_deletes(calls: Calls) -> None:
+    with pytest.raises(NotFoundError):
+        await calls.instances.get(named("waiting", await calls.output("parents.deletes")))
+
+
+async def test_who_deletes_itself_goes_no_further(calls: Calls) -> None:
+    name = await calls.create("parents.deletes_itself", id="deleted-by-itself")
+    with pytest.raises(NotFoundError):
+        await calls.instances.result(name)
+
+
+async def test_a_binding_deletes_a_batch_and_tells_of_each(calls: Calls) -> None:
+    deleted, errors = await calls.output("parents.deletes_a_batch")
+    assert deleted == [{"id": "batch-1"}, {"id": "batch-2"}, {"id": "batch-1"}]
+    assert [(error["id"], error["type"]) for error in errors] == [("no id", "InvalidArgumentError")]
 
 
 async def test_a_binding_restarts_from_a_step(calls: Calls) -> None:

@@ -7,6 +7,10 @@ import pytest
 from stepwell.errors import NotFoundError, WrongStateError
 from stepwell.v1 import instances_pb2 as pb
 from tests.conformance.calls import ONE_SERVER, TENANT, Calls
+from tests.conformance.conftest import BUNDLE
+from tests.e2e.api import Api
+from tests.e2e.server import Server
+from tests.e2e.shell import Shell
 
 pytestmark = ONE_SERVER
 
@@ -129,7 +133,31 @@ async def test_delete_frees_the_id(calls: Calls) -> None:
     assert await calls.create("steps.declared", id="again") == name
 
 
-async def test_delete_of_an_instance_that_goes_on_is_refused(calls: Calls) -> None:
+async def test_a_workflow_is_deleted_with_its_instances(calls: Calls, served: Server) -> None:
+    async with Api(served.endpoint, served.token) as api:
+        await api.create_tenant("deletes")
+        await api.deploy("deletes", BUNDLE, {"COLOUR": "red"})
+    waits = (await calls.instances.create("deletes", "waiting", {"do": "wait"})).name
+    done = (await calls.instances.create("deletes", "waiting", {"do": "wait"})).name
+    other = (await calls.instances.create("deletes", "steps", {"do": "declared"})).name
+    await calls.until(waits, pb.INSTANCE_STATUS_WAITING)
+    await calls.instances.send_event(done, "approval")
+    await calls.until(done, pb.INSTANCE_STATUS_COMPLETE)
+    shell = Shell(served)
+    deleted = await shell.document("workflows", "delete", "waiting", "--tenant", "deletes")
+    assert deleted == {"tenant": "deletes", "workflow": "waiting", "deleted": True, "instances": 2}
+    for name in (waits, done):
+        with pytest.raises(NotFoundError):
+            await calls.instances.get(name)
+    with pytest.raises(NotFoundError):
+        await calls.instances.create("deletes", "waiting", {"do": "wait"})
+    assert await calls.instances.result(other) == "done"
+    assert (await shell.refused("workflows", "delete", "waiting", "--tenant", "deletes"))["reason"] == "NOT_FOUND"
+
+
+async def test_delete_of_an_instance_that_goes_on_ends_it(calls: Calls) -> None:
     name = await calls.create("waiting.wait")
-    with pytest.raises(WrongStateError):
-        await calls.instances.delete(name)
+    await calls.until(name, pb.INSTANCE_STATUS_WAITING)
+    await calls.instances.delete(name)
+    with pytest.raises(NotFoundError):
+        await calls.instances.get(name)

@@ -49,7 +49,7 @@ async def test_what_is_restarted_moved_and_deleted_over_sigkills_is_so_once_and_
         await api.deploy("acme", BUNDLES / "steered", {"VERSION": "old"})
         for after_s in KILLED_AFTER_S:
             restarted, moved, deleted = [await _waiting(api, EACH) for _ in range(3)]
-            for kept in deleted:
+            for kept in deleted[::2]:  # the others are ended by their deletion
                 await _goes_on(api, kept.name)
             calls = [
                 *(_restart(api, kept) for kept in restarted),

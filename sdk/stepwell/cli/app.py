@@ -92,6 +92,18 @@ def validated(rule: Callable[[str], str]) -> Callable[[click.Context, click.Para
     return check
 
 
+def validated_each(
+    rule: Callable[[str], str],
+) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], tuple[str, ...]]:
+    """The same, of an argument that may be several."""
+    check = validated(rule)
+
+    def check_each(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(text for each in texts if (text := check(context, parameter, each)) is not None)
+
+    return check_each
+
+
 def utf8(text: str) -> str:
     """Any text that can be sent. Raises ValueError for what was not UTF-8 on the command line."""
     if not text.isascii() and any(0xD800 <= ord(character) < 0xE000 for character in text):

@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from stepwell.cli.json_text import Json, value
 from stepwell.client.migrating import MigratedAll
 from stepwell.client.resource_names import id_in
+from stepwell.errors import ApiError
 from stepwell.v1 import instances_pb2, nodes_pb2, resources_pb2, tenants_pb2, workflows_pb2
 
 
@@ -207,6 +208,18 @@ def migrated_all(tenant: str | None, workflow: str, version: str, done: Migrated
         "refusals": [
             {"id": id_in(name, "instances"), "reason": error.reason, "message": error.message}
             for name, error in done.refusals
+        ],
+    }
+
+
+def deleted_several(tenant: str | None, workflow: str, outcomes: Sequence[tuple[str, ApiError | None]]) -> Json:
+    """Of `instances delete` with several ids."""
+    return {
+        "tenant": tenant,
+        "workflow": workflow,
+        "deleted": [id for id, error in outcomes if error is None],
+        "refusals": [
+            {"id": id, "reason": error.reason, "message": error.message} for id, error in outcomes if error is not None
         ],
     }
 

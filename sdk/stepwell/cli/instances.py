@@ -19,6 +19,7 @@ from stepwell.cli.app import (
     tenant_option,
     utf8,
     validated,
+    validated_each,
     workflow_argument,
 )
 from stepwell.cli.instance_forks import from_step_options, kind_number
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from stepwell.cli.reading import Reading
     from stepwell.client.connection import Client
+    from stepwell.errors import ApiError
     from stepwell.v1.instances_pb2 import Instance, ListLogsResponse
 
 STATUSES = ("queued", "running", "paused", "waiting", "waitingForPause", "complete", "errored", "terminated")
@@ -312,14 +314,22 @@ def terminate_all(app: App, workflow: str, tenant: str | None, statuses: tuple[s
 
 
 @command.command("delete")
-@about_one
-@click.pass_obj
-def delete(app: App, workflow: str, instance: str, tenant: str | None, output: str) -> None:
-    """Delete an instance that has ended: its data goes, its id is free again."""
+@workflow_argument
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, callback=validated_each(instance_id_or_latest))
+@tenant_option
+@output_option
+@click.pass_context
+def delete(context: click.Context, workflow: str, ids: tuple[str, ...], tenant: str | None, output: str) -> None:
+    """Delete instances, up to 100: their data goes, their ids are free again. What has not ended is ended first."""
     from stepwell.cli import documents
 
+    app: App = context.obj
+    if len(ids) > 1:
+        _delete_several(context, workflow, ids, tenant, output)
+        return
+
     async def remove(client: Client) -> str:
-        name = await client.instances.name_of(tenant, workflow, instance)
+        name = await client.instances.name_of(tenant, workflow, ids[0])
         await client.instances.delete(name)
         return name
 
@@ -328,3 +338,28 @@ def delete(app: App, workflow: str, instance: str, tenant: str | None, output: s
         print_json(documents.instance_reference(name, deleted=True))
     else:
         app.screen.line(f"Deleted {workflow} {name.rpartition('/')[2]}")
+
+
+def _delete_several(
+    context: click.Context, workflow: str, ids: tuple[str, ...], tenant: str | None, output: str
+) -> None:
+    """Each by itself: the exit status is 1 where one could not be."""
+    from stepwell.cli import documents
+
+    async def remove(client: Client) -> list[tuple[str, ApiError | None]]:
+        found = [(await client.instances.name_of(tenant, workflow, each)).rpartition("/")[2] for each in ids]
+        return list(zip(found, await client.instances.delete_batch(tenant, workflow, found), strict=True))
+
+    app: App = context.obj
+    outcomes = app.ask(remove)
+    refused = sum(error is not None for _, error in outcomes)
+    if output == "json":
+        print_json(documents.deleted_several(tenant, workflow, outcomes))
+    else:
+        for id, error in outcomes:
+            if error is not None:
+                app.screen.aside(f"Not deleted: {id}: {error.message}")
+        stay = f"; {refused:,} {'is' if refused == 1 else 'are'} not" if refused else ""
+        app.screen.line(f"Deleted {len(outcomes) - refused:,} of {workflow}{stay}")
+    if refused:
+        context.exit(1)

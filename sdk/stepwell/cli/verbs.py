@@ -11,7 +11,7 @@ VERBS = {
     "export": "Write a stopped server's data into a folder, for a cluster to import.",
     "deploy": "Upload a folder's workflows and route new instances to them.",
     "replay": "Find out whether new code does what instances did so far.",
-    "workflows": "list, describe, trigger",
+    "workflows": "list, describe, trigger, delete",
     "instances": (
         "list, describe, watch, logs, events, send-event, resend-event, broadcast-event, pause, resume, restart, "
         "fork, migrate, cancel, terminate, terminate-all, delete"

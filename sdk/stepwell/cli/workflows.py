@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import TYPE_CHECKING, Final
+
 import click
 
 from stepwell.cli.app import (
@@ -17,6 +20,16 @@ from stepwell.cli.json_argument import json_argument
 from stepwell.cli.lists import show_page
 from stepwell.cli.routes import targets_text
 from stepwell.cli.screen import Cell
+from stepwell.errors import ConflictError, NotFoundError
+
+if TYPE_CHECKING:
+    from stepwell.client.connection import Client
+
+LOOK_S: Final = 0.5
+"""Between two looks for instances of a workflow that is deleted."""
+
+VAIN_LOOKS_MAX: Final = 20
+"""So many in a row that found none to delete and some in the list."""
 
 
 @click.group("workflows")
@@ -75,6 +88,43 @@ def describe(app: App, workflow: str, tenant: str | None, output: str) -> None:
             ("routed", app.since(documents.datetime_of(found.update_time))),
         ]
     )
+
+
+@command.command("delete")
+@workflow_argument
+@tenant_option
+@output_option
+@click.pass_obj
+def delete(app: App, workflow: str, tenant: str | None, output: str) -> None:
+    """Delete a workflow for good: its route, its schedules, and all of its instances, after ending them."""
+    count = app.ask(lambda client: _removed(client, tenant, workflow))
+    if output == "json":
+        print_json({"tenant": tenant, "workflow": workflow, "deleted": True, "instances": count})
+    else:
+        app.screen.line(f"Deleted {workflow} and {count:,} instance{'s' * (count != 1)}")
+
+
+async def _removed(client: Client, tenant: str | None, workflow: str) -> int:
+    """How many instances it had. Raises NotFoundError where there is nothing of it, and ConflictError while some stay:
+    lists follow, and the end of a child has to be told first."""
+    missing: NotFoundError | None = None
+    try:
+        await client.workflows.delete(tenant, workflow)
+    except NotFoundError as error:
+        missing = error  # it may be what an earlier call has left
+    deleted, vain_looks = 0, 0
+    while True:
+        some = await client.instances.delete_all(tenant, workflow)
+        deleted, vain_looks = deleted + some, 0 if some else vain_looks + 1
+        left = (await client.instances.list(tenant, workflow, page_size=1)).instances
+        if not left:
+            break
+        if vain_looks == VAIN_LOOKS_MAX:
+            raise ConflictError(f"{workflow} still has instances, such as {left[0].name}: the same command goes on")
+        await asyncio.sleep(LOOK_S)
+    if missing is not None and not deleted:
+        raise missing
+    return deleted
 
 
 def _duration(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:

@@ -31,6 +31,9 @@ LATEST = "latest"
 AT_ONCE_MAX = 20
 """Instances that `terminate_all` ends at once."""
 
+DELETES_AT_ONCE_MAX = 100
+"""Instances that `delete_all` deletes by one call."""
+
 REPLAYS_AT_ONCE_MAX = 4
 """Replays that `replay_all` asks for at once: as many as one node runs of a tenant's."""
 
@@ -290,7 +293,7 @@ class Instances(Events):
         return True
 
     async def delete(self, name: str) -> None:
-        """Of an instance that has ended: its data goes, its id is free again."""
+        """Its data goes, its id is free again. One that has not ended is terminated first."""
         request = pb.DeleteInstanceRequest(name=name, request_id=self._caller.new_request_id())
         await self._caller.removal(self._stub.DeleteInstance, request)
 
@@ -308,6 +311,25 @@ class Instances(Events):
         answer = await self._caller.unary(self._stub.BatchDeleteInstances, request, repeats=doubt.repeats)
         errors = [_error_of(each.error) if each.HasField("error") else None for each in answer.results]
         return [None if doubt.raised and isinstance(error, NotFoundError) else error for error in errors]
+
+    async def delete_all(self, tenant: str | None, workflow: str) -> int:
+        """Delete all instances of a workflow, those too that have not ended. Answers how many it deleted.
+
+        One that is created meanwhile may be passed over, and so may one whose parent has yet to hear of its end; where
+        a call fails, its ApiError is raised. The same call goes on with what is left.
+        """
+        token, deleted = "", 0
+        while True:
+            page = await self.list(tenant, workflow, page_size=DELETES_AT_ONCE_MAX, page_token=token)
+            if page.instances:
+                ids = [each.name.rpartition("/")[2] for each in page.instances]
+                for error in await self.delete_batch(tenant, workflow, ids):
+                    if error is not None and not isinstance(error, NotFoundError | WrongStateError):
+                        raise error
+                    deleted += error is None
+            token = page.next_page_token
+            if not token:
+                return deleted
 
     def watch(
         self, name: str, *, cursor: str = "", status_only: bool = False, resume_s: float = RESUME_S_MAX

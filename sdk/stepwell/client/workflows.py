@@ -21,6 +21,9 @@ FILES_PAGE_SIZE = 1_000
 COUNT_S_MAX = 90.0
 """Of one count of pinned instances, which reads the lists of all of a version's workflows."""
 
+DELETE_S_MAX = 60.0
+"""What nodes may remember of a route, and some more."""
+
 RETIRE_S_MAX = 600.0
 """Two counts, what nodes may remember of routes, and a turn among the tenant's deploys."""
 
@@ -88,6 +91,12 @@ class Workflows:
         """A page of workflows, by id."""
         request = pb.ListWorkflowsRequest(parent=tenant_name(tenant), page_size=page_size, page_token=page_token)
         return await self._caller.unary(self._stub.ListWorkflows, request)
+
+    async def delete(self, tenant: str | None, workflow: str) -> None:
+        """Its route and its schedules go, and nothing creates instances of it any more, some 16 s later; those that
+        there are stay: `Instances.delete_all`. NotFoundError where it has no route."""
+        request = pb.DeleteWorkflowRequest(name=workflow_name(tenant, workflow))
+        await self._caller.removal(self._stub.DeleteWorkflow, request, usual_s=DELETE_S_MAX)
 
     async def get_version(self, tenant: str | None, version: str) -> pb.Version:
         """NotFoundError when there is none."""

@@ -98,6 +98,9 @@ class TestBindings:
                 caller.state.depth + 1, options.retention,
             )  # fmt: skip
             return _reference(self._created(caller, create), parent)
+        if method == "delete":
+            self._delete(binding, id, request_id)
+            return b"null"
         called = self._found(binding, id)
         if method == "get":
             return _reference(called, parent)
@@ -120,6 +123,20 @@ class TestBindings:
                 event = events.EventSent(now, event_type(type), payload, request_id)
         called.step(event)
         return b"null"
+
+    def _delete(self, binding: str, id: str, request_id: str) -> None:
+        """As there: ended first, then told to its parent, then deleted; by an earlier try, for all that is known."""
+        try:
+            called = self._found(binding, id)
+        except NotFoundError:
+            return
+        now = self._host.clock.now_ms
+        if called.state.phase is not Phase.FINISHED:
+            called.step(events.TerminateRequested(now, ""))
+        if called.state.untold and self._host.ending is None:
+            self._tell_parent(called)
+        if self._host.ending is None:
+            called.step(events.DeleteRequested(now, request_id))
 
     def _created(self, caller: Resident, create: Create) -> Resident:
         known = next((each for each in self._host.there() if each.state.request_id == create.request_id), None)

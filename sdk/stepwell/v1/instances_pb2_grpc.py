@@ -274,7 +274,8 @@ class InstanceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteInstance(self, request, context):
-        """Of an instance that has ended: its data goes, its id is free again.
+        """Its data goes, its id is free again. One that has not ended is terminated first, and stays terminated where the
+        call is interrupted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

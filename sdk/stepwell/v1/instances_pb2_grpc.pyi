@@ -78,7 +78,9 @@ class InstanceServiceStub:
     """
     TerminateInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.TerminateInstanceRequest, _instances_pb2.Instance]
     DeleteInstance: _grpc.UnaryUnaryMultiCallable[_instances_pb2.DeleteInstanceRequest, _empty_pb2.Empty]
-    """Of an instance that has ended: its data goes, its id is free again."""
+    """Its data goes, its id is free again. One that has not ended is terminated first, and stays terminated where the
+    call is interrupted.
+    """
     BatchDeleteInstances: _grpc.UnaryUnaryMultiCallable[_instances_pb2.BatchDeleteInstancesRequest, _instances_pb2.BatchDeleteInstancesResponse]
     """Up to 100 of one workflow; each is deleted or not by itself. What is no id refuses the whole call, and nothing is
     deleted.
@@ -139,7 +141,9 @@ class InstanceServiceAsyncStub(InstanceServiceStub):
     """
     TerminateInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.TerminateInstanceRequest, _instances_pb2.Instance]  # type: ignore[assignment]
     DeleteInstance: _aio.UnaryUnaryMultiCallable[_instances_pb2.DeleteInstanceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Of an instance that has ended: its data goes, its id is free again."""
+    """Its data goes, its id is free again. One that has not ended is terminated first, and stays terminated where the
+    call is interrupted.
+    """
     BatchDeleteInstances: _aio.UnaryUnaryMultiCallable[_instances_pb2.BatchDeleteInstancesRequest, _instances_pb2.BatchDeleteInstancesResponse]  # type: ignore[assignment]
     """Up to 100 of one workflow; each is deleted or not by itself. What is no id refuses the whole call, and nothing is
     deleted.
@@ -305,7 +309,9 @@ class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _instances_pb2.DeleteInstanceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Of an instance that has ended: its data goes, its id is free again."""
+        """Its data goes, its id is free again. One that has not ended is terminated first, and stays terminated where the
+        call is interrupted.
+        """
 
     @_abc_1.abstractmethod
     def BatchDeleteInstances(

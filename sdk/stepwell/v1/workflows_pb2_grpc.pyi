@@ -54,6 +54,11 @@ class WorkflowServiceStub:
     ListVersionFiles: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListVersionFilesRequest, _workflows_pb2.ListVersionFilesResponse]
     GetWorkflow: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.GetWorkflowRequest, _workflows_pb2.Workflow]
     ListWorkflows: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListWorkflowsRequest, _workflows_pb2.ListWorkflowsResponse]
+    DeleteWorkflow: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.DeleteWorkflowRequest, _empty_pb2.Empty]
+    """Its route goes, with what that remembers, and its schedules, at once; answered when nobody creates an instance by
+    what the route was any more, some 16 s later in a cluster. Its instances stay, each on its version:
+    BatchDeleteInstances ends and deletes those that ListInstances finds. NOT_FOUND when it has no route.
+    """
     GetRoute: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.GetRouteRequest, _workflows_pb2.Route]
     ListRoutes: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.ListRoutesRequest, _workflows_pb2.ListRoutesResponse]
     SetRoute: _grpc.UnaryUnaryMultiCallable[_workflows_pb2.SetRouteRequest, _workflows_pb2.Route]
@@ -97,6 +102,11 @@ class WorkflowServiceAsyncStub(WorkflowServiceStub):
     ListVersionFiles: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListVersionFilesRequest, _workflows_pb2.ListVersionFilesResponse]  # type: ignore[assignment]
     GetWorkflow: _aio.UnaryUnaryMultiCallable[_workflows_pb2.GetWorkflowRequest, _workflows_pb2.Workflow]  # type: ignore[assignment]
     ListWorkflows: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListWorkflowsRequest, _workflows_pb2.ListWorkflowsResponse]  # type: ignore[assignment]
+    DeleteWorkflow: _aio.UnaryUnaryMultiCallable[_workflows_pb2.DeleteWorkflowRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Its route goes, with what that remembers, and its schedules, at once; answered when nobody creates an instance by
+    what the route was any more, some 16 s later in a cluster. Its instances stay, each on its version:
+    BatchDeleteInstances ends and deletes those that ListInstances finds. NOT_FOUND when it has no route.
+    """
     GetRoute: _aio.UnaryUnaryMultiCallable[_workflows_pb2.GetRouteRequest, _workflows_pb2.Route]  # type: ignore[assignment]
     ListRoutes: _aio.UnaryUnaryMultiCallable[_workflows_pb2.ListRoutesRequest, _workflows_pb2.ListRoutesResponse]  # type: ignore[assignment]
     SetRoute: _aio.UnaryUnaryMultiCallable[_workflows_pb2.SetRouteRequest, _workflows_pb2.Route]  # type: ignore[assignment]
@@ -197,6 +207,17 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _workflows_pb2.ListWorkflowsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workflows_pb2.ListWorkflowsResponse, _abc.Awaitable[_workflows_pb2.ListWorkflowsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def DeleteWorkflow(
+        self,
+        request: _workflows_pb2.DeleteWorkflowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Its route goes, with what that remembers, and its schedules, at once; answered when nobody creates an instance by
+        what the route was any more, some 16 s later in a cluster. Its instances stay, each on its version:
+        BatchDeleteInstances ends and deletes those that ListInstances finds. NOT_FOUND when it has no route.
+        """
 
     @_abc_1.abstractmethod
     def GetRoute(

@@ -22,6 +22,7 @@ from stepwell.v1.tenants_pb2_grpc import TenantServiceServicer, add_TenantServic
 from stepwell.v1.workflows_pb2_grpc import add_WorkflowServiceServicer_to_server
 from tests.unit.cli.fake_events import FakeEvents
 from tests.unit.cli.fake_other_versions import FakeOtherVersions
+from tests.unit.cli.fake_routes import FakeRoutes
 from tests.unit.cli.fake_schedules import FakeSchedules
 from tests.unit.cli.troubles import Troubles, refuse
 
@@ -46,17 +47,16 @@ class TellingHealth(health.HealthServicer):
         return super().Check(request, context)
 
 
-class FakeServer(FakeOtherVersions, TenantServiceServicer, FakeSchedules, FakeEvents):
+class FakeServer(FakeOtherVersions, TenantServiceServicer, FakeRoutes, FakeSchedules, FakeEvents):
     """`with FakeServer() as server:` serves on `server.endpoint`. Tests set and read its attributes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tenants: dict[str, t.Tenant] = {"tenants/acme": t.Tenant(name="tenants/acme", uid="u1")}
-        self.workflows: dict[str, w.Workflow] = {}
         self.versions: list[w.Version] = []
         self.pinned = 0
         self.version_files: dict[str, list[w.VersionFile]] = {}
-        self.routes: dict[str, w.Route] = {}
+        FakeRoutes.__init__(self, self.tenant_of)
         FakeSchedules.__init__(self, self.tenant_of)
         self.tokens: list[t.Token] = []
         self.deploys: list[bool] = []
@@ -68,6 +68,8 @@ class FakeServer(FakeOtherVersions, TenantServiceServicer, FakeSchedules, FakeEv
         self.logs_asked: list[i.ListLogsRequest] = []
         FakeEvents.__init__(self, self.found)
         self.created: list[i.CreateInstanceRequest] = []
+        self.undeletable = False
+        """Whether batches of deletes are refused."""
         self.uploaded: dict[str, bytes] = {}
         self.executables: set[str] = set()
         self.manifest: w.Manifest | None = None
@@ -227,60 +229,6 @@ class FakeServer(FakeOtherVersions, TenantServiceServicer, FakeSchedules, FakeEv
         more = str(start + 1) if start + 1 < len(files) else ""
         return w.ListVersionFilesResponse(files=files[start : start + 1], next_page_token=more)
 
-    def GetWorkflow(self, request: w.GetWorkflowRequest, context: grpc.ServicerContext) -> w.Workflow:
-        name = self.tenant_of(request.name, context)
-        if name not in self.workflows:
-            refuse(context, code_pb2.NOT_FOUND, "NOT_FOUND", f"{name} does not exist", workflow=name)
-        return self.workflows[name]
-
-    def ListWorkflows(self, request: w.ListWorkflowsRequest, context: grpc.ServicerContext) -> w.ListWorkflowsResponse:
-        self.tenant_of(request.parent, context)
-        return w.ListWorkflowsResponse(workflows=self.workflows.values())
-
-    def GetRoute(self, request: w.GetRouteRequest, context: grpc.ServicerContext) -> w.Route:
-        name = self.tenant_of(request.name, context)
-        if name not in self.routes:
-            refuse(context, code_pb2.NOT_FOUND, "NOT_FOUND", f"{name} does not exist")
-        return self.routes[name]
-
-    def ListRoutes(self, request: w.ListRoutesRequest, context: grpc.ServicerContext) -> w.ListRoutesResponse:
-        self.tenant_of(request.parent, context)
-        return w.ListRoutesResponse(routes=self.routes.values())
-
-    def SetRoute(self, request: w.SetRouteRequest, context: grpc.ServicerContext) -> w.Route:
-        name = self.tenant_of(request.name, context)
-        before = self.routes.get(name)
-        if request.etag and (before is None or before.etag != request.etag):
-            refuse(context, code_pb2.ABORTED, "CONFLICT", "the route has changed")
-        etag = str(int(before.etag) + 1 if before else 1)
-        targets = [
-            w.RouteTarget(version=self.tenant_of(each.version, context), entrypoint="main:Order", weight=each.weight)
-            for each in request.targets
-        ]
-        self.routes[name] = w.Route(
-            name=name,
-            version=targets[0].version,
-            entrypoint="main:Order",
-            etag=etag,
-            targets=targets,
-            previous_targets=before.targets if before else [],
-        )
-        return self.routes[name]
-
-    def PromoteRoute(self, request: w.PromoteRouteRequest, context: grpc.ServicerContext) -> w.PromoteRouteResponse:
-        before = self.GetRoute(w.GetRouteRequest(name=request.name), context)
-        version = self.tenant_of(request.version, context) if request.version else before.targets[-1].version
-        only = w.RouteTarget(version=version, weight=100)
-        setting = w.SetRouteRequest(name=request.name, etag=request.etag, targets=[only])
-        return w.PromoteRouteResponse(route=self.SetRoute(setting, context), replaced_targets=before.targets)
-
-    def RollBackRoute(self, request: w.RollBackRouteRequest, context: grpc.ServicerContext) -> w.RollBackRouteResponse:
-        before = self.GetRoute(w.GetRouteRequest(name=request.name), context)
-        if not before.previous_targets:
-            refuse(context, code_pb2.FAILED_PRECONDITION, "WRONG_STATE", "the route can't be rolled back")
-        setting = w.SetRouteRequest(name=request.name, etag=request.etag, targets=before.previous_targets)
-        return w.RollBackRouteResponse(route=self.SetRoute(setting, context), replaced_targets=before.targets)
-
     def CreateInstance(self, request: i.CreateInstanceRequest, context: grpc.ServicerContext) -> i.Instance:
         name = f"{self.tenant_of(request.parent, context)}/instances/{request.instance_id or 'made-1'}"
         self.created.append(request)
@@ -310,6 +258,9 @@ class FakeServer(FakeOtherVersions, TenantServiceServicer, FakeSchedules, FakeEv
     ) -> i.BatchDeleteInstancesResponse:
         parent, answer = self.tenant_of(request.parent, context), i.BatchDeleteInstancesResponse()
         for id in request.instance_ids:
+            if self.undeletable:
+                answer.results.add(error=i.ItemError(code=9, reason="WRONG_STATE", message="its parent has to hear"))
+                continue
             there = self.instances.pop(f"{parent}/instances/{id}", None)
             answer.results.add(error=None if there else i.ItemError(code=5, reason="NOT_FOUND", message=f"no {id}"))
         return answer

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from stepwell.v1 import instances_pb2 as i
-from stepwell.v1.workflows_pb2 import RouteTarget, Workflow
 from tests.unit.cli.conftest import Cli
 from tests.unit.cli.fake_server import ACME, DIGEST, FakeServer
 from tests.unit.cli.samples import ORDER, event, put_errored_order, step
@@ -306,23 +305,6 @@ def test_a_watch_that_breaks_goes_on_after_its_last_event(
     watched = cli("instances", "watch", "order", "o-1", "--tenant", "acme", "-o", "json")
     assert [json.loads(line)["cursor"] for line in watched.out.splitlines()] == ["1", "2", "3", "4", "5"]
     assert server.watched_from == ["", "3"]
-
-
-def test_describing_a_workflow_gives_its_route(cli: Cli, server: FakeServer) -> None:
-    name = "tenants/acme/workflows/order"
-    version = f"tenants/acme/versions/{DIGEST}"
-    targets = [RouteTarget(version=version, entrypoint="main:Order", weight=100)]
-    server.workflows[name] = Workflow(name=name, version=version, entrypoint="main:Order", targets=targets)
-    expected = {"tenant": "acme", "name": "order", "version": DIGEST, "entrypoint": "main:Order",
-                "targets": [{"version": DIGEST, "weight": 100, "entrypoint": "main:Order"}],
-                "createTime": None, "updateTime": None}  # fmt: skip
-    assert cli("workflows", "describe", "order", "--tenant", "acme", "-o", "json").document == expected
-    assert cli("workflows", "list", "--tenant", "acme", "-o", "json").document == {
-        "items": [expected],
-        "nextPageToken": None,
-    }
-    assert cli("workflows", "list", "--tenant", "acme").status == 0
-    assert cli("workflows", "describe", "order", "--tenant", "acme").status == 0
 
 
 NEWER = "sha256-" + "cd" * 32

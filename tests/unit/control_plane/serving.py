@@ -27,6 +27,7 @@ from control_plane.tokens import Tokens
 from control_plane.turns import Turns
 from control_plane.version_files import VersionFiles
 from control_plane.versions import Versions
+from control_plane.workflow_removal import WorkflowRemoval
 from control_plane.workflow_service import WorkflowService
 from control_plane.workflows import Workflows
 from loader.bundles.store_files import FileBundleStore
@@ -108,7 +109,16 @@ async def served(folder: Path) -> AsyncIterator[Api]:
         versions, files = Versions(store), VersionFiles(bundles)
         schedules = ScheduleCalls(store, clock_ms=clock_ms)
         workflows = WorkflowService(
-            directory, deploys, check, versions, files, Workflows(store), routes, retirement, schedules
+            directory,
+            deploys,
+            check,
+            versions,
+            files,
+            Workflows(store),
+            routes,
+            retirement,
+            WorkflowRemoval(store, settled),
+            schedules,
         )
         calls = OpenCalls(directory, RpcLimits(), time.monotonic)
         server = await build_server(

@@ -218,6 +218,8 @@ NAMED = {
     "RevokeToken": "tenants/{}/tokens/" + "0" * 16,
     "GetVersion": NAMES["version"],
     **dict.fromkeys(("ListVersionFiles", "GetVersionUsage", "DrainVersion", "RetireVersion"), NAMES["version"]),
-    **dict.fromkeys(("GetWorkflow", "PauseSchedules", "ResumeSchedules"), "tenants/{}/workflows/order"),
+    **dict.fromkeys(
+        ("GetWorkflow", "DeleteWorkflow", "PauseSchedules", "ResumeSchedules"), "tenants/{}/workflows/order"
+    ),
     **dict.fromkeys(("GetRoute", "SetRoute", "PromoteRoute", "RollBackRoute"), "tenants/{}/workflows/order/route"),
 }

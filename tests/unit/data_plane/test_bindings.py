@@ -162,6 +162,34 @@ async def test_another_one_is_steered_and_sees_events() -> None:
 
 
 @on_virtual_time
+async def test_a_call_deletes_what_goes_on_what_has_ended_and_what_is_gone() -> None:
+    async with serving() as house:
+        key, guest = await parent_of(house)
+        await asked(guest, call(1, "create", "child"))
+        child = await house.guest(2)
+        assert await asked(guest, call(2, "delete", "child")) is None
+        child.say(m.Closed(1))
+        await until(lambda: house.records(CHILD) == [])
+        assert sum(isinstance(each, EventReceived) for each in house.records(key)) == 1
+        assert await asked(guest, call(3, "delete", "child", ordinal=2)) is None
+        await asked(guest, call(4, "create", "child"))
+        await returning(await house.guest(3), b"1")
+        assert await asked(guest, call(5, "delete", "child")) is None
+        await until(lambda: house.records(CHILD) == [])
+
+
+@on_virtual_time
+async def test_who_deletes_itself_goes_no_further() -> None:
+    async with serving() as house:
+        key, guest = await parent_of(house)
+        guest.say(call(1, "delete", key.instance), payload=b"null")
+        await until(lambda: guest.told("stop"))
+        guest.say(m.Closed(1))
+        await until(lambda: house.records(key) == [])
+        assert not guest.told("answer")
+
+
+@on_virtual_time
 async def test_a_child_is_kept_for_as_long_as_its_create_says() -> None:
     async with serving() as house:
         _, guest = await parent_of(house)

@@ -84,7 +84,7 @@ async def test_what_nobody_owns_or_is_no_method_is_refused() -> None:
         with pytest.raises(UnavailableError):
             await peers(house, None).carry_out(7, call)
         with pytest.raises(InvalidArgumentError, match="no method"):
-            await serve_call(house.calls.bindings, pb.CallInstanceRequest(method="delete"))
+            await serve_call(house.calls.bindings, pb.CallInstanceRequest(method="fork"))
 
 
 class Served:

@@ -14,7 +14,7 @@ from data_plane.journal.store import DeleteInstance, InstanceKey, Mutation, Posi
 from data_plane.resident import DURABLE_ROWS_MAX
 from loader import messages as m
 from stepwell.engine import events
-from stepwell.engine.records import Completed, Created, Paused, Resumed, StepCompleted
+from stepwell.engine.records import Completed, Created, Paused, Resumed, StepCompleted, Terminated
 from stepwell.engine.status import status_of
 from stepwell.errors import (
     AlreadyExistsError,
@@ -89,8 +89,6 @@ async def test_a_delete_frees_the_id() -> None:
     async with serving() as house:
         key = await house.create()
         await house.guest(1)
-        with pytest.raises(WrongStateError):
-            await house.calls.delete(key, "")
         await house.calls.terminate(key, "")
         house.loader.guest.say(m.Closed(1))
         await house.calls.delete(key, "")
@@ -100,6 +98,34 @@ async def test_a_delete_frees_the_id() -> None:
         await house.guest(2)
         assert await house.status(key) == "running"
         assert len([record for record in house.records(key) if isinstance(record, Created)]) == 1
+
+
+@on_virtual_time
+async def test_a_delete_ends_what_goes_on() -> None:
+    async with serving() as house:
+        key = await house.create()
+        guest = await house.guest(1)
+        await house.calls.delete(key, "")
+        assert guest.told("stop")
+        with pytest.raises(NotFoundError):
+            await house.calls.get(key)
+        guest.say(m.Closed(1))
+        await until(lambda: house.records(key) == [])
+
+
+@on_virtual_time
+async def test_it_has_ended_before_it_is_deleted() -> None:
+    async with serving() as house:
+        key = await house.create()
+        await house.guest(1)
+        house.store.holds = rows_but_first
+        deleting = asyncio.ensure_future(house.calls.delete(key, "call-1"))
+        await until(lambda: bool(house.store.held))
+        ((held, _),) = house.store.held
+        assert isinstance(held, PutRow)
+        assert [type(record) for record in held.row.records] == [Terminated]
+        await unanswered_until_durable(house, deleting)
+        await deleting
 
 
 class SlowToDelete(MemoryStore):

@@ -10,7 +10,7 @@ import pytest
 
 from stepwell import ChildFailedError, RunRestrictionError, WorkflowEntrypoint, WorkflowStep
 from stepwell.errors import LimitExceededError, NotFoundError, StepwellError, WrongStateError
-from stepwell.testing import Workflows, crash_at_every_record
+from stepwell.testing import Workflows, WorkflowTestError, crash_at_every_record
 
 
 class Child(WorkflowEntrypoint):
@@ -68,6 +68,41 @@ def test_calls_in_run_are_steps(workflows: Workflows) -> None:
     parent = bound(workflows).start(InRun)
     assert parent.result() == [7, 7, 7, "named"]
     assert [step.name for step in parent.steps] == ["CHILD.create", "CHILD.sendEvent", "CHILD named", "CHILD.status"]
+
+
+class Deletes(WorkflowEntrypoint):
+    async def run(self, event: Any, step: WorkflowStep) -> Any:
+        for id, params in (("waits", "waits"), ("ended", 10)):
+            child = await self.env.CHILD.create(id=id, params=params)
+            if id == "ended":
+                await child.result()
+        await child.delete()
+        await child.delete()
+        outcome = await self.env.CHILD.deleteBatch(["waits", "no id", "never", "waits"])
+        return [outcome.deleted, outcome.errors]
+
+
+@crash_at_every_record
+def test_instances_are_deleted(workflows: Workflows) -> None:
+    deleted, errors = bound(workflows).start(Deletes).result()
+    assert deleted == [{"id": "waits"}, {"id": "never"}, {"id": "waits"}]
+    assert [(error["id"], error["type"]) for error in errors] == [("no id", "InvalidArgumentError")]
+    for id in ("waits", "ended"):
+        with pytest.raises(NotFoundError):
+            workflows.instance(id)
+
+
+class DeletesItself(WorkflowEntrypoint):
+    async def run(self, event: Any, step: WorkflowStep) -> Any:
+        await (await self.env.SELF.get("self")).delete()
+
+
+def test_who_deletes_itself_goes_no_further(workflows: Workflows) -> None:
+    workflows.bind(SELF=DeletesItself)
+    with pytest.raises(WorkflowTestError, match="was terminated"):
+        workflows.start(DeletesItself, id="self").result()
+    with pytest.raises(NotFoundError):
+        workflows.instance("self")
 
 
 class Awaits(WorkflowEntrypoint):

@@ -36,6 +36,20 @@ class Parents(Behaviours):
             await made.terminate()
         return made.id
 
+    async def deletes(self, event, step):
+        made = await self.env.WAITING.create(params={"do": "wait"})
+        await made.delete()
+        return made.id
+
+    async def deletes_itself(self, event, step):
+        await (await self.env.PARENTS.get(event["instanceId"])).delete()
+
+    async def deletes_a_batch(self, event, step):
+        for id in ("batch-1", "batch-2"):
+            await self.env.WAITING.create(id=id, params={"do": "wait"})
+        outcome = await self.env.WAITING.deleteBatch(["batch-1", "no id", "batch-2", "batch-1"])
+        return [outcome.deleted, outcome.errors]
+
     async def asks_for_its_status(self, event, step):
         made = await self.env.WAITING.create(params={"do": "wait"})
         await made.terminate()
