@@ -67,10 +67,10 @@ class Client:
             if life is None:
                 return
             life = await self._driven(life)
-            if world.forks is not None and not world.quiet and world.forks.is_due():
+            if world.forks is not None and not world.quiet and world.forks.is_due() and not life.is_to_go:
                 with suppress(Refused):
                     await self._forked(world.forks, life)
-            if world.random.random() < 0.5:
+            if world.random.random() < 0.5 and not life.is_to_go:
                 await world.network.without_strays(name)
                 await self._deleted(life)
                 await world.network.without_strays(name)
@@ -184,10 +184,12 @@ class Client:
             world.driven[name] = life
             try:
                 await self._to_its_end(life, name)
-                if world.letters is not None:
+                if world.letters is not None and not life.is_to_go:
                     await world.letters.look_through(self._calls, world, life)
             finally:
                 del world.driven[name]
+            if life.is_to_go and not life.deleted:
+                await self._deleted_early(life, name)
             if life.deleted or world.steering is None or not world.steering.is_due(life):
                 return life
             life = await self._restarted(life, name)
@@ -239,6 +241,9 @@ class Client:
         poison = poison_in(world.expected[life.uid])
         lazy = not poison and world.random.random() < 0.5
         while life.status == "" and not (world.steering is not None and world.steering.is_due_early(life)):
+            if world.deletions is not None and world.deletions.is_due():
+                life.is_to_go = True
+                return
             if (life.rolls_back_since_s is not None or life.cancelled_s is not None) and not life.paused and not poison:
                 await self._seen(life, name)
                 await asyncio.sleep(world.random.random())
@@ -298,6 +303,16 @@ class Client:
         if life.returned is not None:
             await self._seen(life, life.name)
         await asyncio.sleep(world.random.random())
+
+    async def _deleted_early(self, life: Life, name: str) -> None:
+        """It goes on, as far as its caller knows; nobody else looks at it meanwhile."""
+        world = self._world
+        await world.network.without_strays(name)
+        world.oracle.terminates(life)
+        life.status = "GONE"
+        await self._deleted(life)
+        await world.network.without_strays(name)
+        world.oracle.counted["deleted early"] += 1
 
     async def _deleted(self, life: Life) -> None:
         world, name = self._world, life.name

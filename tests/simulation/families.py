@@ -23,6 +23,7 @@ from stepwell.names import WorkflowId
 from stepwell.v1 import instances_pb2 as pb
 from tests.simulation.calls import Calls, Refused
 from tests.simulation.circumstances import Circumstances
+from tests.simulation.deletions import Deletions
 from tests.simulation.lines import STATUSES
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Child:
     is_rolled_back: bool = False
     """Its parent has asked for that, or is about to."""
     has_ended: bool = False
+    is_deleted: bool = False
+    """Its parent has asked for that, or is about to."""
     is_awaited: bool = False
     """Its parent has done all else that it does with it."""
 
@@ -66,8 +69,9 @@ class Child:
 class Families:
     """Of one run."""
 
-    def __init__(self, chance: Random) -> None:
+    def __init__(self, chance: Random, deletions: Deletions | None) -> None:
         self._chance = chance
+        self._deletions = deletions
 
     def plan(self, plan: list[Any]) -> list[Any]:
         """Of those that may have children, half have some."""
@@ -82,6 +86,8 @@ class Families:
         plan = [self._operation(depth) for _ in range(chance.randint(1, 4))]
         words = sum(1 for operation in plan if operation[0] == "word")
         end = chance.choice(("", "", "", "terminate", "cancel", "roll back"))
+        if end == "terminate" and self._deletions is not None and self._deletions.is_of_a_child():
+            end = "delete"
         how, named = chance.choice(("run", "step")), chance.random() < 0.5
         if not words and not end and how == "run":
             return ["child", plan, words, end, how, named, [chance.choice(KEPT_S), chance.choice(KEPT_S)]]
@@ -126,31 +132,35 @@ class Families:
     async def check(self, world: World, tenant: str) -> None:
         """Once everything has come to rest: all children that anyone was told of are there, and have ended."""
         oracle, listed = world.oracle, await _listed(Calls(world, tenant), tenant)
-        known = {life.name for life in self.lives(oracle, tenant) if life.kept_s is None}
+        known = {life.name for life in self.lives(oracle, tenant, there=True) if life.kept_s is None}
         for nonce, child in oracle.children.items():
-            if child.id and nonce.startswith(f"{tenant} ") and nonce not in oracle.kept_s:
+            if child.id and nonce.startswith(f"{tenant} ") and nonce not in oracle.kept_s and not child.is_deleted:
                 known.add(f"{_parent(tenant)}/instances/{child.id}")
         names = [each.name for each in listed]
         if len(set(names)) != len(names) or not known <= set(names):
             oracle.violated(f"the list of {_parent(tenant)} is {names}, and there were {sorted(known)}")
         for each in listed:
             life, status = oracle.lives.get(each.uid), STATUSES[each.status]
+            if life is not None and life.deleted and life.kept_s is None:
+                oracle.violated(f"{each.name} ({each.uid}) was deleted, and is there")
             if life is not None and life.kept_s is not None:
                 oracle.violated(f"{each.name} ({each.uid}) was kept for {life.kept_s} s, and is there")
             if status not in ("COMPLETE", "TERMINATED") or (life is not None and life.status not in ("", status)):
                 oracle.violated(f"{each.name} ({each.uid}) is {status} at the end: {life}")
         oracle.counted["children at the end"] += len(listed)
 
-    def lives(self, oracle: Oracle, tenant: str) -> list[Life]:
-        """Of a tenant's children."""
-        return [life for life in oracle.lives.values() if life.name.startswith(f"{_parent(tenant)}/")]
+    def lives(self, oracle: Oracle, tenant: str, *, there: bool = False) -> list[Life]:
+        """Of a tenant's children; or of those that nobody has asked to delete."""
+        gone = {oracle.made_by.get(nonce) for nonce, child in oracle.children.items() if there and child.is_deleted}
+        lives = [life for life in oracle.lives.values() if life.name.startswith(f"{_parent(tenant)}/")]
+        return [life for life in lives if life.uid not in gone]
 
 
-def drawn(seed: int, circumstances: Circumstances, *, forks: bool) -> Families | None:
+def drawn(seed: int, circumstances: Circumstances, deletions: Deletions | None, *, forks: bool) -> Families | None:
     """None where there are none: in most seeds, where instances are poison, and where there are forks, since those who
     have children can't be forked."""
     chance = Random(f"families {seed}")
-    return Families(chance) if chance.random() < 0.4 and not circumstances.poisonous and not forks else None
+    return Families(chance, deletions) if chance.random() < 0.4 and not circumstances.poisonous and not forks else None
 
 
 # ---------------------------------------------------------------- what runs do
@@ -211,6 +221,11 @@ async def _end(oracle: Oracle, made: Any, child: Child, nonce: str, how: str) ->
             await made.cancel()
         elif how == "terminate":
             await made.terminate()
+        elif how == "delete":
+            child.is_deleted = True
+            await made.delete()
+            if (uid := oracle.made_by.get(nonce)) is not None:
+                oracle.lives[uid].deleted, oracle.lives[uid].status = True, oracle.lives[uid].status or "GONE"
         else:
             child.is_rolled_back = True
             if (uid := oracle.made_by.get(nonce)) is not None:
@@ -278,7 +293,7 @@ def _told(oracle: Oracle, life: Life, nonce: str, child: Child, value: list[Any]
             oracle.told_status(it, "COMPLETE", value[1])
     elif value[1] != "terminated" or not child.ended_by_parent:
         oracle.violated(f"{life.name} ({life.uid}) was told {value} of {child}")
-    elif it is not None:
+    elif it is not None and not it.deleted:
         oracle.told_status(it, "TERMINATED", None)
     oracle.counted[f"ends of children told: {value[0]}"] += 1
 

@@ -37,6 +37,8 @@ class Life:
     moved_to: set[str] = field(default_factory=set)
     """Versions that somebody asked to have it run."""
     returned: Any = None
+    is_to_go: bool = False
+    """Somebody is about to delete it, whatever it is at."""
     deleted: bool = False
     """Somebody was told that it is."""
     paused: bool = False

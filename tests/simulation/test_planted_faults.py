@@ -7,6 +7,7 @@ from itertools import chain, islice
 import pytest
 
 import tests.simulation.planted
+import tests.simulation.planted_deletions
 import tests.simulation.planted_families
 import tests.simulation.planted_journal
 import tests.simulation.planted_letters

@@ -32,6 +32,7 @@ from stepwell.workflow_limits import WorkflowLimits
 from tests.simulation import (
     cassandra_tables,
     circumstances,
+    deletions,
     etcd_faults,
     families,
     forks,
@@ -99,7 +100,8 @@ class World:
         self.drift = 0.001
         self.steering = steering.drawn(seed, self.circumstances)
         self.forks = forks.drawn(seed, self.circumstances) if self.steering is None else None
-        self.families = families.drawn(seed, self.circumstances, forks=self.forks is not None)
+        self.deletions = deletions.drawn(seed, self.circumstances, restarts=self.steering is not None)
+        self.families = families.drawn(seed, self.circumstances, self.deletions, forks=self.forks is not None)
         self.letters = letters.drawn(seed, self.circumstances)
         self.quiet = False
         self.last_fault_s = 0.0
@@ -219,6 +221,8 @@ class World:
         self.quiet = True
         if self.steering is not None:
             self.steering.over = True
+        if self.deletions is not None:
+            self.deletions.over = True
         wreaking.cancel()
         routing.cancel()
         operating.cancel()
@@ -247,7 +251,7 @@ class World:
             await Client(self, tenant, ids).look_at_the_list()
             if self.families is not None:
                 await self.families.check(self, tenant)
-                for life in self.families.lives(self.oracle, tenant):
+                for life in self.families.lives(self.oracle, tenant, there=True):
                     await Client(self, tenant, ids).look_at(life)
 
     async def _watched(self, work: Any, clients: list[asyncio.Task[None]]) -> None:

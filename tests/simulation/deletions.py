@@ -1,0 +1,33 @@
+"""Which instances are deleted in the middle of their lives, by callers and by their parents: in some seeds, by a chance
+of their own, so that others stay as they are."""
+
+from __future__ import annotations
+
+from random import Random
+
+from tests.simulation.circumstances import Circumstances
+
+
+class Deletions:
+    """Of one run."""
+
+    def __init__(self, chance: Random) -> None:
+        self._chance = chance
+
+    over = False
+    """None is begun any more."""
+
+    def is_due(self) -> bool:
+        """Whether somebody deletes it now, whatever it is at."""
+        return not self.over and self._chance.random() < 0.03
+
+    def is_of_a_child(self) -> bool:
+        """Whether a parent that would terminate it deletes it."""
+        return self._chance.random() < 0.7
+
+
+def drawn(seed: int, circumstances: Circumstances, *, restarts: bool) -> Deletions | None:
+    """None where there are none: in most seeds, where instances are poison, and where parents are restarted, which
+    create anew what is gone."""
+    chance = Random(f"deletions {seed}")
+    return Deletions(chance) if chance.random() < 0.4 and not circumstances.poisonous and not restarts else None
