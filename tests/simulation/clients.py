@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from cluster.directory import STALENESS_S
 from stepwell.errors import AlreadyExistsError, ConflictError, NotFoundError, WrongStateError
 from stepwell.v1 import instances_pb2 as pb
-from tests.simulation import letters
+from tests.simulation import deletions, letters
 from tests.simulation.calls import PAUSE_S, Calls, Refused
 from tests.simulation.forks import Forks
 from tests.simulation.lines import STATUSES
@@ -189,7 +189,7 @@ class Client:
             finally:
                 del world.driven[name]
             if life.is_to_go and not life.deleted:
-                await self._deleted_early(life, name)
+                await deletions.early(world, life, self._deleted)
             if life.deleted or world.steering is None or not world.steering.is_due(life):
                 return life
             life = await self._restarted(life, name)
@@ -303,16 +303,6 @@ class Client:
         if life.returned is not None:
             await self._seen(life, life.name)
         await asyncio.sleep(world.random.random())
-
-    async def _deleted_early(self, life: Life, name: str) -> None:
-        """It goes on, as far as its caller knows; nobody else looks at it meanwhile."""
-        world = self._world
-        await world.network.without_strays(name)
-        world.oracle.terminates(life)
-        life.status = "GONE"
-        await self._deleted(life)
-        await world.network.without_strays(name)
-        world.oracle.counted["deleted early"] += 1
 
     async def _deleted(self, life: Life) -> None:
         world, name = self._world, life.name

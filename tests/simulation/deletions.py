@@ -3,9 +3,15 @@ of their own, so that others stay as they are."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from random import Random
+from typing import TYPE_CHECKING
 
 from tests.simulation.circumstances import Circumstances
+from tests.simulation.lives import Life
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
 
 
 class Deletions:
@@ -24,6 +30,16 @@ class Deletions:
     def is_of_a_child(self) -> bool:
         """Whether a parent that would terminate it deletes it."""
         return self._chance.random() < 0.7
+
+
+async def early(world: World, life: Life, delete: Callable[[Life], Awaitable[None]]) -> None:
+    """It goes on, as far as its caller knows; nobody else looks at it meanwhile."""
+    await world.network.without_strays(life.name)
+    world.oracle.terminates(life)
+    life.status = "GONE"
+    await delete(life)
+    await world.network.without_strays(life.name)
+    world.oracle.counted["deleted early"] += 1
 
 
 def drawn(seed: int, circumstances: Circumstances, *, restarts: bool) -> Deletions | None:

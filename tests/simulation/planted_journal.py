@@ -185,7 +185,7 @@ def a_create_that_is_listed_before_it_is_durable() -> Iterator[None]:
         yield
 
 
-@planted("a list that nobody waits for", first=72)
+@planted("a list that nobody waits for", first=292)
 def a_list_that_nobody_waits_for() -> Iterator[None]:
     real = Listings.keep
 
