@@ -97,6 +97,8 @@ def describe(app: App, workflow: str, tenant: str | None, output: str) -> None:
 @click.pass_obj
 def delete(app: App, workflow: str, tenant: str | None, output: str) -> None:
     """Delete a workflow for good: its route, its schedules, and all of its instances, after ending them."""
+    if output == "text":
+        app.screen.aside("Waiting until nobody begins instances by what its route was: some 16 s in a cluster")
     count = app.ask(lambda client: _removed(client, tenant, workflow))
     if output == "json":
         print_json({"tenant": tenant, "workflow": workflow, "deleted": True, "instances": count})
