@@ -20,7 +20,7 @@ from data_plane.calling import Routes, Seen, durably, is_absent, refuse_if_absen
 from data_plane.deleting import Deletions
 from data_plane.forking import Fork, Forks
 from data_plane.history import Happening, History
-from data_plane.journal.store import InstanceKey, ListingPage, Row
+from data_plane.journal.store import EVER, CreateTimes, InstanceKey, ListingPage, Row
 from data_plane.migrating import Migrations
 from data_plane.node import Node
 from data_plane.payloads import fetch
@@ -216,11 +216,20 @@ class InstanceCalls:
             raise is_absent(key) from None
 
     async def list(
-        self, tenant: TenantUid, workflow: WorkflowId, *, limit: int, token: str, statuses: frozenset[str]
+        self,
+        tenant: TenantUid,
+        workflow: WorkflowId,
+        *,
+        limit: int,
+        token: str,
+        statuses: frozenset[str],
+        created: CreateTimes = EVER,
     ) -> ListingPage:
         """Newest first. Raises InvalidArgumentError for a page token that is none."""
         try:
-            return await self._node.store.list_instances(tenant, workflow, limit=limit, token=token, statuses=statuses)
+            return await self._node.store.list_instances(
+                tenant, workflow, limit=limit, token=token, statuses=statuses, created=created
+            )
         except ValueError:
             raise InvalidArgumentError("page_token is not one that this list gave", field="page_token") from None
 

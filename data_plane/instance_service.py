@@ -16,14 +16,14 @@ from data_plane.broadcasts import Send
 from data_plane.calling import Seen
 from data_plane.calls import InstanceCalls
 from data_plane.forking import Fork
-from data_plane.journal.store import InstanceKey
+from data_plane.journal.store import EVER, CreateTimes, InstanceKey
 from data_plane.logs.reading import LogReading
 from rpc.auth import principal
 from rpc.json_edge import checked_json
 from rpc.paging import PAGE_BYTES_MAX, offset, page_size, page_token, position
 from rpc.resource_names import checked, instance_name, parse_instance, parse_version, parse_workflow
 from rpc.rights import Right
-from rpc.times import timestamp
+from rpc.times import ms_of, timestamp
 from rpc.trace_context import current
 from rpc.workflow_terms import checked_retention
 from stepwell import names
@@ -100,10 +100,14 @@ class InstanceServicer(instances_pb2_grpc.InstanceServiceServicer):
         tenant, workflow = parse_workflow(request.parent, principal(context), "parent")
         limit = page_size(request.page_size)
         statuses = frozenset(_status_name(number) for number in request.statuses)
+        created = CreateTimes(
+            ms_of(request.created_from, "created_from") if request.HasField("created_from") else EVER.first,
+            ms_of(request.created_to, "created_to") if request.HasField("created_to") else EVER.last,
+        )
         uid = (await self._tenants.tenant(tenant)).uid
-        scope = f"instances of {uid}/{workflow} {sorted(statuses)}"
+        scope = f"instances of {uid}/{workflow} {sorted(statuses)}" + ("" if created == EVER else f" {list(created)}")
         at = position(scope, request.page_token)
-        page = await self._calls.list(uid, workflow, limit=limit, token=at, statuses=statuses)
+        page = await self._calls.list(uid, workflow, limit=limit, token=at, statuses=statuses, created=created)
         return pb.ListInstancesResponse(
             instances=[views.listing_message(tenant, listing) for listing in page.listings],
             next_page_token=page_token(scope, page.next_token) if page.next_token else "",

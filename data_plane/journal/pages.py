@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from data_plane.journal.store import EVER, CreateTimes
 from stepwell.names import InstanceId, InstanceUid, TenantUid, WorkflowId
 
 _CHECK_BYTES = 8
@@ -39,6 +40,15 @@ def end_in(token: str, tenant: TenantUid, workflow: WorkflowId, statuses: Iterab
         raise refusal
     created_at, instance, uid = json.loads(body)
     return PageEnd(created_at, instance, uid)
+
+
+def start_of(
+    token: str, tenant: TenantUid, workflow: WorkflowId, statuses: Iterable[str], created: CreateTimes
+) -> PageEnd | None:
+    """What a page begins after: the last one's end, or what would be the first after those times; None: nothing."""
+    if token:
+        return end_in(token, tenant, workflow, statuses)
+    return PageEnd(created.last + 1, InstanceId(""), InstanceUid("")) if created.last < EVER.last else None
 
 
 def _check(body: bytes, tenant: TenantUid, workflow: WorkflowId, statuses: Iterable[str]) -> bytes:

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol
 
 from stepwell.engine.records import Record
 from stepwell.names import InstanceId, InstanceUid, TenantUid, WorkflowId
+from stepwell.step_arguments import UNTIL_MS_MAX
 
 COUNTER_BITS: Final = 39
 """Of a stamp's counter."""
@@ -156,6 +157,16 @@ class StoredFormatError(Exception):
     """A stored record has a format that this program does not know: it was written by a newer one."""
 
 
+class CreateTimes(NamedTuple):
+    """When what is listed was created, in ms since the epoch: both are included."""
+
+    first: int
+    last: int
+
+
+EVER: Final = CreateTimes(0, UNTIL_MS_MAX)
+
+
 class ListingPage(NamedTuple):
     listings: Sequence[Listing]
     next_token: str
@@ -204,8 +215,10 @@ class JournalStore(Protocol):
         limit: int,
         token: str = "",
         statuses: frozenset[str] = frozenset(),
+        created: CreateTimes = EVER,
     ) -> ListingPage:
-        """Newest created first. Raises ValueError for a token that this store did not make."""
+        """Newest created first. Raises ValueError for a token that this store did not make; one that it made for other
+        times goes on from its place."""
         ...
 
     async def stored_bytes(self, tenant: TenantUid) -> int:

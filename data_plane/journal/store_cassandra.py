@@ -21,8 +21,10 @@ from cluster.cassandra.session import CassandraSession
 from data_plane.journal.cassandra.in_flight import InFlight
 from data_plane.journal.cassandra.tables import CHUNK_BYTES, HOUR_MS, Statements
 from data_plane.journal.codec import RowCodec
-from data_plane.journal.pages import PageEnd, end_in, token_after
+from data_plane.journal.pages import PageEnd, start_of, token_after
 from data_plane.journal.store import (
+    EVER,
+    CreateTimes,
     DeleteInstance,
     Done,
     DropBucket,
@@ -224,16 +226,16 @@ class CassandraJournalStore:
         limit: int,
         token: str = "",
         statuses: frozenset[str] = frozenset(),
+        created: CreateTimes = EVER,
     ) -> ListingPage:
-        after = end_in(token, tenant, workflow, statuses) if token else None
-        newest = None if after is None else after.created_at // HOUR_MS
-        hours = [
-            hour for of, hour in await self._hours(tenant) if of == workflow and (newest is None or hour <= newest)
-        ]
+        after = start_of(token, tenant, workflow, statuses, created)
+        oldest, newest = created.first // HOUR_MS, (created.last if after is None else after.created_at) // HOUR_MS
+        hours = [hour for of, hour in await self._hours(tenant) if of == workflow and oldest <= hour <= newest]
         hours.sort(reverse=True)
 
         async def of(hour: int) -> list[Listing]:
-            return await self._listings(tenant, workflow, hour, after, limit + 1, statuses)
+            listings = await self._listings(tenant, workflow, hour, after, limit + 1, statuses)
+            return [listing for listing in listings if listing.created_at >= created.first]
 
         found: list[Listing] = []
         rest = iter(hours)

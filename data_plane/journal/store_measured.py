@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from data_plane.journal.store import (
+    EVER,
+    CreateTimes,
     DeleteInstance,
     Done,
     DropBucket,
@@ -83,8 +85,11 @@ class MeasuredJournalStore:
         limit: int,
         token: str = "",
         statuses: frozenset[str] = frozenset(),
+        created: CreateTimes = EVER,
     ) -> ListingPage:
-        return await self._store.list_instances(tenant, workflow, limit=limit, token=token, statuses=statuses)
+        return await self._store.list_instances(
+            tenant, workflow, limit=limit, token=token, statuses=statuses, created=created
+        )
 
     async def stored_bytes(self, tenant: TenantUid) -> int:
         return await self._store.stored_bytes(tenant)

@@ -12,13 +12,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data_plane.journal.codec import RowCodec
-from data_plane.journal.pages import PageEnd, end_in, token_after
+from data_plane.journal.pages import PageEnd, start_of, token_after
 from data_plane.journal.sqlite.mutations import bind
 from data_plane.journal.sqlite.queries import Reader
 from data_plane.journal.sqlite.reading import ReadThreads
 from data_plane.journal.sqlite.schema import connect, prepare
 from data_plane.journal.sqlite.writer import GroupCommit
-from data_plane.journal.store import Done, InstanceKey, Listing, ListingPage, Mutation, Position, Row, Wake
+from data_plane.journal.store import (
+    EVER,
+    CreateTimes,
+    Done,
+    InstanceKey,
+    Listing,
+    ListingPage,
+    Mutation,
+    Position,
+    Row,
+    Wake,
+)
 from stepwell.names import InstanceUid, TenantUid, WorkflowId
 
 READERS = 2
@@ -81,10 +92,11 @@ class SqliteJournalStore:
         limit: int,
         token: str = "",
         statuses: frozenset[str] = frozenset(),
+        created: CreateTimes = EVER,
     ) -> ListingPage:
-        after = end_in(token, tenant, workflow, statuses) if token else None
+        after = start_of(token, tenant, workflow, statuses, created)
         found: list[Listing] = await self._read(
-            lambda reader: reader.listings(tenant, workflow, sorted(statuses), after, limit + 1)
+            lambda reader: reader.listings(tenant, workflow, sorted(statuses), after, created.first, limit + 1)
         )
         if len(found) <= limit:
             return ListingPage(found, "")

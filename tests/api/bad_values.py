@@ -174,6 +174,9 @@ BAD: Mapping[str, tuple[Bad, ...]] = {
     "kind of that step": tuple(_refused("enum", 99, -1)),
     "step count": tuple(_refused("number", -1, -(2**31))),
     "json": tuple(_json()),
+    "time": tuple(_refused("number", -1, 253_402_300_800, 2**62)),
+    "last time": tuple(_refused("number", -1, 253_402_300_800, 2**62)),
+    "nanoseconds": tuple(_refused("number", -1, 1_000_000_000)),
     "page size": tuple(_refused("number", -1, -(2**31))),
     "page token": tuple(_refused("text", "x", "====", "AAAAAAAAAA", "ä", "A" * 5_000, "A" * 1_000_000, "\0")),
     "cursor": (

@@ -64,6 +64,9 @@ KINDS: Mapping[str, Value] = {
     "cron": "0 0 29 2 *",
     "time zone": "Europe/Berlin",
     "catch up": 0,
+    "time": 0,
+    "last time": 253_402_300_799,
+    "nanoseconds": 0,
 }
 """What a field can mean, each with a value that is in order."""
 
@@ -164,6 +167,9 @@ FIELDS: Mapping[str, str] = {
     "TerminateInstanceRequest.name": "instance",
     "TerminateInstanceRequest.rollback": "flag",
     "DeleteInstanceRequest.name": "instance",
+    "created_from.seconds": "time",
+    "created_to.seconds": "last time",
+    "Timestamp.nanos": "nanoseconds",
     "WatchInstanceRequest.name": "instance",
     "WatchInstanceRequest.status_only": "flag",
     "ListLogsRequest.parent": "instance",

@@ -67,6 +67,8 @@ MEANINGS: Mapping[str, list[Bad]] = {
     "--id": usage("latest", "x" * 101, *NAMES_OF_ALL),
     "tenant": usage("", "A", "a_b", "a-", "x" * 64, *NAMES_OF_ALL),
     "--tenant": usage("", "A", "a_b", "a-", "x" * 64, *NAMES_OF_ALL),
+    "--date-start": usage("", "yesterday", "2026-13-01", "1969-12-31", "9" * 400, *UNSAFE),
+    "--date-end": usage("", "yesterday", "2026-13-01", "1969-12-31", "9" * 400, *UNSAFE),
     "--event-id": usage(" ", "a b", "ä", "x" * 101, *UNSAFE, SURROGATE),
     "--state": usage("", "lost", "DEAD", *UNSAFE),
     "number": [*usage("", "0", "-1", "1.5", "x", "9" * 400, *UNSAFE), *refused("NOT_FOUND", "999")],

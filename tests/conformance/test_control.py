@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from stepwell.errors import NotFoundError, WrongStateError
@@ -131,6 +133,26 @@ async def test_delete_frees_the_id(calls: Calls) -> None:
     with pytest.raises(NotFoundError):
         await calls.instances.get(name)
     assert await calls.create("steps.declared", id="again") == name
+
+
+async def test_a_list_is_of_what_was_created_within_those_times(calls: Calls, served: Server) -> None:
+    ids = ["timed-1", "timed-2", "timed-3"]
+    for id in ids:
+        await calls.create("steps.declared", id=id)
+        await asyncio.sleep(0.01)
+    times = [
+        (await calls.instances.get(f"tenants/{TENANT}/workflows/steps/instances/{id}")).create_time.ToJsonString()
+        for id in ids
+    ]
+
+    async def listed(*words: str) -> list[str]:
+        found = await Shell(served).document("instances", "list", "steps", "--tenant", TENANT, *words)
+        return [each["id"] for each in found["items"] if each["id"] in ids]
+
+    assert await listed("--date-start", times[1]) == ["timed-3", "timed-2"]
+    assert await listed("--date-end", times[1]) == ["timed-2", "timed-1"]
+    assert await listed("--date-start", times[1], "--date-end", times[1]) == ["timed-2"]
+    assert await listed("--date-start", "2000-01-01", "--date-end", "2000-01-31") == []
 
 
 async def test_a_workflow_is_deleted_with_its_instances(calls: Calls, served: Server) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data_plane.journal.store import (
+    EVER,
+    CreateTimes,
     DeleteInstance,
     Done,
     DropBucket,
@@ -115,9 +117,11 @@ class OracleJournalStore:
         limit: int,
         token: str = "",
         statuses: frozenset[str] = frozenset(),
+        created: CreateTimes = EVER,
     ) -> ListingPage:
         listings: list[Listing] = self.cells.alive(("listing", tenant, workflow))
         listings = [each for each in listings if not statuses or each.status in statuses]
+        listings = [each for each in listings if created.first <= each.created_at <= created.last]
         listings.sort(key=_age, reverse=True)
         if token:
             try:
@@ -129,8 +133,8 @@ class OracleJournalStore:
         if len(listings) <= limit:
             return ListingPage(listings, "")
         page = listings[:limit]
-        created, instance, uid = _age(page[-1])
-        return ListingPage(page, f"oracle {created} {instance} {uid}")
+        at, instance, uid = _age(page[-1])
+        return ListingPage(page, f"oracle {at} {instance} {uid}")
 
     async def stored_bytes(self, tenant: TenantUid) -> int:
         return sum(listing.stored_bytes for listing in self.cells.alive(("listing", tenant)))

@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 from data_plane.journal.store import (
+    CreateTimes,
     DeleteInstance,
     DropBucket,
     JournalStore,
@@ -91,6 +92,8 @@ async def everything(store: JournalStore) -> dict[str, object]:
             if not (token := page.next_token):
                 break
         seen[f"list {sorted(statuses)}"] = pages
+        some = await store.list_instances(TENANT, WORKFLOW, limit=9, statuses=statuses, created=CreateTimes(10, 10))
+        seen[f"list {sorted(statuses)} of some time"] = list(some.listings)
     return seen
 
 

@@ -12,8 +12,10 @@ from random import Random
 import pytest
 
 from data_plane.forking import FORK_ROW_BYTES_MAX
+from data_plane.journal.cassandra.tables import HOUR_MS
 from data_plane.journal.record_messages import stored_bytes
 from data_plane.journal.store import (
+    CreateTimes,
     DeleteInstance,
     DropBucket,
     JournalStore,
@@ -328,6 +330,24 @@ async def test_lists_are_filtered_by_any_of_the_statuses_across_pages(store: Jou
     expected = [f"i-{n:02}" for n in range(11, -1, -1) if n % 3 != 1]
     assert await listed(store, "running", "complete", limit=3) == expected
     assert await listed(store, "errored") == []
+
+
+@pytest.mark.parametrize("size", [2, 9])
+@pytest.mark.parametrize("times", [(0, 20), (3, 9), (4, 4), (5, 3), (11, 40), (-9, 0)])
+async def test_lists_are_of_what_was_created_within_those_times(
+    store: JournalStore, times: tuple[int, int], size: int
+) -> None:
+    """Of which some are hours apart."""
+    at = [number * HOUR_MS // 4 for number in range(12)]
+    await written(store, *(put_listing(listing_of(f"i-{n:02}", ms), n + 1) for n, ms in enumerate(at)))
+    first, last = (time * HOUR_MS // 4 for time in times)
+    found, token = [], ""
+    while True:
+        page = await store.list_instances(TENANT, WORKFLOW, limit=size, token=token, created=CreateTimes(first, last))
+        found += [each.key.instance for each in page.listings]
+        if not (token := page.next_token):
+            break
+    assert found == [f"i-{n:02}" for n in range(11, -1, -1) if first <= at[n] <= last]
 
 
 async def test_an_instance_is_listed_once_with_its_newest_status(store: JournalStore) -> None:

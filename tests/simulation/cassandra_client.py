@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
-from data_plane.journal.pages import PageEnd, end_in, token_after
+from data_plane.journal.pages import PageEnd, start_of, token_after
 from data_plane.journal.store import (
+    EVER,
+    CreateTimes,
     DeleteInstance,
     Done,
     InstanceKey,
@@ -126,14 +128,16 @@ class CassandraJournalStore:
         limit: int,
         token: str = "",
         statuses: frozenset[str] = frozenset(),
+        created: CreateTimes = EVER,
     ) -> ListingPage:
-        after = end_in(token, tenant, workflow, statuses) if token else None
+        after = start_of(token, tenant, workflow, statuses, created)
         named = await self._read(Span(tables.listing_buckets(tenant), (workflow,)))
         found: list[Listing] = []
         for (of, _), bucket in reversed(named):
             if of == workflow and (after is None or bucket <= tables.bucket_of(after.created_at)):
                 rows = await self._read(Span(tables.listings(tenant, workflow, bucket)))
                 older = [listing for place, listing in reversed(rows) if after is None or place < after]
+                older = [listing for listing in older if listing.created_at >= created.first]
                 found += [listing for listing in older if not statuses or listing.status in statuses]
             if len(found) > limit:
                 last = found[limit - 1]

@@ -81,15 +81,21 @@ class Reader:
         return int(total)
 
     def listings(
-        self, tenant: TenantUid, workflow: WorkflowId, statuses: Sequence[str], after: PageEnd | None, limit: int
+        self,
+        tenant: TenantUid,
+        workflow: WorkflowId,
+        statuses: Sequence[str],
+        after: PageEnd | None,
+        first: int,
+        limit: int,
     ) -> list[Listing]:
-        """Without statuses, all."""
+        """Without statuses, all; none that was created before `first`."""
         query = listings_query(len(statuses), after is not None)
-        position = after or ()
+        place = (first, *(after or ()))
         if statuses:
-            values = [value for status in statuses for value in (tenant, workflow, status, *position, limit)]
+            values = [value for status in statuses for value in (tenant, workflow, status, *place, limit)]
         else:
-            values = [tenant, workflow, *position]
+            values = [tenant, workflow, *place]
         return [
             Listing(InstanceKey(tenant, workflow, instance), uid, created_at, *rest)
             for created_at, instance, uid, *rest in self._all(query, (*values, limit))
@@ -101,9 +107,9 @@ class Reader:
 
 def listings_query(statuses: int, after: bool) -> str:
     """Each status is a range of its own in the index, merged here: a rare one is found at once among many others."""
-    before = " AND (created_at, instance, uid) < (?, ?, ?)" if after else ""
+    within = " AND created_at >= ?" + (" AND (created_at, instance, uid) < (?, ?, ?)" if after else "")
     select = f"SELECT {_LISTING} FROM listings"
-    page = f"{before} {_NEWEST_FIRST} LIMIT ?"
+    page = f"{within} {_NEWEST_FIRST} LIMIT ?"
     if not statuses:
         return f"{select} WHERE tenant = ? AND workflow = ?{page}"
     each = f"{select} INDEXED BY listings_by_status WHERE tenant = ? AND workflow = ? AND status = ?{page}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from stepwell.errors import ApiError
     from stepwell.v1.instances_pb2 import Instance, ListLogsResponse
 
+MIN_TIME = datetime.fromtimestamp(0, UTC)
+
 STATUSES = ("queued", "running", "paused", "waiting", "waitingForPause", "complete", "errored", "terminated")
 
 
@@ -49,15 +52,39 @@ command.add_command(instance_events.resend_event)
 command.add_command(instance_forks.fork)
 
 
+def _time(context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
+    """ISO 8601, of UTC where it says nothing else; a date alone is where it begins."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no time, such as 2026-01-31 or 2026-01-31T13:00:00Z") from None
+    found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    if not found >= MIN_TIME:
+        raise click.BadParameter(f"{text!r} is before 1970")
+    return found
+
+
 @command.command("list")
 @workflow_argument
 @tenant_option
 @click.option("--status", "statuses", type=click.Choice(STATUSES), multiple=True, help="Only these; may be repeated.")
+@click.option("--date-start", metavar="DATE", callback=_time, help="Created then or later, in UTC: 2026-01-31.")
+@click.option("--date-end", metavar="DATE", callback=_time, help="Created then or before: 2026-01-31T13:00:00Z.")
 @page_options
 @output_option
 @click.pass_obj
 def list_(
-    app: App, workflow: str, tenant: str | None, statuses: tuple[str, ...], page_size: int, page_token: str, output: str
+    app: App,
+    workflow: str,
+    tenant: str | None,
+    statuses: tuple[str, ...],
+    date_start: datetime | None,
+    date_end: datetime | None,
+    page_size: int,
+    page_token: str,
+    output: str,
 ) -> None:
     """List a workflow's instances, newest first, without params and output."""
     from stepwell.cli import documents
@@ -66,7 +93,13 @@ def list_(
     numbers = [documents.status_number(each) for each in statuses]
     page = app.ask(
         lambda client: client.instances.list(
-            tenant, workflow, statuses=numbers, page_size=page_size, page_token=page_token
+            tenant,
+            workflow,
+            statuses=numbers,
+            created_from=date_start,
+            created_to=date_end,
+            page_size=page_size,
+            page_token=page_token,
         )
     )
     if output == "json":

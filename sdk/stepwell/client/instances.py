@@ -10,6 +10,7 @@ from __future__ import annotations
 from asyncio import gather
 from collections.abc import AsyncGenerator, Awaitable, Collection, Iterable, Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any
 
 from stepwell.client.calls import Doubt
@@ -120,13 +121,20 @@ class Instances(Events):
         workflow: str,
         *,
         statuses: Iterable[pb.InstanceStatus.ValueType] = (),
+        created_from: datetime | None = None,
+        created_to: datetime | None = None,
         page_size: int = 0,
         page_token: str = "",
     ) -> pb.ListInstancesResponse:
-        """A page of instances without params and output, newest first."""
+        """A page of instances without params and output, newest first; of those that were created within these times,
+        both included, to the millisecond. A datetime without a zone is the machine's own."""
         request = pb.ListInstancesRequest(
             parent=workflow_name(tenant, workflow), page_size=page_size, page_token=page_token, statuses=statuses
         )
+        if created_from is not None:
+            request.created_from.FromDatetime(created_from.astimezone(UTC))
+        if created_to is not None:
+            request.created_to.FromDatetime(created_to.astimezone(UTC))
         return await self._caller.unary(self._stub.ListInstances, request)
 
     async def list_steps(self, name: str, *, page_size: int = 0, page_token: str = "") -> pb.ListStepsResponse:

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from data_plane.journal.store import (
+    EVER,
+    CreateTimes,
     DeleteInstance,
     DropBucket,
     InstanceKey,
@@ -169,9 +171,11 @@ class MemoryStore:
         limit: int,
         token: str = "",
         statuses: frozenset[str] = frozenset(),
+        created: CreateTimes = EVER,
     ) -> ListingPage:
         found = [put.listing for put in self.listings.values() if put.listing.key[:2] == (tenant, workflow)]
         found = [listing for listing in found if not statuses or listing.status in statuses]
+        found = [listing for listing in found if created.first <= listing.created_at <= created.last]
         found.sort(key=lambda listing: -listing.created_at)
         end = int(token or 0) + limit
         return ListingPage(found[end - limit : end], str(end) if end < len(found) else "")

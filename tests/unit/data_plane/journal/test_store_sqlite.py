@@ -212,6 +212,7 @@ async def test_a_list_is_a_range_of_an_index_in_its_order(
     database.close()
     assert index in plan
     assert ("created_at,instance,uid)<" in plan) == after
+    assert "created_at>?" in plan
     assert "TEMP B-TREE" not in plan
 
 
