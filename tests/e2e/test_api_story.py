@@ -60,10 +60,19 @@ async def test_an_id_is_taken_until_its_instance_is_deleted(api: Api, workflow: 
     assert json.loads((await api.ended(second.name)).output)["turn"] == 2
 
 
-async def test_only_what_has_ended_can_be_deleted(api: Api, workflow: str) -> None:
+async def test_a_delete_ends_what_goes_on_and_whoever_watches_sees_that(api: Api, workflow: str) -> None:
     instance = await api.create(workflow, {"do": "sleep", "ms": 60_000})
-    refused = await api.refused(api.instances.DeleteInstance, pb.DeleteInstanceRequest(name=instance.name))
-    assert refused == (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
+    await api.reached(instance.name, lambda each: each.status == pb.INSTANCE_STATUS_WAITING)
+    watching = asyncio.create_task(_seen(api, instance.name))
+    await asyncio.sleep(0.2)
+    await api.call(api.instances.DeleteInstance, pb.DeleteInstanceRequest(name=instance.name))
+    assert (await watching)[-1] == "terminated"
+    asked = pb.GetInstanceRequest(name=instance.name)
+    assert await api.refused(api.instances.GetInstance, asked) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
+
+
+async def _seen(api: Api, name: str) -> list[str]:
+    return [event.type async for event in api.watch(name)]
 
 
 async def test_a_pause_shifts_a_sleep_by_its_length(api: Api, workflow: str) -> None:
