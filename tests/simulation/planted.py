@@ -126,7 +126,7 @@ def a_wake_that_is_not_due_now() -> Iterator[None]:
         yield
 
 
-@planted("no wake of one's own at load", POISON, first=64)
+@planted("no wake of one's own at load", POISON, first=251)
 def no_wake_of_ones_own_at_load() -> Iterator[None]:
     async def covered_by(server: ShardServer, key: Any, due: int) -> Wake:
         return Wake(max(due, server.clock()) // wakes.BUCKET_MS, due, key)

@@ -95,7 +95,7 @@ def no_check_after_the_acknowledgement() -> Iterator[None]:
         yield
 
 
-@planted("a chain without predecessors", FEUD)
+@planted("a chain without predecessors", FEUD, first=30)
 def a_chain_without_predecessors() -> Iterator[None]:
     def chain(rows: Iterable[Row]) -> list[Row]:
         """Each epoch's rows, as far as the next one's begin."""
@@ -119,7 +119,7 @@ def a_chain_without_predecessors() -> Iterator[None]:
         yield
 
 
-@planted("a read that is shown before the activation record", FEUD, first=36)
+@planted("a read that is shown before the activation record", FEUD, first=218)
 def a_read_shown_before_the_activation_record() -> Iterator[None]:
     with instead(Lane, "mark", lambda lane, records=(): None):
         yield

@@ -59,7 +59,7 @@ def a_broadcast_without_its_id() -> Iterator[None]:
         yield
 
 
-@planted("a broadcast that ends with its first page", first=37)
+@planted("a broadcast that ends with its first page", first=15)
 def a_broadcast_that_ends_with_its_first_page() -> Iterator[None]:
     real = InstanceServicer.broadcast
 

@@ -28,7 +28,7 @@ def a_restart_that_keeps_what_was_done() -> Iterator[None]:
         yield
 
 
-@planted("a restart that keeps events", first=1)
+@planted("a restart that keeps events", first=20)
 def a_restart_that_keeps_events() -> Iterator[None]:
     real = forgetting.forget
 
