@@ -103,7 +103,7 @@ def _first_step(figure: str, warm: int) -> Callable[[str], AbstractAsyncContextM
 
 
 @asynccontextmanager
-async def _long(path: str) -> AsyncIterator[Turn]:
+async def _resume(path: str) -> AsyncIterator[Turn]:
     async with long.killed(path) as left:
 
         async def turn() -> dict[str, float]:
@@ -163,7 +163,7 @@ LOADS: Final[dict[str, Load]] = {
     "growth": Load(24, _growth),
     "first-step-warm": Load(32, _first_step("first_step_warm_ms", WARM)),
     "first-step-cold": Load(24, _first_step("first_step_cold_ms", 0)),
-    "resume": Load(12, _long),
+    "resume": Load(12, _resume),
     "help": Load(40, _help),
     "telemetry-none": Load(24, _telemetry("none", "")),
     "telemetry-figures": Load(24, _telemetry("figures", "metrics_port = {port}\n")),

@@ -205,6 +205,20 @@ def test_a_request_id_that_was_used_for_something_else_is_refused(world: World) 
     assert (error.reason, error.metadata["field"]) == ("INVALID_ARGUMENT", "request_id")
 
 
+def test_a_page_token_is_of_the_times_that_its_list_was_of(world: World) -> None:
+    parent = IN_WORKFLOW.format_map(world.ours.values)
+    for number in range(2):
+        create = i.CreateInstanceRequest(parent=parent, instance_id=f"paged-{number}")
+        world.server.call(path_of("CreateInstance"), create.SerializeToString(), world.ours.token)
+    asked = i.ListInstancesRequest(parent=parent, page_size=1)
+    (answer,) = world.server.call(path_of("ListInstances"), asked.SerializeToString(), world.ours.token)
+    asked.page_token = i.ListInstancesResponse.FromString(answer).next_page_token
+    world.server.call(path_of("ListInstances"), asked.SerializeToString(), world.ours.token)
+    asked.created_from.seconds = 1
+    error = world.server.refused(path_of("ListInstances"), asked.SerializeToString(), world.ours.token)
+    assert (error.reason, error.metadata["field"]) == ("INVALID_ARGUMENT", "page_token")
+
+
 def test_what_continues_an_instance_does_not_continue_another_of_its_id(world: World) -> None:
     parent = IN_WORKFLOW.format_map(world.ours.values)
     name = f"{parent}/instances/again"

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import grpc
 import pytest
@@ -63,16 +64,12 @@ async def test_an_id_is_taken_until_its_instance_is_deleted(api: Api, workflow: 
 async def test_a_delete_ends_what_goes_on_and_whoever_watches_sees_that(api: Api, workflow: str) -> None:
     instance = await api.create(workflow, {"do": "sleep", "ms": 60_000})
     await api.reached(instance.name, lambda each: each.status == pb.INSTANCE_STATUS_WAITING)
-    watching = asyncio.create_task(_seen(api, instance.name))
-    await asyncio.sleep(0.2)
-    await api.call(api.instances.DeleteInstance, pb.DeleteInstanceRequest(name=instance.name))
-    assert (await watching)[-1] == "terminated"
+    async with aclosing(api.watch(instance.name)) as events:
+        assert (await anext(events)).type == "created"
+        await api.call(api.instances.DeleteInstance, pb.DeleteInstanceRequest(name=instance.name))
+        assert [event.type async for event in events][-1] == "terminated"
     asked = pb.GetInstanceRequest(name=instance.name)
     assert await api.refused(api.instances.GetInstance, asked) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
-
-
-async def _seen(api: Api, name: str) -> list[str]:
-    return [event.type async for event in api.watch(name)]
 
 
 async def test_a_pause_shifts_a_sleep_by_its_length(api: Api, workflow: str) -> None:

@@ -58,10 +58,10 @@ def _time(context: click.Context, parameter: click.Parameter, text: str | None) 
         return None
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        found = found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # the latter at either end of the calendar
         raise click.BadParameter(f"{text!r} is no time, such as 2026-01-31 or 2026-01-31T13:00:00Z") from None
-    found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-    if not found >= MIN_TIME:
+    if found < MIN_TIME:
         raise click.BadParameter(f"{text!r} is before 1970")
     return found
 
